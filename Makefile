@@ -1,0 +1,45 @@
+# Every command that is worth knowing. `make` alone lists them; the list is made from the comments behind `##`.
+
+CARGO ?= cargo
+# Tests in modules of these names start RabbitMQ or PostgreSQL.
+NEEDS_SERVERS := --skip rabbitmq:: --skip postgres:: --skip servers:: --skip cluster::
+
+.DEFAULT_GOAL := help
+.PHONY: help run cluster install-services test test-embedded check generate bench clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Everything in one process, nothing to install; data in ./data
+	$(CARGO) run --release --locked -p postrider-cli -- serve --dev
+
+cluster: install-services ## RabbitMQ, PostgreSQL and two processes of each role, on this machine
+	$(CARGO) build --release --locked -p postrider-cli
+	$(CARGO) run --release --locked -p postrider-tests --bin cluster
+
+install-services: ## Install RabbitMQ and PostgreSQL if they are missing, without starting them
+	@tests/install-services.sh
+
+test: install-services ## Every test, on real servers that are started and ended by the tests
+	$(CARGO) test --workspace --locked
+
+test-embedded: ## The tests that need cargo alone
+	$(CARGO) test --workspace --locked -- $(NEEDS_SERVERS)
+
+check: ## Formatting, lints, architecture, documents, generated files, licences
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --locked --test architecture
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
+	else echo "cargo-deny is not installed: licences and advisories were not checked"; fi
+
+generate: ## Write the files that are made from code
+	$(CARGO) build --locked -p postrider-tests --bin postrider-under-test
+	$(CARGO) run --quiet --locked -p postrider-tests --bin postrider-under-test -- config reference > docs/configuration.md
+	$(CARGO) run --quiet --locked -p postrider-tests --bin postrider-under-test -- openapi > proto/openapi.json
+
+bench: ## Load an installation of its own on the embedded engine and report; see `postrider bench --help`
+	$(CARGO) run --release --locked -p postrider-cli -- bench
+
+clean: ## Remove what was built; data stays
+	$(CARGO) clean

@@ -1,0 +1,214 @@
+//! The installation under load: one that runs already, or one of the bench's own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use postrider_contract::clock::Entropy;
+use postrider_service::system::SystemEntropy;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+use super::cpu::Watched;
+
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(40);
+
+pub struct Installation {
+    /// Where tenants and webhooks are made.
+    manage: SocketAddr,
+    publish: SocketAddr,
+    admin_key: String,
+    servers: Vec<Started>,
+    folder: Option<PathBuf>,
+}
+
+struct Started {
+    name: String,
+    child: Child,
+}
+
+impl Installation {
+    /// # Errors
+    /// When the URL is not `http://ADDRESS:PORT`.
+    pub fn running(url: &str, admin_key: &str) -> anyhow::Result<Self> {
+        let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+        let address =
+            address.parse().with_context(|| format!("--against {url}: expected http://ADDRESS:PORT"))?;
+        Ok(Installation {
+            manage: address,
+            publish: address,
+            admin_key: admin_key.to_owned(),
+            servers: Vec::new(),
+            folder: None,
+        })
+    }
+
+    pub async fn start_embedded() -> anyhow::Result<Self> {
+        let mut installation = Self::empty().await?;
+        let data = installation.folder().join("data");
+        let arguments = ["--data".into(), data.display().to_string()];
+        installation.launch("postrider", installation.manage, &arguments).await?;
+        Ok(installation)
+    }
+
+    /// All roles in one process, or two of each role.
+    pub async fn start_cluster(queue: &str, store: &str, of_each_role: u8) -> anyhow::Result<Self> {
+        let mut installation = Self::empty().await?;
+        let engine: Vec<String> = ["--queue", queue, "--store", store].map(str::to_owned).to_vec();
+        if of_each_role == 1 {
+            installation.launch("postrider", installation.manage, &engine).await?;
+            return Ok(installation);
+        }
+        for role in ["manage", "ingest", "worker", "status"] {
+            for number in 0..of_each_role {
+                let address = match (role, number) {
+                    ("manage", 0) => installation.manage,
+                    _ => free_address().await?,
+                };
+                if (role, number) == ("ingest", 0) {
+                    installation.publish = address;
+                }
+                let arguments = [&engine[..], &["--role".to_owned(), role.to_owned()]].concat();
+                installation.launch(role, address, &arguments).await?;
+            }
+        }
+        Ok(installation)
+    }
+
+    async fn empty() -> anyhow::Result<Self> {
+        let address = free_address().await?;
+        let mut random = [0_u8; 32];
+        SystemEntropy.fill(&mut random);
+        let name = hex::encode(random);
+        let folder = std::env::temp_dir().join(format!("postrider-bench-{}", &name[..12]));
+        std::fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let (manage, publish) = (address, address);
+        Ok(Installation { manage, publish, admin_key: name, servers: Vec::new(), folder: Some(folder) })
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.as_deref().unwrap_or(Path::new("."))
+    }
+
+    async fn launch(&mut self, name: &str, address: SocketAddr, arguments: &[String]) -> anyhow::Result<()> {
+        let log = self.folder().join(format!("{name}-{}.log", address.port()));
+        let file = std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
+        let child = Command::new(std::env::current_exe().context("finding this program")?)
+            .args(["serve", "--dev", "--log-level", "warn", "--listen", &address.to_string()])
+            .args(arguments)
+            .env("POSTRIDER_ADMIN_KEY", &self.admin_key)
+            // 32 bytes in hexadecimal; what it seals lives as long as the bench.
+            .env("POSTRIDER_MASTER_KEY", &self.admin_key)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting a process")?;
+        self.servers.push(Started { name: name.to_owned(), child });
+        let ends_at = Instant::now() + START;
+        while call(address, "GET", "/readyz", "", &Value::Null).await.is_err() {
+            let server = self.servers.last_mut().context("just started")?;
+            let has_ended = server.child.try_wait().context("looking at a process")?.is_some();
+            if has_ended || Instant::now() >= ends_at {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                bail!("the installation did not start: {}", said.lines().last().unwrap_or("no word from it"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    pub fn processes(&self) -> Vec<Watched> {
+        let watched = |server: &Started| Some(Watched::new(&server.name, server.child.id()?));
+        self.servers.iter().filter_map(watched).collect()
+    }
+
+    pub fn publish_address(&self) -> SocketAddr {
+        self.publish
+    }
+
+    /// A tenant, its webhooks to the receiver, and a key; answers the key.
+    pub async fn prepare(&self, webhooks: u16, receiver: SocketAddr) -> anyhow::Result<String> {
+        let post = async |path: &str, body: Value, tenant: &str| {
+            let headers = format!("authorization: Bearer {}\n{tenant}", self.admin_key);
+            call(self.manage, "POST", path, &headers, &body).await.with_context(|| format!("POST {path}"))
+        };
+        let tenant = post("/v1/tenants", json!({"name": "bench", "profile": "standard"}), "").await?;
+        let tenant = tenant["id"].as_str().context("a tenant without id")?.to_owned();
+        let acts_for = format!("postrider-tenant: {tenant}");
+        for number in 0..webhooks {
+            let url = format!("http://{receiver}/{number}");
+            post("/v1/webhooks", json!({"name": "bench", "url": url, "events": ["bench.*"]}), &acts_for)
+                .await?;
+        }
+        let keys = format!("/v1/tenants/{tenant}/keys");
+        let key = post(&keys, json!({"name": "bench", "scopes": ["publish", "read"]}), "").await?;
+        // Other processes of the installation hear of the webhooks within a second.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        key["key"].as_str().map(str::to_owned).context("a key without text")
+    }
+
+    /// Ends what was started, and removes its folder.
+    pub async fn stop(&mut self) {
+        for server in &mut self.servers {
+            if let Some(pid) = server.child.id().and_then(|pid| libc::pid_t::try_from(pid).ok()) {
+                terminate(pid);
+            }
+        }
+        for server in &mut self.servers {
+            if tokio::time::timeout(STOP, server.child.wait()).await.is_err() {
+                eprintln!("{} did not end in time and is killed", server.name);
+                drop(server.child.kill().await);
+            }
+        }
+        if let Some(folder) = self.folder.take() {
+            drop(std::fs::remove_dir_all(folder));
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "a signal to a child that has not been waited for: the id is still its own")]
+fn terminate(pid: libc::pid_t) {
+    // SAFETY: `kill` takes two integers and touches no memory of ours.
+    unsafe {
+        libc::kill(pid, libc::SIGTERM);
+    }
+}
+
+async fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("finding a free port")?;
+    listener.local_addr().context("finding a free port")
+}
+
+/// One request; `headers` are lines. Anything but success is an error.
+async fn call(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &Value,
+) -> anyhow::Result<Value> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move { drop(connection.await) });
+    let mut request = http::Request::builder().method(method).uri(path).header("host", address.to_string());
+    for (name, value) in headers.lines().filter_map(|line| line.split_once(": ")) {
+        request = request.header(name, value);
+    }
+    let bytes = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+    let request = request.header("content-type", "application/json").body(Full::new(bytes))?;
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let text = answer.into_body().collect().await?.to_bytes();
+    ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&text));
+    Ok(serde_json::from_slice(&text).unwrap_or(Value::Null))
+}

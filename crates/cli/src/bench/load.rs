@@ -1,0 +1,174 @@
+//! The generator: publishes events over kept-alive connections, at a fixed rate or as fast as answers come.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// Connections of a fixed rate: enough that one slow answer does not hold up the next event.
+const FIXED_RATE_CONNECTIONS: u16 = 16;
+
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// So many events a second, whatever the answers do.
+    Fixed(u32),
+    /// Each of so many connections sends its next event when the last is answered.
+    Saturating(u16),
+}
+
+/// Where to publish, and what.
+#[derive(Clone, Debug)]
+pub struct Load {
+    pub address: SocketAddr,
+    pub key: String,
+    pub size: usize,
+}
+
+pub struct LoadResult {
+    pub accepted: u64,
+    pub refused: u64,
+    pub took: Duration,
+    /// p50, p95, p99 and the maximum of the time to the answer, in microseconds.
+    pub answers: [u64; 4],
+}
+
+/// p50, p95, p99, max.
+pub fn percentiles(histogram: &Histogram<u64>) -> [u64; 4] {
+    [
+        histogram.value_at_quantile(0.5),
+        histogram.value_at_quantile(0.95),
+        histogram.value_at_quantile(0.99),
+        histogram.max(),
+    ]
+}
+
+/// Three significant digits, up to a minute and a half.
+pub fn new_histogram() -> anyhow::Result<Histogram<u64>> {
+    Histogram::new_with_bounds(1, 100_000_000, 3).context("making a histogram")
+}
+
+/// Shared by the connections of one phase.
+struct Shared {
+    load: Load,
+    ends_at: Instant,
+    refused: AtomicU64,
+    padding: String,
+}
+
+impl Load {
+    pub async fn run(&self, pace: Pace, length: Duration) -> anyhow::Result<LoadResult> {
+        let started = Instant::now();
+        let shared = Arc::new(Shared {
+            load: self.clone(),
+            ends_at: started + length,
+            refused: AtomicU64::new(0),
+            padding: "x".repeat(self.size.saturating_sub(FIELDS)),
+        });
+        let (connections, gap) = match pace {
+            Pace::Saturating(connections) => (connections.max(1), None),
+            Pace::Fixed(rate) => {
+                let gap = Duration::from_secs(1) * u32::from(FIXED_RATE_CONNECTIONS) / rate.max(1);
+                (FIXED_RATE_CONNECTIONS, Some(gap))
+            }
+        };
+        let tasks: Vec<_> = (0..connections)
+            .map(|number| {
+                // Spread over the gap, so that the rate is even.
+                let offset = gap.map(|gap| gap * u32::from(number) / u32::from(connections));
+                tokio::spawn(publish(Arc::clone(&shared), offset.zip(gap)))
+            })
+            .collect();
+        let mut answers = new_histogram()?;
+        for task in tasks {
+            answers.add(task.await.context("a generator task")??).context("adding up")?;
+        }
+        Ok(LoadResult {
+            accepted: answers.len(),
+            refused: shared.refused.load(Ordering::Relaxed),
+            took: started.elapsed(),
+            answers: percentiles(&answers),
+        })
+    }
+}
+
+/// `{"sent":<16 digits>,"padding":""}`: what an event's data holds besides its padding.
+const FIELDS: usize = 38;
+
+async fn publish(
+    shared: Arc<Shared>,
+    schedule: Option<(Duration, Duration)>,
+) -> anyhow::Result<Histogram<u64>> {
+    let mut answers = new_histogram()?;
+    let mut connection = connect(shared.load.address).await?;
+    let mut ticks = schedule.map(|(offset, gap)| {
+        let mut ticks = tokio::time::interval_at(Instant::now() + offset, gap);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        ticks
+    });
+    while Instant::now() < shared.ends_at {
+        if let Some(ticks) = &mut ticks {
+            ticks.tick().await;
+        }
+        let started = Instant::now();
+        match send(&mut connection, &shared).await {
+            Ok(true) => {
+                let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                answers.saturating_record(micros.max(1));
+            }
+            Ok(false) => {
+                shared.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {
+                shared.refused.fetch_add(1, Ordering::Relaxed);
+                connection = connect(shared.load.address).await?;
+            }
+        }
+    }
+    Ok(answers)
+}
+
+async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(address).await.context("connecting to the installation")?;
+    stream.set_nodelay(true).context("setting TCP_NODELAY")?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.context("speaking HTTP")?;
+    tokio::spawn(async move {
+        // Ends with an error when the installation closes it: the next send tells.
+        drop(connection.await);
+    });
+    Ok(sender)
+}
+
+async fn send(connection: &mut SendRequest<Full<Bytes>>, shared: &Shared) -> anyhow::Result<bool> {
+    let sent = micros_now();
+    let padding = &shared.padding;
+    let body = format!(r#"{{"type":"bench.event","data":{{"sent":{sent},"padding":"{padding}"}}}}"#);
+    let request = http::Request::post("/v1/events")
+        .header("host", "bench")
+        .header("authorization", format!("Bearer {}", shared.load.key))
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))?;
+    connection.ready().await?;
+    let answer = connection.send_request(request).await?;
+    let is_accepted = answer.status() == http::StatusCode::ACCEPTED;
+    answer.into_body().collect().await?;
+    Ok(is_accepted)
+}
+
+/// Microseconds since the epoch: generator and receiver are two processes that share the machine's clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the service's clock has milliseconds; latencies here are below one"
+)]
+pub fn micros_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

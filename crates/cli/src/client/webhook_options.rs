@@ -1,0 +1,95 @@
+//! The options that make or change a webhook, and the JSON that they stand for.
+
+use postrider_contract::profile::Span;
+use serde_json::{Map, Value, json};
+
+use super::error::ClientError;
+use super::input::{HeaderArgument, MetadataArgument, header_object};
+
+/// What a webhook may be given, when it is registered and later.
+#[derive(clap::Args)]
+pub struct Settings {
+    /// For people
+    #[arg(long)]
+    name: Option<String>,
+    /// Its own delivery contract; the tenant's if absent
+    #[arg(long)]
+    profile: Option<String>,
+    /// A header sent with every request; may be repeated
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<HeaderArgument>,
+    /// Authorization: Bearer TOKEN
+    #[arg(long, value_name = "TOKEN", group = "authentication")]
+    auth_bearer: Option<String>,
+    /// Authorization: Basic, made of USER:PASSWORD
+    #[arg(long, value_name = "USER:PASSWORD", group = "authentication")]
+    auth_basic: Option<String>,
+    /// A header that holds a key
+    #[arg(long, value_name = "NAME: VALUE", group = "authentication")]
+    auth_api_key: Option<HeaderArgument>,
+    /// At most so many requests a second; what is over it waits
+    #[arg(long, value_name = "N")]
+    rate_limit: Option<u32>,
+    /// At most so many requests at once
+    #[arg(long, value_name = "N")]
+    max_in_flight: Option<u16>,
+    /// Total time limit of one try: 500ms, 10s
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Span>,
+    /// For people; several lines are fine
+    #[arg(long)]
+    description: Option<String>,
+    /// Something of your own to find it by; may be repeated
+    #[arg(long = "metadata", value_name = "NAME=VALUE")]
+    metadata: Vec<MetadataArgument>,
+}
+
+impl Settings {
+    /// The members of the request's body, those that were given.
+    ///
+    /// # Errors
+    /// Where a user name and password are not separated.
+    pub(super) fn into_members(self) -> Result<Map<String, Value>, ClientError> {
+        let mut body = Map::new();
+        let mut put =
+            |name: &str, value: Option<Value>| body.extend(value.map(|value| (name.to_owned(), value)));
+        put("name", self.name.map(Value::String));
+        put("profile", self.profile.map(Value::String));
+        put("headers", header_object(self.headers));
+        put("rate_limit_per_second", self.rate_limit.map(Value::from));
+        put("max_in_flight", self.max_in_flight.map(Value::from));
+        let milliseconds =
+            |span: Span| Value::from(u64::try_from(span.duration().as_millis()).unwrap_or(u64::MAX));
+        put("timeout_ms", self.timeout.map(milliseconds));
+        put("description", self.description.map(Value::String));
+        if !self.metadata.is_empty() {
+            let members = self.metadata.into_iter().map(|entry| (entry.name, Value::String(entry.value)));
+            put("metadata", Some(Value::Object(members.collect())));
+        }
+        if let Some(token) = self.auth_bearer {
+            extend(&mut body, json!({"auth_type": "bearer", "auth_token": token}));
+        }
+        if let Some(pair) = self.auth_basic {
+            let separated = pair.split_once(':');
+            let (user, password) = separated
+                .ok_or_else(|| ClientError::Usage("--auth-basic must be USER:PASSWORD".to_owned()))?;
+            extend(
+                &mut body,
+                json!({"auth_type": "basic", "auth_username": user, "auth_password": password}),
+            );
+        }
+        if let Some(HeaderArgument { name, value }) = self.auth_api_key {
+            extend(
+                &mut body,
+                json!({"auth_type": "api_key", "api_key_header": name, "api_key_value": value}),
+            );
+        }
+        Ok(body)
+    }
+}
+
+fn extend(body: &mut Map<String, Value>, more: Value) {
+    if let Value::Object(members) = more {
+        body.extend(members);
+    }
+}

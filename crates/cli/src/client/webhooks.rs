@@ -1,0 +1,262 @@
+//! `webhooks`: which URL gets which events.
+
+use http::Method;
+use postrider_contract::profile::Span;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Output;
+use super::api::Call;
+use super::error::ClientError;
+use super::listing::{Limit, show_list};
+use super::session::Session;
+use super::webhook_options::Settings;
+use crate::table::{Column, Hue, excerpt, printable};
+
+const COLUMNS: [Column; 7] = [
+    Column::id("ID", "/id"),
+    Column::status("STATUS", "/status"),
+    Column::text("URL", "/url"),
+    Column::text("EVENTS", "/events"),
+    Column::text("NAME", "/name").if_room(),
+    Column::text("WAITING", "/waiting/count").if_room(),
+    Column::time("CREATED", "/created_at").if_room(),
+];
+const SHEET: [Column; 24] = [
+    Column::text("id", "/id"),
+    Column::text("name", "/name"),
+    Column::status("status", "/status"),
+    Column::text("reason", "/status_reason"),
+    Column::text("url", "/url"),
+    Column::text("events", "/events"),
+    Column::text("profile", "/profile"),
+    Column::text("kind", "/kind"),
+    Column::text("provider", "/provider"),
+    Column::text("waiting", "/waiting/count"),
+    Column::time("oldest waiting since", "/waiting/oldest"),
+    Column::text("headers", "/headers"),
+    Column::text("authentication", "/auth_type"),
+    Column::text("user name", "/auth_username"),
+    Column::text("key header", "/api_key_header"),
+    Column::text("rate limit per second", "/rate_limit_per_second"),
+    Column::text("at once at most", "/max_in_flight"),
+    Column::text("time limit (ms)", "/timeout_ms"),
+    Column::text("secret hint", "/secret_hint"),
+    Column::text("description", "/description"),
+    Column::text("metadata", "/metadata"),
+    Column::text("revision", "/revision"),
+    Column::time("created", "/created_at"),
+    Column::time("updated", "/updated_at"),
+];
+
+#[derive(clap::Subcommand)]
+pub enum Webhooks {
+    /// Registers a URL for events, and shows its signing secret once
+    ///
+    /// --on takes exact types and prefixes: conversion.created, conversion.*, *
+    ///
+    /// Examples:
+    ///   postrider webhooks register --name shop --on 'conversion.*' --url https://shop.example/hooks
+    ///   postrider webhooks register --on cap.reached --url https://shop.example/hooks --secret "$SECRET" \
+    ///       --header 'X-Team: growth' --rate-limit 20
+    #[command(verbatim_doc_comment)]
+    Register(Box<Register>),
+    /// Lists the tenant's webhooks
+    List(Limit),
+    /// Shows one webhook, and how much waits for it
+    Show { id: String },
+    /// Changes a webhook; what is not named stays as it is
+    ///
+    /// Example:
+    ///   postrider webhooks update wh_… --on 'conversion.*' --on cap.reached --timeout 5s
+    #[command(verbatim_doc_comment)]
+    Update(Box<Update>),
+    /// Stops sending: deliveries are held, and wait for `resume` (some profiles skip them instead)
+    Pause { id: String },
+    /// Sends what waits, then goes on as usual
+    Resume {
+        id: String,
+        /// At most so many a second until nothing waits any more
+        #[arg(long, value_name = "N")]
+        rate: Option<u32>,
+    },
+    /// Makes a new secret and shows it once
+    ///
+    /// The old one ends at once, or signs beside the new one for the time of --overlap.
+    ///
+    /// Example:
+    ///   postrider webhooks rotate wh_… --overlap 24h
+    #[command(verbatim_doc_comment)]
+    Rotate {
+        id: String,
+        /// How long the old secret goes on signing too
+        #[arg(long, value_name = "DURATION")]
+        overlap: Option<Span>,
+    },
+    /// Sends an example event by the ordinary path, and shows the answer; exit code 1 if it is not 2xx
+    Test { id: String },
+    /// Deletes a webhook; what waits for it is not sent any more
+    Delete { id: String },
+}
+
+#[derive(clap::Args)]
+pub struct Register {
+    /// Where events are sent
+    #[arg(long = "url", value_name = "URL")]
+    target: String,
+    /// An event type or a prefix with *; may be repeated
+    #[arg(long = "on", value_name = "TYPE", required = true)]
+    events: Vec<String>,
+    /// A signing secret of your own; made by the server where the profile wants one and none is given
+    #[arg(long)]
+    secret: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(clap::Args)]
+pub struct Update {
+    id: String,
+    /// Where events are sent
+    #[arg(long = "url", value_name = "URL")]
+    target: Option<String>,
+    /// The event types, in place of those it has; may be repeated
+    #[arg(long = "on", value_name = "TYPE")]
+    events: Vec<String>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Webhooks {
+    pub(super) async fn run(self, session: &mut Session) -> Result<(), ClientError> {
+        match self {
+            Webhooks::Register(register) => register.run(session).await,
+            Webhooks::List(limit) => {
+                let nothing = "no webhooks yet: postrider webhooks register --on TYPE --url URL";
+                show_list(session, || Call::get(["webhooks"]), &limit, &COLUMNS, nothing).await
+            }
+            Webhooks::Show { id } => session.show(Call::get(["webhooks", id.as_str()]), &SHEET).await,
+            Webhooks::Update(update) => update.run(session).await,
+            Webhooks::Pause { id } => {
+                session.show(Call::post(["webhooks", id.as_str(), "pause"]), &SHEET).await
+            }
+            Webhooks::Resume { id, rate } => {
+                let call = Call::post(["webhooks", id.as_str(), "resume"]);
+                let body = rate.map_or_else(|| json!({}), |rate| json!({"rate_per_second": rate}));
+                session.show(call.json(&body), &SHEET).await
+            }
+            Webhooks::Rotate { id, overlap } => {
+                let call = Call::post(["webhooks", id.as_str(), "rotate"]);
+                let body = overlap
+                    .map_or_else(|| json!({}), |span| json!({"overlap_seconds": span.duration().as_secs()}));
+                show_with_secret(session, call.json(&body)).await
+            }
+            Webhooks::Test { id } => test(session, &id).await,
+            Webhooks::Delete { id } => {
+                let call = Call::new(Method::DELETE, ["webhooks", id.as_str()]);
+                session.done(call, &format!("deleted {id}")).await
+            }
+        }
+    }
+}
+
+impl Register {
+    async fn run(self, session: &mut Session) -> Result<(), ClientError> {
+        let mut body = self.settings.into_members()?;
+        body.insert("url".to_owned(), Value::String(self.target));
+        body.insert("events".to_owned(), Value::from(self.events));
+        body.extend(self.secret.map(|secret| ("secret".to_owned(), Value::String(secret))));
+        show_with_secret(session, Call::post(["webhooks"]).json(&Value::Object(body))).await
+    }
+}
+
+impl Update {
+    async fn run(self, session: &mut Session) -> Result<(), ClientError> {
+        let mut body = self.settings.into_members()?;
+        body.extend(self.target.map(|url| ("url".to_owned(), Value::String(url))));
+        if !self.events.is_empty() {
+            body.insert("events".to_owned(), Value::from(self.events));
+        }
+        if body.is_empty() {
+            return Err(ClientError::Usage("say what to change, for instance --url or --on".to_owned()));
+        }
+        let call = Call::new(Method::PATCH, ["webhooks", self.id.as_str()]);
+        show_with_secret(session, call.json(&Value::Object(body))).await
+    }
+}
+
+/// A webhook's object, and its secret if the answer holds one: it never will again.
+async fn show_with_secret(session: &mut Session, call: Call) -> Result<(), ClientError> {
+    let answer = session.call(call).await?;
+    if session.output() == Output::Json {
+        return session.json(&answer.body);
+    }
+    let object: Value = answer.read()?;
+    session.sheet(&SHEET, &object)?;
+    let Some(secret) = object.get("secret").and_then(Value::as_str) else { return Ok(()) };
+    let once = session.screen().paint(Some(Hue::Yellow), "shown once: give it to the receiver now");
+    session.line(&format!("\nsecret  {}\n        {once}", printable(secret)))
+}
+
+/// What became of a test: its delivery, and the first try if there was one in time.
+#[derive(Deserialize)]
+struct TestAnswer {
+    id: String,
+    attempt: Option<TestAttempt>,
+}
+
+#[derive(Deserialize)]
+struct TestAttempt {
+    code: Option<u16>,
+    error: Option<String>,
+    detail: Option<String>,
+    latency_ms: u64,
+    response_body: Option<String>,
+}
+
+async fn test(session: &mut Session, id: &str) -> Result<(), ClientError> {
+    let answer = session.call(Call::post(["webhooks", id, "test"])).await?;
+    let TestAnswer { id: delivery, attempt } = answer.read()?;
+    let details = format!("postrider deliveries show {}", printable(&delivery));
+    if session.output() == Output::Json {
+        session.json(&answer.body)?;
+    }
+    let Some(attempt) = attempt else {
+        if session.output() == Output::Table {
+            session.line(&format!("on its way, but not tried yet (is the webhook paused?): {details}"))?;
+        }
+        return Ok(());
+    };
+    let is_success = attempt.code.is_some_and(|code| (200..300).contains(&code));
+    if session.output() == Output::Table {
+        let hue = if is_success { Hue::Green } else { Hue::Red };
+        let result = session.screen().paint(Some(hue), &attempt.result());
+        session.line(&format!("{result} in {} ms", attempt.latency_ms))?;
+        for line in excerpt(attempt.response_body.as_deref().unwrap_or_default(), 10, 200).0 {
+            session.line(&format!("  {line}"))?;
+        }
+        session.line(&format!("all of it: {details}"))?;
+    }
+    if is_success {
+        Ok(())
+    } else {
+        Err(ClientError::NotWell("the test was not answered with 2xx".to_owned()))
+    }
+}
+
+impl TestAttempt {
+    fn result(&self) -> String {
+        match (self.code, &self.error) {
+            (Some(code), _) => code.to_string(),
+            (None, Some(class)) => {
+                let detail = self
+                    .detail
+                    .as_deref()
+                    .map(|detail| format!(": {}", printable(detail)))
+                    .unwrap_or_default();
+                format!("{}{detail}", printable(class))
+            }
+            (None, None) => "no answer".to_owned(),
+        }
+    }
+}

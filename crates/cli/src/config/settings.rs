@@ -1,0 +1,336 @@
+//! Every setting: what it does, what it trades, its bounds and its default.
+//!
+//! The comments below are what `postrider config print --defaults` and the reference page show.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use postrider_contract::profile::Span;
+use postrider_contract::secret::Secret;
+
+use super::reader::{Declared, Problems, Reader};
+
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("cannot read the configuration file {path}", path = .path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("the configuration file {path} is not TOML", path = .path.display())]
+    Syntax { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("the configuration is not valid\n{0}")]
+    Invalid(Problems),
+}
+
+/// Declares a section: its struct, how it is read, and its table for the reference.
+macro_rules! section {
+    (
+        $(#[$doc:meta])*
+        $name:ident = $section:literal {
+            $( $(#[doc = $meaning:literal])+ $field:ident : $kind:ty $(= $default:literal)? , )+
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name { $( $(#[doc = $meaning])+ pub $field: section!(@field $kind $(, $default)?), )+ }
+
+        impl $name {
+            const SECTION: &'static str = $section;
+
+            fn declared() -> Vec<Declared> {
+                vec![ $( Declared {
+                    section: $section,
+                    name: stringify!($field),
+                    meaning: vec![ $( $meaning.trim() ),+ ],
+                    default: section!(@default $($default)?),
+                } ),+ ]
+            }
+
+            fn read(reader: &mut Reader) -> Option<Self> {
+                let mut declared = Self::declared().into_iter();
+                // Every field is read before any is missed, so that every problem is found.
+                $( let $field = reader.take::<$kind>(declared.next()?); )+
+                Some($name { $( $field: section!(@value $field $(, $default)?), )+ })
+            }
+        }
+    };
+    (@field $kind:ty, $default:literal) => { $kind };
+    (@field $kind:ty) => { Option<$kind> };
+    (@default $default:literal) => { Some($default) };
+    (@default) => { None };
+    (@value $field:ident, $default:literal) => { $field? };
+    (@value $field:ident) => { $field };
+}
+
+section! {
+    /// The process and its API.
+    Server = "server" {
+        /// Address and port of the API. Bind to a private address, or put a TLS proxy in front.
+        listen: SocketAddr = "\"127.0.0.1:8080\"",
+        /// The roles of this process. Fewer than all need the cluster engines (`engine.queue`, `engine.store`).
+        roles: Roles = "\"ingest,worker,status,manage\"",
+        /// How long work in flight may take to finish after SIGTERM. Longer than the longest time limit of a try
+        /// (10 s by default), or such a try is made again by another process.
+        grace: Span = "\"30s\"",
+        /// How many connections the API serves at once. Each costs a few KiB; more wait to be accepted.
+        max_connections: NonZeroU32 = "4096",
+        /// For one machine and one developer: receivers may be plain http and on this machine. Never in production.
+        dev: bool = "false",
+    }
+}
+
+section! {
+    /// Where queue, configuration and log are kept.
+    Engine = "engine" {
+        /// The directory of the embedded engine: queue, configuration, log, master key.
+        data: PathBuf = "\"./data\"",
+        /// `amqp://` or `amqps://` URL of RabbitMQ 3.10 or newer. Set together with `engine.store`.
+        queue: Secret,
+        /// `postgres://` URL of PostgreSQL 13 or newer. Set together with `engine.queue`.
+        store: Secret,
+        /// What the names of all exchanges and queues begin with; installations that share a broker differ here.
+        queue_prefix: String = "\"postrider\"",
+        /// Connections to PostgreSQL of one process. Status needs 2, a busy API up to 10.
+        store_connections: NonZeroU16 = "10",
+        /// PEM file of certificate authorities for TLS to the queue and the store, beside the public ones.
+        ca_file: PathBuf,
+        /// Whether a process that starts brings schema and broker objects up to date. Off: run `postrider migrate`
+        /// and `postrider topology declare` first.
+        migrate_at_start: bool = "true",
+    }
+}
+
+section! {
+    /// Which addresses deliveries may be sent to.
+    Egress = "egress" {
+        /// Accept `http://` URLs too. A body sent over http can be read and changed on its way.
+        allow_http: bool = "false",
+        /// Networks (CIDR) that deliveries may reach although they are private or special, for instance
+        /// `["10.1.0.0/16"]`. Never lifts the addresses of cloud metadata services.
+        allow_networks: Vec<IpNet> = "[]",
+        /// Ports that are refused by default because another service usually listens there, to be opened.
+        open_ports: Vec<u16> = "[]",
+        /// PEM file of certificate authorities that receivers may use, beside the public ones.
+        ca_file: PathBuf,
+        /// The addresses that deliveries come from, as told to receivers by `GET /v1/egress`.
+        published_addresses: Vec<IpNet> = "[]",
+    }
+}
+
+section! {
+    /// Taking events in.
+    Ingest = "ingest" {
+        /// New events are answered with 429 while the oldest queued first try is older than this.
+        max_backlog_age: Span = "\"5m\"",
+        /// How long the directory of webhooks may be used while the store is away.
+        max_directory_age: Span = "\"10m\"",
+        /// How long a repeated request is recognised by its idempotency key or event id.
+        remember_keys: Span = "\"24h\"",
+        /// Whether to take events from RabbitMQ too (cluster engines only).
+        amqp: bool = "true",
+    }
+}
+
+section! {
+    /// Sending deliveries.
+    Worker = "worker" {
+        /// Tries under way at once in this process. Each costs a connection and about 20 KiB.
+        slots: NonZeroU16 = "1024",
+        /// Tries under way at once to one webhook, unless it sets its own `max_in_flight`.
+        window: NonZeroU16 = "256",
+        /// Idle connections kept open in all, and for how long. A new TLS connection costs twenty times a request.
+        max_idle_connections: NonZeroU32 = "4096",
+        /// After this an idle connection is closed.
+        idle_time: Span = "\"90s\"",
+    }
+}
+
+section! {
+    /// Writing and keeping the log.
+    StatusSection = "status" {
+        /// Days that the delivery log is kept. A day with deliveries that are not concluded stays until they are.
+        retention_days: NonZeroU16 = "30",
+        /// A delivery this far past its due time is published again. Above the queue's own worst lateness.
+        overdue_after: Span = "\"10m\"",
+        /// Batches written at once by this process.
+        writers: NonZeroU16 = "2",
+    }
+}
+
+section! {
+    /// Keys and secrets.
+    Security = "security" {
+        /// 32 bytes in base64 or hexadecimal, by which secrets are encrypted at rest. Required on the cluster engines;
+        /// the embedded engine makes one beside its data at first start. Lose it and every stored secret is lost.
+        master_key: Secret,
+        /// The admin key, at least 20 characters. If absent, one is made at first start and printed once.
+        admin_key: Secret,
+    }
+}
+
+section! {
+    /// What the process says about itself.
+    Logs = "log" {
+        /// `human`, `json`, or `auto`: human on a terminal, JSON otherwise.
+        format: LogFormatSetting = "\"auto\"",
+        /// `error`, `warn`, `info`, `debug`, or directives such as `info,postrider_delivery_worker=debug`.
+        level: String = "\"info\"",
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormatSetting {
+    Auto,
+    Human,
+    Json,
+}
+
+/// Which roles a process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    pub ingest: bool,
+    pub worker: bool,
+    pub status: bool,
+    pub manage: bool,
+}
+
+impl Roles {
+    #[must_use]
+    pub fn are_all(self) -> bool {
+        self.ingest && self.worker && self.status && self.manage
+    }
+}
+
+impl std::fmt::Display for Roles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let named = [
+            (self.ingest, "ingest"),
+            (self.worker, "worker"),
+            (self.status, "status"),
+            (self.manage, "manage"),
+        ];
+        let names: Vec<&str> = named.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Roles {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut roles = Roles { ingest: false, worker: false, status: false, manage: false };
+        for name in text.split(',').map(str::trim) {
+            match name {
+                "ingest" => roles.ingest = true,
+                "worker" => roles.worker = true,
+                "status" => roles.status = true,
+                "manage" => roles.manage = true,
+                other => {
+                    let detail =
+                        format!("no role is called {other:?}; there are ingest, worker, status and manage");
+                    return Err(serde::de::Error::custom(detail));
+                }
+            }
+        }
+        Ok(roles)
+    }
+}
+
+/// All settings of a server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub server: Server,
+    pub engine: Engine,
+    pub egress: Egress,
+    pub ingest: Ingest,
+    pub worker: Worker,
+    pub status: StatusSection,
+    pub security: Security,
+    pub log: Logs,
+    pub(super) effective: Vec<(Declared, Option<toml::Value>)>,
+}
+
+impl Settings {
+    pub(super) fn read(
+        file: toml::Table,
+        variables: BTreeMap<String, String>,
+        flags: BTreeMap<&'static str, String>,
+    ) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(file, variables, flags);
+        let server = Server::read(&mut reader);
+        let engine = Engine::read(&mut reader);
+        let egress = Egress::read(&mut reader);
+        let ingest = Ingest::read(&mut reader);
+        let worker = Worker::read(&mut reader);
+        let status = StatusSection::read(&mut reader);
+        let security = Security::read(&mut reader);
+        let log = Logs::read(&mut reader);
+        reader.finish();
+        if let (Some(server), Some(engine), Some(security)) = (&server, &engine, &security) {
+            check_together(server, engine, security, &mut reader);
+        }
+        let effective = std::mem::take(&mut reader.effective);
+        let all = (server, engine, egress, ingest, worker, status, security, log);
+        match all {
+            (
+                Some(server),
+                Some(engine),
+                Some(egress),
+                Some(ingest),
+                Some(worker),
+                Some(status),
+                Some(security),
+                Some(log),
+            ) if reader.problems.0.is_empty() => {
+                Ok(Settings { server, engine, egress, ingest, worker, status, security, log, effective })
+            }
+            _ => Err(SettingsError::Invalid(reader.problems)),
+        }
+    }
+
+    /// Every declared setting, section by section, with the section's name.
+    pub(super) fn declared() -> Vec<(&'static str, Vec<Declared>)> {
+        vec![
+            (Server::SECTION, Server::declared()),
+            (Engine::SECTION, Engine::declared()),
+            (Egress::SECTION, Egress::declared()),
+            (Ingest::SECTION, Ingest::declared()),
+            (Worker::SECTION, Worker::declared()),
+            (StatusSection::SECTION, StatusSection::declared()),
+            (Security::SECTION, Security::declared()),
+            (Logs::SECTION, Logs::declared()),
+        ]
+    }
+}
+
+/// What no setting can know for itself.
+fn check_together(server: &Server, engine: &Engine, security: &Security, reader: &mut Reader) {
+    const SHORTEST_ADMIN_KEY: usize = 20;
+    match (&engine.queue, &engine.store) {
+        (Some(queue), Some(store)) => {
+            if !["amqp://", "amqps://"].iter().any(|scheme| queue.reveal().starts_with(scheme)) {
+                reader.refuse("engine.queue", "must begin with amqp:// or amqps://");
+            }
+            if !["postgres://", "postgresql://"].iter().any(|scheme| store.reveal().starts_with(scheme)) {
+                reader.refuse("engine.store", "must begin with postgres://");
+            }
+            if security.master_key.is_none() {
+                let detail = "is required on the cluster engines, the same in every process; \
+                              `openssl rand -base64 32` makes one (POSTRIDER_MASTER_KEY)";
+                reader.refuse("security.master_key", detail);
+            }
+        }
+        (None, None) if !server.roles.are_all() => {
+            let detail = "the embedded engine runs all roles in one process; for single roles set engine.queue \
+                          (--queue amqp://…) and engine.store (--store postgres://…)";
+            reader.refuse("server.roles", detail);
+        }
+        (None, None) => {}
+        (Some(_), None) => reader.refuse("engine.store", "must be set together with engine.queue"),
+        (None, Some(_)) => reader.refuse("engine.queue", "must be set together with engine.store"),
+    }
+    if security.admin_key.as_ref().is_some_and(|key| key.reveal().len() < SHORTEST_ADMIN_KEY) {
+        reader.refuse("security.admin_key", format!("must be at least {SHORTEST_ADMIN_KEY} characters long"));
+    }
+}

@@ -1,0 +1,16 @@
+//! The binary `postrider`: its roles and commands.
+
+mod admin_key;
+mod api_page;
+mod assemble;
+mod bench;
+mod client;
+mod command;
+mod config;
+mod listen;
+mod sampling;
+mod serve;
+mod table;
+
+pub use command::run;
+pub use config::reference_page;

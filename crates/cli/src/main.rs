@@ -1,0 +1,5 @@
+//! `postrider`: see `postrider --help`.
+
+fn main() -> std::process::ExitCode {
+    postrider_cli::run()
+}

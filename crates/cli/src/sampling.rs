@@ -1,0 +1,69 @@
+//! What is looked at every second, for `/readyz` and `/metrics`: can we publish, is the directory fresh, how much
+//! stands in the queues.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_contract::ports::WorkQueue;
+use postrider_service::directory::Directory;
+use postrider_service::health::HealthReporter;
+use postrider_service::lifecycle::Stop;
+use postrider_service::metrics::{QueueMetrics, QueueName, StatusMetrics, WebhookState};
+
+const EVERY: Duration = Duration::from_secs(1);
+/// The directory asks the store anew every minute.
+const STORE_SILENT: Duration = Duration::from_secs(75);
+
+pub struct Sampling {
+    pub queue: Arc<dyn WorkQueue>,
+    pub directory: Arc<Directory>,
+    pub queue_health: HealthReporter,
+    pub store_health: HealthReporter,
+    pub metrics: QueueMetrics,
+    /// Only where this process has the status role: webhooks are counted once.
+    pub status: Option<Arc<StatusMetrics>>,
+}
+
+impl Sampling {
+    pub async fn run(self, stop: Stop) {
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.halted() => return,
+                _ = ticks.tick() => {}
+            }
+            self.sample().await;
+        }
+    }
+
+    async fn sample(&self) {
+        match self.queue.check_writable() {
+            Ok(()) => self.queue_health.ready(),
+            Err(error) => self.queue_health.not_ready(error.to_string()),
+        }
+        if self.directory.age() < STORE_SILENT {
+            self.store_health.ready();
+        } else {
+            self.store_health.not_ready("the store does not answer");
+        }
+        if let Ok(depths) = self.queue.depths().await {
+            let queues = [
+                (QueueName::First, depths.first),
+                (QueueName::Retry, depths.retry),
+                (QueueName::Release, depths.release),
+                (QueueName::Journal, depths.journal),
+                (QueueName::Dead, depths.dead),
+            ];
+            for (queue, count) in queues {
+                self.metrics.messages.at(queue).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+        if let Some(status) = &self.status {
+            let states = [WebhookState::Active, WebhookState::Paused, WebhookState::Disabled];
+            for (state, (_, count)) in states.into_iter().zip(self.directory.webhook_counts()) {
+                status.webhooks.at(state).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `postrider serve`: opens the engine, starts the roles, serves the API, ends in order.
+
+mod api;
+mod roles;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use postrider_contract::clock::{Clock, Entropy};
+use postrider_contract::secret::Secret;
+use postrider_service::authentication::Authenticator;
+use postrider_service::directory::Directory;
+use postrider_service::health::Health;
+use postrider_service::http_server::{HttpLimits, HttpServer, bind};
+use postrider_service::lifecycle::{Lifecycle, Stopped, end_signals};
+use postrider_service::master_key::MasterKey;
+use postrider_service::metrics::Metrics;
+use postrider_service::secret_box::SecretBox;
+use postrider_service::system::{SystemClock, SystemEntropy};
+use postrider_service::telemetry::{self, LogFormat};
+
+use crate::admin_key::{self, AdminAccess};
+use crate::assemble::{self, ClusterUrls, Engine, ProducerIntake};
+use crate::config::{LogFormatSetting, Settings};
+
+pub use api::api_description;
+
+/// What every role is built from.
+struct Foundation {
+    settings: Settings,
+    engine: Engine,
+    directory: Arc<Directory>,
+    authenticator: Arc<Authenticator>,
+    secrets: SecretBox,
+    metrics: Metrics,
+    health: Health,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// Runs until a signal, or until a role fails.
+///
+/// # Errors
+/// What keeps it from starting, as one line.
+pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+    start_logs(&settings)?;
+    arm_failpoints()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    // Taken first: a second process on the same port must not touch the data.
+    let listener = bind(settings.server.listen).await?;
+    let address = listener.local_addr().context("cannot ask which address is listened on")?;
+    let mut engine = assemble::open(&settings, Arc::clone(&clock), Arc::clone(&entropy)).await?;
+    let secrets = SecretBox::new(&master_key(&settings, &*entropy)?);
+    let directory = Directory::load(Arc::clone(&engine.configuration)).await?;
+    let configured = settings.security.admin_key.as_ref();
+    let AdminAccess { source, made } =
+        admin_key::find_or_make(configured, &engine.configuration, &*clock, &*entropy).await?;
+    directory.refresh().await?;
+    let mut lifecycle = Lifecycle::new(settings.server.grace.duration());
+    let authenticator = Authenticator::new(Arc::clone(&directory), Arc::clone(&clock), source);
+    let metrics =
+        Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("POSTRIDER_REVISION").unwrap_or("unknown"))?;
+    let intake = engine.intake.take();
+    let health = Health::new(lifecycle.stop());
+    let foundation =
+        Foundation { settings, engine, directory, authenticator, secrets, metrics, health, clock, entropy };
+    greet(&foundation, address, made.as_ref());
+    let queue = Arc::clone(&foundation.engine.queue);
+    start(&foundation, intake, listener, &mut lifecycle).await?;
+    let stopped = lifecycle.run_until_stopped(end_signals()?).await;
+    // What was acknowledged last is written before the process ends.
+    queue.close().await;
+    Ok(farewell(&stopped))
+}
+
+async fn start(
+    foundation: &Foundation,
+    intake: Option<ProducerIntake>,
+    listener: tokio::net::TcpListener,
+    lifecycle: &mut Lifecycle,
+) -> anyhow::Result<()> {
+    let running = roles::start(foundation, intake, lifecycle)?;
+    let router = api::router(foundation, running)?;
+    let limits = HttpLimits {
+        connections: usize::try_from(foundation.settings.server.max_connections.get()).unwrap_or(usize::MAX),
+        ..HttpLimits::default()
+    };
+    let server = HttpServer::new(router, limits, &*foundation.entropy);
+    lifecycle.spawn("http", server.serve(listener, lifecycle.stop()));
+    Ok(())
+}
+
+fn start_logs(settings: &Settings) -> anyhow::Result<()> {
+    let format = match settings.log.format {
+        LogFormatSetting::Auto => LogFormat::detect(),
+        LogFormatSetting::Human => LogFormat::Human,
+        LogFormatSetting::Json => LogFormat::Json,
+    };
+    Ok(telemetry::init(format, &settings.log.level)?)
+}
+
+/// The one that is given, or the one beside the data of the embedded engine.
+fn master_key(settings: &Settings, entropy: &dyn Entropy) -> anyhow::Result<MasterKey> {
+    match &settings.security.master_key {
+        Some(text) => text.reveal().parse().context("security.master_key (POSTRIDER_MASTER_KEY)"),
+        None => Ok(MasterKey::load_or_create(&settings.engine.data.join("master.key"), entropy)?),
+    }
+}
+
+#[cfg(feature = "failpoints")]
+fn arm_failpoints() -> anyhow::Result<()> {
+    use postrider_service::failpoint::{Failpoints, arm};
+    let Some(text) = crate::config::variable("POSTRIDER_FAILPOINTS") else { return Ok(()) };
+    let failpoints: Failpoints = text.parse().context("POSTRIDER_FAILPOINTS")?;
+    arm(failpoints).map_err(|_| anyhow::anyhow!("failpoints are armed already"))
+}
+
+#[cfg(not(feature = "failpoints"))]
+#[expect(clippy::unnecessary_wraps, reason = "the same shape as with failpoints")]
+fn arm_failpoints() -> anyhow::Result<()> {
+    Ok(())
+}
+
+/// What a person who started it needs to know. On standard output, so that it is not lost among the logs.
+fn greet(foundation: &Foundation, address: std::net::SocketAddr, made: Option<&Secret>) {
+    let settings = &foundation.settings;
+    println!("Postrider {} on http://{address}", env!("CARGO_PKG_VERSION"));
+    println!("  roles   {}", settings.server.roles);
+    println!("  engine  {}", foundation.engine.description);
+    if settings.server.dev {
+        println!(
+            "  DEVELOPMENT MODE: plain http and receivers on this machine are allowed; never run it so in production"
+        );
+        tracing::warn!("development mode: plain http and receivers on this machine are allowed");
+    }
+    if let Some(key) = made {
+        println!();
+        println!("  admin key, shown this once: {}", key.reveal());
+        println!("  export POSTRIDER_KEY={}", key.reveal());
+    }
+    if ClusterUrls::of(settings).is_none() && settings.security.master_key.is_none() {
+        let path = settings.engine.data.join("master.key");
+        tracing::info!(path = %path.display(), "secrets at rest are encrypted with the key in this file: back it up");
+    }
+    tracing::info!(address = %address, roles = %settings.server.roles, "listening");
+}
+
+fn farewell(stopped: &Stopped) -> ExitCode {
+    if stopped.is_clean() {
+        tracing::info!("{stopped}");
+        ExitCode::SUCCESS
+    } else {
+        tracing::error!("{stopped}");
+        eprintln!("postrider: {stopped}");
+        ExitCode::FAILURE
+    }
+}

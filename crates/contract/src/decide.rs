@@ -1,0 +1,105 @@
+//! The decision: what becomes of a delivery after a try. Pure: the same inputs always decide the same.
+
+use std::time::Duration;
+
+use crate::attempt::{AttemptResult, Response};
+use crate::clock::{Jitter, Timestamp};
+use crate::delivery::AttemptNumber;
+use crate::outcome::{Cause, FailureReason, Outcome};
+use crate::profile::{AnswerRule, CompiledProfile, ProfileOverride};
+use crate::retry::{RetryAfter, RetryRule};
+
+/// What decides about one webhook's deliveries: its profile, and what it asks for differently.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryRules<'a> {
+    answers: &'a AnswerRule,
+    retry: &'a RetryRule,
+    waits: &'a [Duration],
+}
+
+impl<'a> DeliveryRules<'a> {
+    #[must_use]
+    pub fn new(profile: &'a CompiledProfile, overrides: &'a ProfileOverride) -> Self {
+        let definition = profile.definition();
+        let waits = overrides.waits.as_deref().unwrap_or(definition.retry.waits.waits());
+        DeliveryRules { answers: &definition.answers, retry: &definition.retry, waits }
+    }
+
+    /// The wait after try `number`, jitter left out: what a schedule is shown with. `None` after the last try.
+    #[must_use]
+    pub fn planned_wait(&self, number: AttemptNumber) -> Option<Duration> {
+        self.retry.next_wait_in(self.waits, number, None, Jitter::NONE)
+    }
+
+    /// What the receiver asked for, where this profile looks at it.
+    fn wish(&self, response: &Response, now: Timestamp) -> Option<RetryAfter> {
+        let rule = self.retry.retry_after.as_ref()?;
+        if !rule.statuses.contains(response.status) {
+            return None;
+        }
+        RetryAfter::parse(response.header("retry-after")?, now)
+    }
+
+    fn after_failure(
+        &self,
+        cause: Cause,
+        number: AttemptNumber,
+        wish: Option<RetryAfter>,
+        at: Moment,
+    ) -> Outcome {
+        match self.retry.next_wait_in(self.waits, number, wish, at.jitter) {
+            Some(wait) => Outcome::Retry { at: at.now.plus(wait), cause },
+            None => Outcome::Failed { reason: FailureReason::Exhausted, cause: Some(cause) },
+        }
+    }
+}
+
+/// When a decision is made, and the chance that was drawn for it.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Timestamp,
+    jitter: Jitter,
+}
+
+/// What becomes of a delivery after try `number` ended with `result`.
+///
+/// A success counts as soon as status line and headers are in: a body cut off by the time limit does not change
+/// it. A status that ends the delivery ends it at once; any other answer, and no answer, is tried again until
+/// the waits are used up. Answers [`Outcome::Delivered`], [`Outcome::Retry`] or [`Outcome::Failed`], no other.
+#[must_use]
+pub fn decide(
+    result: &AttemptResult,
+    number: AttemptNumber,
+    rules: &DeliveryRules<'_>,
+    now: Timestamp,
+    jitter: Jitter,
+) -> Outcome {
+    let moment = Moment { now, jitter };
+    match result {
+        AttemptResult::Failure { class, .. } => {
+            rules.after_failure(Cause::Failure(*class), number, None, moment)
+        }
+        AttemptResult::Response(response) => {
+            let cause = Cause::Status(response.status);
+            if rules.answers.success.contains(response.status) {
+                Outcome::Delivered
+            } else if rules.answers.permanent.contains(response.status) {
+                Outcome::Failed { reason: FailureReason::Permanent, cause: Some(cause) }
+            } else {
+                rules.after_failure(cause, number, rules.wish(response, now), moment)
+            }
+        }
+    }
+}
+
+/// Whether an answer disables the webhook at once, by its profile (`410 Gone` in Standard Webhooks).
+#[must_use]
+pub fn disables(result: &AttemptResult, rules: &DeliveryRules<'_>) -> bool {
+    match result {
+        AttemptResult::Response(response) => rules.answers.disabling.contains(response.status),
+        AttemptResult::Failure { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! Deliveries: one event on its way to one webhook, as it travels through the queue.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::event::{EventType, SchemaVersion};
+use crate::ids::{DeliveryId, EventId, TenantId, WebhookId};
+use crate::profile::ProfileName;
+use crate::revision::Revision;
+use crate::webhook::WebhookKind;
+
+/// The number of a try, from 1. The first request is try 1; a schedule with six waits ends with try 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptNumber(NonZeroU32);
+
+impl AttemptNumber {
+    pub const FIRST: AttemptNumber = AttemptNumber(NonZeroU32::MIN);
+
+    /// `None` for zero.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(AttemptNumber)
+    }
+
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0.get()
+    }
+
+    #[must_use]
+    pub fn next(self) -> Self {
+        AttemptNumber(self.0.saturating_add(1))
+    }
+
+    #[must_use]
+    pub fn is_first(self) -> bool {
+        self.0 == NonZeroU32::MIN
+    }
+}
+
+/// Who asked for a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    Producer,
+    /// A `test` of the webhook through the API.
+    Test,
+    /// An operator event: its failure makes no further operator event.
+    Operator,
+}
+
+/// What every journal record about a delivery carries, so that its row can be made from whichever record
+/// arrives first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryRef {
+    pub id: DeliveryId,
+    pub tenant: TenantId,
+    pub event_id: EventId,
+    pub event_type: EventType,
+    pub webhook: WebhookId,
+    pub kind: WebhookKind,
+    /// The accept time of the event (for a replay the replay's own): the delivery's day, and its place in lists.
+    pub accepted_at: Timestamp,
+    /// 0 for the event's own delivery, then 1, 2, … for manual retries and replays.
+    pub replay: u32,
+}
+
+/// The revisions a delivery was rendered with, so that the very same bytes can be had again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenderedWith {
+    pub webhook: Revision,
+    pub profile: Revision,
+    pub tenant: Revision,
+}
+
+/// Where a delivery stands in its own history. Grows with every step, so that two records of one delivery can
+/// be put in order whichever arrives first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The try that is due next.
+    pub attempt: AttemptNumber,
+    /// How often it has been put into the waiting room.
+    pub holds: u32,
+    /// How often this try has been put off without being made.
+    pub deferrals: u32,
+}
+
+impl Position {
+    pub const START: Position = Position { attempt: AttemptNumber::FIRST, holds: 0, deferrals: 0 };
+}
+
+/// Whether a worker must look up, before it sends, if this try was made already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Check {
+    /// Published once, by whoever had the delivery in hand.
+    Fresh,
+    /// A release or a re-publish: another copy may exist.
+    LookUp,
+}
+
+/// A delivery as it travels: the rendered bytes, and all that names it. Never a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub reference: DeliveryRef,
+    pub position: Position,
+    pub origin: Origin,
+    pub check: Check,
+    /// When the next try is due; the accept time for a first try.
+    pub due_at: Timestamp,
+    /// The delay it was parked for, by which a lane that was early can be told; zero if it was not parked.
+    pub parked_for: Duration,
+    pub profile: ProfileName,
+    pub rendered_with: RenderedWith,
+    pub schema_version: SchemaVersion,
+    /// When the event happened, by its producer.
+    pub event_timestamp: Timestamp,
+    /// The body of every try, byte for byte.
+    pub body: Bytes,
+}
+
+impl Delivery {
+    /// The next try of the same delivery, parked until `at`.
+    #[must_use]
+    pub fn retry(self, at: Timestamp, now: Timestamp) -> Self {
+        let attempt = self.position.attempt.next();
+        let position = Position { attempt, deferrals: 0, ..self.position };
+        Delivery { position, due_at: at, parked_for: at.since(now), check: Check::Fresh, ..self }
+    }
+
+    /// The same try, put off until `at` at no cost of a try.
+    #[must_use]
+    pub fn deferred(self, at: Timestamp, now: Timestamp) -> Self {
+        let position = Position { deferrals: self.position.deferrals.saturating_add(1), ..self.position };
+        Delivery { position, due_at: at, parked_for: at.since(now), ..self }
+    }
+
+    /// The same try, put into the waiting room.
+    #[must_use]
+    pub fn held(self) -> Self {
+        let position = Position { holds: self.position.holds.saturating_add(1), ..self.position };
+        Delivery { position, check: Check::LookUp, parked_for: Duration::ZERO, ..self }
+    }
+
+    /// The same try, published again from the waiting room or by healing.
+    #[must_use]
+    pub fn published_again(self, now: Timestamp) -> Self {
+        Delivery { check: Check::LookUp, parked_for: Duration::ZERO, due_at: now, ..self }
+    }
+}
+
+/// One event with so many matches that a worker, not ingest, makes the deliveries, in pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FanOut {
+    /// The deliveries without their bodies; all of one event.
+    pub deliveries: Vec<Delivery>,
+    /// The distinct bodies; `body_of[i]` is the index of the body of `deliveries[i]`.
+    pub bodies: Vec<Bytes>,
+    pub body_of: Vec<u32>,
+}
+
+/// What the deliveries queue carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    Deliver(Delivery),
+    FanOut(FanOut),
+}

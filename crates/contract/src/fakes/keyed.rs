@@ -1,0 +1,61 @@
+//! Keyed requests in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Outage;
+use super::watched::Watched;
+use crate::clock::Timestamp;
+use crate::ids::TenantId;
+use crate::ports::{KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError};
+
+#[derive(Debug)]
+pub struct FakeKeyedRequests {
+    stored: Watched<HashMap<(TenantId, KeyName), (KeyedRequest, KeyedState)>>,
+    outage: Arc<Outage>,
+}
+
+impl FakeKeyedRequests {
+    #[must_use]
+    pub fn new(outage: Arc<Outage>) -> Self {
+        FakeKeyedRequests { stored: Watched::new(HashMap::new()), outage }
+    }
+}
+
+#[async_trait]
+impl KeyedRequests for FakeKeyedRequests {
+    async fn begin(&self, requests: Vec<KeyedRequest>) -> Result<Vec<KeyedOutcome>, StoreError> {
+        self.outage.check()?;
+        Ok(self.stored.change(|stored| {
+            let mut begin = |request: KeyedRequest| {
+                let key = (request.tenant.clone(), request.name.clone());
+                if let Some((request, state)) = stored.get(&key) {
+                    return KeyedOutcome::Exists { request: request.clone(), state: *state };
+                }
+                stored.insert(key, (request, KeyedState::Pending));
+                KeyedOutcome::Inserted
+            };
+            requests.into_iter().map(&mut begin).collect()
+        }))
+    }
+
+    async fn confirm(&self, names: Vec<(TenantId, KeyName)>) -> Result<(), StoreError> {
+        self.outage.check()?;
+        self.stored.change(|stored| {
+            for name in &names {
+                if let Some((_, state)) = stored.get_mut(name) {
+                    *state = KeyedState::Confirmed;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn forget_before(&self, time: Timestamp) -> Result<(), StoreError> {
+        self.outage.check()?;
+        self.stored.change(|stored| stored.retain(|_, (request, _)| request.accepted_at >= time));
+        Ok(())
+    }
+}

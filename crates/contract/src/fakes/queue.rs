@@ -1,0 +1,316 @@
+//! The deliveries queue and the journal in memory. Messages are kept in their wire form, so that what does not
+//! survive the wire does not survive this either.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::mailbox::{Mailbox, Message};
+use super::watched::Watched;
+use crate::clock::{Clock, Timestamp};
+use crate::delivery::Work;
+use crate::journal::JournalBatch;
+use crate::ports::{
+    Journal, JournalSource, Lease, LeaseTicket, Publication, PublishError, QueueDepths, QueueError, Route,
+    Settlement, WorkKind, WorkQueue, WorkSource,
+};
+use crate::wire::{WireError, decode_journal_batch, decode_work, encode_journal_batch, encode_work};
+
+/// Bodies over this are work of the kind [`WorkKind::Large`].
+const LARGE_BODIES: usize = 64 * 1024;
+
+/// What becomes of publishes and appends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PublishFault {
+    #[default]
+    None,
+    /// Nothing happens, and the publisher is told so.
+    Refused { reason: String },
+    /// Nothing happens, and the publisher is told nothing.
+    LostBefore { reason: String },
+    /// It happens, and the publisher is told nothing.
+    LostAfter { reason: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Work(WorkKind),
+    Journal,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    mailboxes: HashMap<Place, Mailbox>,
+    /// By the time they are due, then in the order they came.
+    parked: BTreeMap<(Timestamp, u64), Bytes>,
+    parked_ever: u64,
+    dead: Vec<(Bytes, String)>,
+    fault: PublishFault,
+    is_closed: bool,
+    /// Sources and leases of earlier lives count for nothing.
+    life: u64,
+    sources_ever: u64,
+}
+
+/// Clones share one queue.
+#[derive(Clone, Debug)]
+pub struct FakeQueue {
+    state: Arc<Watched<State>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl FakeQueue {
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        FakeQueue { state: Arc::new(Watched::new(State::default())), clock }
+    }
+
+    /// The process dies: every source ends, every lease is lost and its message comes again. The queue is open
+    /// again at once, for the next process.
+    pub fn crash(&self) {
+        self.state.change(|state| {
+            state.life += 1;
+            state.is_closed = false;
+            state.mailboxes.values_mut().for_each(Mailbox::lose_leases);
+        });
+    }
+
+    /// Until it is called with [`PublishFault::None`].
+    pub fn fail_publishes(&self, fault: PublishFault) {
+        self.state.change(|state| state.fault = fault);
+    }
+
+    /// To be called when the clock was moved: what is due by it can be taken.
+    pub fn tick(&self) {
+        let now = self.clock.now();
+        self.state.change(|state| state.unpark(now));
+    }
+
+    /// Puts raw bytes where work of a kind is taken from.
+    pub fn inject(&self, kind: WorkKind, bytes: Bytes) {
+        self.state.change(|state| state.mailbox(Place::Work(kind)).put(bytes));
+    }
+
+    /// What was set aside, each with its reason.
+    #[must_use]
+    pub fn dead(&self) -> Vec<(Bytes, String)> {
+        self.state.read(|state| state.dead.clone())
+    }
+
+    /// When the next parked delivery is due: as far as a simulation may move its clock at once.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.state.read(|state| state.parked.first_key_value().map(|((due_at, _), _)| *due_at))
+    }
+
+    fn write(&self, effect: impl FnOnce(&mut State)) -> Result<(), PublishError> {
+        self.state.change(|state| {
+            if state.is_closed {
+                return Err(PublishError::Refused { reason: "the queue is closed".to_owned() });
+            }
+            match state.fault.clone() {
+                PublishFault::None => {
+                    effect(state);
+                    Ok(())
+                }
+                PublishFault::Refused { reason } => Err(PublishError::Refused { reason }),
+                PublishFault::LostBefore { reason } => Err(PublishError::InDoubt { reason }),
+                PublishFault::LostAfter { reason } => {
+                    effect(state);
+                    Err(PublishError::InDoubt { reason })
+                }
+            }
+        })
+    }
+
+    fn open(&self, place: Place, prefetch: u16) -> Result<Source, QueueError> {
+        self.state.change(|state| {
+            if state.is_closed {
+                return Err(QueueError::Closed);
+            }
+            state.sources_ever += 1;
+            let (life, number) = (state.life, state.sources_ever);
+            Ok(Source { queue: self.clone(), place, prefetch, life, number })
+        })
+    }
+}
+
+impl State {
+    fn mailbox(&mut self, place: Place) -> &mut Mailbox {
+        self.mailboxes.entry(place).or_default()
+    }
+
+    fn put(&mut self, publication: &Publication, now: Timestamp) {
+        let bytes = encode_work(&publication.work);
+        let kind = match publication.route {
+            Route::Retry { delay } if !delay.is_zero() => {
+                self.parked_ever += 1;
+                self.parked.insert((now.plus(delay), self.parked_ever), bytes);
+                return;
+            }
+            Route::Retry { delay: _ } => WorkKind::Retry,
+            Route::First | Route::Release if bodies_of(&publication.work) > LARGE_BODIES => WorkKind::Large,
+            Route::First => WorkKind::First,
+            Route::Release => WorkKind::Release,
+        };
+        self.mailbox(Place::Work(kind)).put(bytes);
+    }
+
+    fn unpark(&mut self, now: Timestamp) {
+        while let Some(entry) = self.parked.first_entry()
+            && entry.key().0 <= now
+        {
+            let bytes = entry.remove();
+            self.mailbox(Place::Work(WorkKind::Retry)).put(bytes);
+        }
+    }
+
+    fn ready(&self, place: Place) -> u64 {
+        self.mailboxes.get(&place).map_or(0, Mailbox::ready)
+    }
+}
+
+fn bodies_of(work: &Work) -> usize {
+    match work {
+        Work::Deliver(delivery) => delivery.body.len(),
+        Work::FanOut(fan_out) => fan_out.bodies.iter().map(Bytes::len).sum(),
+    }
+}
+
+#[async_trait]
+impl WorkQueue for FakeQueue {
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
+        let now = self.clock.now();
+        self.write(|state| publications.iter().for_each(|publication| state.put(publication, now)))
+    }
+
+    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
+        Ok(Box::new(self.open(Place::Work(kind), prefetch)?))
+    }
+
+    async fn depths(&self) -> Result<QueueDepths, QueueError> {
+        Ok(self.state.read(|state| QueueDepths {
+            first: state.ready(Place::Work(WorkKind::First)),
+            retry: state.ready(Place::Work(WorkKind::Retry)),
+            release: state.ready(Place::Work(WorkKind::Release)),
+            journal: state.ready(Place::Journal),
+            dead: state.dead.len() as u64,
+        }))
+    }
+
+    fn check_writable(&self) -> Result<(), QueueError> {
+        self.state.read(|state| match &state.fault {
+            _ if state.is_closed => Err(QueueError::Closed),
+            PublishFault::None => Ok(()),
+            PublishFault::Refused { reason }
+            | PublishFault::LostBefore { reason }
+            | PublishFault::LostAfter { reason } => Err(QueueError::Unavailable { reason: reason.clone() }),
+        })
+    }
+
+    async fn close(&self) {
+        self.state.change(|state| {
+            state.is_closed = true;
+            state.mailboxes.values_mut().for_each(Mailbox::lose_leases);
+        });
+    }
+}
+
+#[async_trait]
+impl Journal for FakeQueue {
+    async fn append(&self, batch: JournalBatch) -> Result<(), PublishError> {
+        let bytes = encode_journal_batch(&batch);
+        self.write(|state| state.mailbox(Place::Journal).put(bytes))
+    }
+
+    async fn read(&self, prefetch: u16) -> Result<Box<dyn JournalSource>, QueueError> {
+        Ok(Box::new(self.open(Place::Journal, prefetch)?))
+    }
+
+    async fn settled_until(&self, now: Timestamp) -> Result<Timestamp, QueueError> {
+        let written_at = |message: &Message| {
+            decode_journal_batch(message.bytes.clone()).ok().map(|batch| batch.written_at)
+        };
+        let oldest = self.state.read(|state| {
+            state
+                .mailboxes
+                .get(&Place::Journal)
+                .and_then(|journal| journal.unacknowledged().filter_map(written_at).min())
+        });
+        Ok(oldest.map_or(now, |oldest| oldest.min(now)))
+    }
+}
+
+struct Source {
+    queue: FakeQueue,
+    place: Place,
+    prefetch: u16,
+    life: u64,
+    number: u64,
+}
+
+impl Source {
+    /// The next message that `decode` can read; the others are set aside.
+    async fn take<T>(&self, decode: fn(Bytes) -> Result<T, WireError>) -> Result<Lease<T>, QueueError> {
+        let (number, redelivered, message) = self
+            .queue
+            .state
+            .when(|state| {
+                if state.is_closed || state.life != self.life {
+                    return Some(Err(QueueError::Closed));
+                }
+                state.unpark(self.queue.clock.now());
+                loop {
+                    let (number, message) = state.mailbox(self.place).take(self.number, self.prefetch)?;
+                    match decode(message.bytes.clone()) {
+                        Ok(read) => return Some(Ok((number, message.redelivered, read))),
+                        Err(error) => {
+                            state.mailbox(self.place).acknowledge(self.number, number);
+                            state.dead.push((message.bytes, error.to_string()));
+                        }
+                    }
+                }
+            })
+            .await?;
+        let settlement = FakeSettlement {
+            state: Arc::clone(&self.queue.state),
+            place: self.place,
+            source: self.number,
+            number,
+        };
+        Ok(Lease { message, redelivered, ticket: LeaseTicket::new(Box::new(settlement)) })
+    }
+}
+
+#[async_trait]
+impl WorkSource for Source {
+    async fn next(&mut self) -> Result<Lease<Work>, QueueError> {
+        self.take(decode_work).await
+    }
+}
+
+#[async_trait]
+impl JournalSource for Source {
+    async fn next(&mut self) -> Result<Lease<JournalBatch>, QueueError> {
+        self.take(decode_journal_batch).await
+    }
+}
+
+struct FakeSettlement {
+    state: Arc<Watched<State>>,
+    place: Place,
+    source: u64,
+    number: u64,
+}
+
+impl Settlement for FakeSettlement {
+    fn acknowledge(self: Box<Self>) {
+        self.state.change(|state| state.mailbox(self.place).acknowledge(self.source, self.number));
+    }
+
+    fn give_back(self: Box<Self>) {
+        self.state.change(|state| state.mailbox(self.place).give_back(self.source, self.number));
+    }
+}

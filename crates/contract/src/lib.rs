@@ -1,0 +1,34 @@
+//! The contract of Postrider: its types, its decisions and its ports.
+//!
+//! Everything here is pure: no IO, no runtime, no clock and no randomness of its own. What happens to a
+//! delivery is decided here ([`decide()`]), what receivers see is rendered and signed here, and what an
+//! engine must be able to do is stated here ([`ports`]). The adapters implement the ports; the roles use them.
+
+pub mod attempt;
+pub mod clock;
+pub mod decide;
+pub mod delivery;
+pub mod egress;
+pub mod event;
+pub mod fakes;
+pub mod ids;
+pub mod journal;
+pub mod json;
+pub mod key;
+pub mod log;
+pub mod outcome;
+pub mod pattern;
+pub mod ports;
+pub mod profile;
+pub mod rendering;
+pub mod retry;
+pub mod revision;
+pub mod secret;
+pub mod signature;
+pub mod submission;
+pub mod subscription;
+pub mod tenant;
+pub mod webhook;
+pub mod wire;
+
+pub use decide::decide;

@@ -1,0 +1,92 @@
+//! How events come in: from producers over AMQP, and from our own roles.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Lease, QueueError};
+use crate::delivery::Origin;
+use crate::ids::{DeliveryId, EventId, TenantId, WebhookId};
+use crate::submission::Submission;
+
+/// A message as a producer published it, not yet read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerMessage {
+    /// The routing key: the tenant.
+    pub routing_key: String,
+    /// The idempotency key; required.
+    pub message_id: Option<String>,
+    pub content_type: Option<String>,
+    pub body: Bytes,
+}
+
+/// Why a producer's message was put into the refused queue; goes into its headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: String,
+    pub detail: String,
+}
+
+#[async_trait]
+pub trait IntakeSource: Send {
+    /// Waits through broken connections; safe to cancel.
+    ///
+    /// # Errors
+    /// [`QueueError::Closed`] after the queue was closed.
+    async fn next(&mut self) -> Result<Lease<ProducerMessage>, QueueError>;
+}
+
+/// Where refused messages are kept, with their problems.
+#[async_trait]
+pub trait RefusedQueue: Send + Sync {
+    /// Puts a message into the refused queue, confirmed; the caller then acknowledges its lease.
+    ///
+    /// # Errors
+    /// If it was not confirmed.
+    async fn refuse(&self, message: &ProducerMessage, refusal: &Refusal) -> Result<(), QueueError>;
+}
+
+/// What was accepted: 202.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntakeReceipt {
+    pub event: EventId,
+    pub deliveries: Vec<(DeliveryId, WebhookId)>,
+    /// The answer is that of an earlier request under the same key.
+    pub replayed: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    #[error("no such tenant")]
+    UnknownTenant,
+    #[error("webhook {0} does not exist")]
+    UnknownWebhook(WebhookId),
+    #[error("the idempotency key was used with another body")]
+    KeyReused,
+    #[error("a request with this idempotency key is being worked on")]
+    KeyInProgress,
+    /// The data cannot be put into the envelope of a matching webhook's profile.
+    #[error("data: {detail}")]
+    Unrenderable { pointer: String, detail: String },
+    /// Nothing was published.
+    #[error("not accepted: {reason}")]
+    Unavailable { reason: String },
+    /// Publishing had begun: it may arrive. The producer sends it again.
+    #[error("in doubt: {reason}")]
+    InDoubt { reason: String },
+    /// The oldest first try waits for too long already.
+    #[error("the queue of first tries is too old")]
+    Overloaded,
+}
+
+/// Accepts events by the ordinary path. Ingest implements it; other roles of the same process may be handed it.
+#[async_trait]
+pub trait EventIntake: Send + Sync {
+    /// # Errors
+    /// See [`IntakeError`]. On `Ok` the event is durable.
+    async fn accept(
+        &self,
+        tenant: &TenantId,
+        submission: Submission,
+        origin: Origin,
+    ) -> Result<IntakeReceipt, IntakeError>;
+}

@@ -1,0 +1,143 @@
+//! The queue ports: deliveries and the journal.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::Lease;
+use crate::clock::Timestamp;
+use crate::delivery::Work;
+use crate::journal::JournalBatch;
+
+/// Where a piece of work is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// A first try, to be taken at once.
+    First,
+    /// Parked for at least this long (one hop: the first lane that is not shorter), then taken as
+    /// [`WorkKind::Retry`]. A delay of zero is not parked.
+    Retry { delay: Duration },
+    /// A release from the waiting room or a re-publish, to be taken at once.
+    Release,
+}
+
+/// The kinds are consumed apart, so that a storm of one cannot delay the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WorkKind {
+    First,
+    Retry,
+    Release,
+    /// Work of the route `First` or `Release` whose bodies are over 64 KiB.
+    Large,
+}
+
+impl WorkKind {
+    pub const ALL: [WorkKind; 4] = [WorkKind::First, WorkKind::Retry, WorkKind::Release, WorkKind::Large];
+}
+
+#[derive(Clone, Debug)]
+pub struct Publication {
+    pub route: Route,
+    pub work: Work,
+}
+
+/// Why a publish was not confirmed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PublishError {
+    /// No answer, or the connection broke meanwhile: it may have happened or not.
+    #[error("in doubt: {reason}")]
+    InDoubt { reason: String },
+    /// Certainly nothing happened: no connection, no space, the queue said no.
+    #[error("refused: {reason}")]
+    Refused { reason: String },
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QueueError {
+    /// May work later.
+    #[error("the queue is not available: {reason}")]
+    Unavailable { reason: String },
+    /// The queue was closed by us: nothing more will come.
+    #[error("the queue is closed")]
+    Closed,
+    /// What is there is not what we declare (other arguments, a foreign file).
+    #[error("the queue is not as expected: {reason}")]
+    Mismatch { reason: String },
+}
+
+/// Messages ready to be taken, where the engine knows; parked and leased ones not counted in the first three.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueDepths {
+    pub first: u64,
+    pub retry: u64,
+    pub release: u64,
+    pub journal: u64,
+    /// Set aside with a reason because nobody could read them.
+    pub dead: u64,
+}
+
+#[async_trait]
+pub trait WorkQueue: Send + Sync {
+    /// Publishes all, in one go, and waits until all are durable.
+    ///
+    /// # Errors
+    /// If any was not confirmed. Others of the same call may have been: the caller repeats under the same ids.
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError>;
+
+    /// Begins to take work of one kind; at most `prefetch` messages are in hand at once. The source outlives
+    /// broken connections.
+    ///
+    /// # Errors
+    /// Only what will not mend itself: [`QueueError::Mismatch`], [`QueueError::Closed`].
+    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError>;
+
+    /// # Errors
+    /// When the queue does not answer.
+    async fn depths(&self) -> Result<QueueDepths, QueueError>;
+
+    /// `Err` with a reason while a publish would not be confirmed: not connected, blocked, no space. A worker
+    /// that cannot record does not send, and ingest answers 503 at once.
+    fn check_writable(&self) -> Result<(), QueueError>;
+
+    /// Hands on what is settled but not yet written, and ends all sources.
+    async fn close(&self);
+}
+
+#[async_trait]
+pub trait WorkSource: Send {
+    /// The next message that can be read. What cannot is set aside with its reason before anything else.
+    /// Waits through broken connections; safe to cancel.
+    ///
+    /// # Errors
+    /// [`QueueError::Closed`] after [`WorkQueue::close`].
+    async fn next(&mut self) -> Result<Lease<Work>, QueueError>;
+}
+
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Appends one batch as one message and waits until it is durable.
+    ///
+    /// # Errors
+    /// If it was not confirmed; it may have happened all the same.
+    async fn append(&self, batch: JournalBatch) -> Result<(), PublishError>;
+
+    /// # Errors
+    /// Only what will not mend itself.
+    async fn read(&self, prefetch: u16) -> Result<Box<dyn JournalSource>, QueueError>;
+
+    /// The time from which on batches may be unread or unacknowledged: nothing older than this is missing from
+    /// the log. `now` if nothing waits.
+    ///
+    /// # Errors
+    /// When the queue does not answer.
+    async fn settled_until(&self, now: Timestamp) -> Result<Timestamp, QueueError>;
+}
+
+#[async_trait]
+pub trait JournalSource: Send {
+    /// As [`WorkSource::next`].
+    ///
+    /// # Errors
+    /// [`QueueError::Closed`] after the queue was closed.
+    async fn next(&mut self) -> Result<Lease<JournalBatch>, QueueError>;
+}

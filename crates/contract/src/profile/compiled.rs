@@ -1,0 +1,263 @@
+//! A profile that was checked as a whole, with what deliveries ask of it worked out beforehand.
+
+use std::time::Duration;
+
+use super::secret_rule::MAX_SECRET_BYTES;
+use super::{
+    EnvelopeRule, InvalidProfile, Profile, ProfileName, ProfileOverride, RequestRule, SecretForm, SecretRule,
+    SignatureRule,
+};
+use crate::pattern::{Pattern, Variable};
+use crate::rendering::{EnvelopeVariable, check_envelope};
+use crate::retry::{MAX_WAIT, MIN_WAIT, RetryRule, RetrySchedule};
+use crate::signature::{EachVariable, SignedVariable, ValueVariable};
+use crate::webhook::MAX_TIME_LIMIT;
+
+/// The shortest total time limit in which an ordinary receiver can answer at all.
+const MIN_TIME_LIMIT: Duration = Duration::from_millis(100);
+/// Keys shorter than 16 bytes can be guessed; longer than 64 they are hashed down by HMAC-SHA-256.
+const GENERATED_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
+/// Together with the signature well below the 8 KiB of headers that common servers accept.
+const MAX_HEADERS: usize = 32;
+const MAX_RESERVED: usize = 64;
+
+/// A [`Profile`] that holds together. Only [`Profile::compile`] makes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompiledProfile {
+    definition: Profile,
+    literal_length: usize,
+    body_depends_on_webhook: bool,
+}
+
+impl CompiledProfile {
+    #[must_use]
+    pub fn name(&self) -> &ProfileName {
+        &self.definition.name
+    }
+
+    /// The profile as it was written.
+    #[must_use]
+    pub fn definition(&self) -> &Profile {
+        &self.definition
+    }
+
+    /// Whether two webhooks with this profile may get different bodies for one event. If not, they share one.
+    #[must_use]
+    pub fn body_depends_on_webhook(&self) -> bool {
+        self.body_depends_on_webhook
+    }
+
+    /// How many bytes of every body are the envelope's own.
+    #[must_use]
+    pub fn literal_length(&self) -> usize {
+        self.literal_length
+    }
+
+    /// Whether a header is this profile's, so that a webhook may not set it: its own headers, the signature's,
+    /// content type and user agent.
+    #[must_use]
+    pub fn owns_header(&self, name: &str) -> bool {
+        let is_signature = |rule: &SignatureRule| rule.header.is(name);
+        name.eq_ignore_ascii_case("content-type")
+            || name.eq_ignore_ascii_case("user-agent")
+            || self.definition.request.headers.iter().any(|header| header.name.is(name))
+            || self.definition.signature.as_ref().is_some_and(is_signature)
+    }
+
+    /// Whether an old secret can go on signing beside a new one: receivers read several signatures.
+    #[must_use]
+    pub fn signs_with_several(&self) -> bool {
+        self.definition.signature.as_ref().is_some_and(|rule| rule.separator.is_some())
+    }
+
+    /// The total time limit of one try.
+    #[must_use]
+    pub fn time_limit(&self, overrides: &ProfileOverride) -> Duration {
+        let limit = overrides.time_limit.unwrap_or(self.definition.request.time_limit.duration());
+        limit.clamp(MIN_TIME_LIMIT, MAX_TIME_LIMIT)
+    }
+
+    /// Checks what a webhook asks for differently.
+    ///
+    /// # Errors
+    /// When a wait or the time limit is out of bounds, or the signature's header may not be chosen here.
+    pub fn check_override(&self, overrides: &ProfileOverride) -> Result<(), InvalidProfile> {
+        if let Some(waits) = &overrides.waits {
+            RetrySchedule::new(waits.clone()).map_err(|error| InvalidProfile::at("waits", error))?;
+        }
+        if let Some(limit) = overrides.time_limit {
+            check_time_limit("time_limit", limit)?;
+        }
+        let Some(header) = &overrides.signature_header else { return Ok(()) };
+        let is_configurable = |rule: &SignatureRule| rule.header_configurable;
+        if !self.definition.signature.as_ref().is_some_and(is_configurable) {
+            return Err(InvalidProfile::at("signature_header", "cannot be chosen in this profile"));
+        }
+        let is_own = self.definition.signature.as_ref().is_some_and(|rule| rule.header == *header);
+        if self.owns_header(header.as_str()) && !is_own {
+            return Err(InvalidProfile::at(
+                "signature_header",
+                format!("{header} is a header of the profile"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Profile {
+    /// Checks what no single value shows.
+    ///
+    /// # Errors
+    /// The first thing that does not hold together, with its place.
+    pub fn compile(self) -> Result<CompiledProfile, InvalidProfile> {
+        check_request(&self.request)?;
+        check_reserved(&self.envelope)?;
+        check_envelope(&self.envelope).map_err(|detail| InvalidProfile::at("envelope.body", detail))?;
+        match (&self.signature, &self.secret) {
+            (Some(signature), Some(secret)) => {
+                check_signature(signature, &self.request)?;
+                check_secret(secret)?;
+            }
+            (Some(_), None) => return Err(InvalidProfile::at("secret", "is needed to sign")),
+            (None, Some(_)) => return Err(InvalidProfile::at("secret", "is of no use without a signature")),
+            (None, None) => {}
+        }
+        if self.answers.success.is_empty() {
+            return Err(InvalidProfile::at("answers.success", "must not be empty"));
+        }
+        if let Some(status) = self.answers.success.overlap(&self.answers.permanent) {
+            return Err(InvalidProfile::at("answers.permanent", format!("{status} is a success too")));
+        }
+        check_retry(&self.retry)?;
+        let body = &self.envelope.body;
+        let literal_length = body.literals().map(str::len).sum();
+        let body_depends_on_webhook = body.variables().any(EnvelopeVariable::depends_on_webhook);
+        Ok(CompiledProfile { definition: self, literal_length, body_depends_on_webhook })
+    }
+}
+
+fn check_time_limit(path: &str, limit: Duration) -> Result<(), InvalidProfile> {
+    if (MIN_TIME_LIMIT..=MAX_TIME_LIMIT).contains(&limit) {
+        return Ok(());
+    }
+    Err(InvalidProfile::at(path, format!("must be between {MIN_TIME_LIMIT:?} and {MAX_TIME_LIMIT:?}")))
+}
+
+/// Header values are written as they are, so what is literal in them must be printable ASCII.
+fn check_header_text<'a>(path: &str, texts: impl Iterator<Item = &'a str>) -> Result<(), InvalidProfile> {
+    for text in texts {
+        if !text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+            return Err(InvalidProfile::at(path, "may hold printable ASCII only"));
+        }
+    }
+    Ok(())
+}
+
+fn check_request(request: &RequestRule) -> Result<(), InvalidProfile> {
+    check_time_limit("request.time_limit", request.time_limit.duration())?;
+    check_header_text("request.content_type", request.content_type.literals())?;
+    check_header_text("request.user_agent", request.user_agent.literals())?;
+    if request.headers.len() > MAX_HEADERS {
+        return Err(InvalidProfile::at("request.headers", format!("must be at most {MAX_HEADERS}")));
+    }
+    for (index, header) in request.headers.iter().enumerate() {
+        let path = format!("request.headers[{index}]");
+        if header.name.is("content-type") || header.name.is("user-agent") {
+            return Err(InvalidProfile::at(path, format!("{} has a field of its own", header.name)));
+        }
+        if request.headers[..index].iter().any(|earlier| earlier.name == header.name) {
+            return Err(InvalidProfile::at(path, format!("{} is there twice", header.name)));
+        }
+        check_header_text(&path, header.value.literals())?;
+    }
+    Ok(())
+}
+
+fn check_reserved(envelope: &EnvelopeRule) -> Result<(), InvalidProfile> {
+    let reserved = &envelope.reserved_data_members;
+    if reserved.len() > MAX_RESERVED {
+        let detail = format!("must name at most {MAX_RESERVED} members");
+        return Err(InvalidProfile::at("envelope.reserved_data_members", detail));
+    }
+    if !reserved.is_empty() && !envelope.body.uses(EnvelopeVariable::EventDataMembers) {
+        let detail = "are of use only where the body holds ${event.data.members}";
+        return Err(InvalidProfile::at("envelope.reserved_data_members", detail));
+    }
+    Ok(())
+}
+
+fn check_signature(rule: &SignatureRule, request: &RequestRule) -> Result<(), InvalidProfile> {
+    if request.headers.iter().any(|header| header.name == rule.header) {
+        return Err(InvalidProfile::at(
+            "signature.header",
+            format!("{} is among request.headers", rule.header),
+        ));
+    }
+    once("signature.each", &rule.each, EachVariable::Signature)?;
+    once("signature.value", &rule.value, ValueVariable::Signatures)?;
+    check_header_text("signature.each", rule.each.literals())?;
+    check_header_text("signature.value", rule.value.literals())?;
+    check_header_text("signature.separator", rule.separator.as_deref().into_iter())?;
+    if rule.separator.as_deref() == Some("") {
+        return Err(InvalidProfile::at("signature.separator", "must not be empty"));
+    }
+    once("signature.signs", &rule.signs, SignedVariable::Body)?;
+    for variable in rule.signs.variables().filter_map(SignedVariable::text) {
+        let in_value = rule.value.uses(ValueVariable::Text(variable));
+        if !in_value && !request.headers.iter().any(|header| header.value.uses(variable)) {
+            let detail = format!("no header carries {}: receivers could not verify it", variable.name());
+            return Err(InvalidProfile::at("signature.signs", detail));
+        }
+    }
+    let mut signed_texts = rule.signs.variables().filter_map(SignedVariable::text);
+    if rule.replay_window.is_some() && !signed_texts.any(|variable| variable.time_unit().is_some()) {
+        return Err(InvalidProfile::at("signature.replay_window", "needs a signed timestamp"));
+    }
+    Ok(())
+}
+
+fn once<V: Variable>(path: &str, pattern: &Pattern<V>, variable: V) -> Result<(), InvalidProfile> {
+    match pattern.variables().filter(|used| *used == variable).count() {
+        1 => Ok(()),
+        _ => Err(InvalidProfile::at(path, format!("must hold {} exactly once", variable.name()))),
+    }
+}
+
+fn check_secret(rule: &SecretRule) -> Result<(), InvalidProfile> {
+    if rule.minimum_bytes == 0
+        || rule.maximum_bytes > MAX_SECRET_BYTES
+        || rule.minimum_bytes > rule.maximum_bytes
+    {
+        let detail = format!("minimum and maximum must be between 1 and {MAX_SECRET_BYTES}, in that order");
+        return Err(InvalidProfile::at("secret.minimum_bytes", detail));
+    }
+    if !GENERATED_BYTES.contains(&rule.generated_bytes) {
+        let detail = format!("must be between {} and {}", GENERATED_BYTES.start(), GENERATED_BYTES.end());
+        return Err(InvalidProfile::at("secret.generated_bytes", detail));
+    }
+    // A text's key is its prefix and two hexadecimal digits a byte.
+    let key_length = match rule.form {
+        SecretForm::Text => rule.prefix.len() + 2 * rule.generated_bytes,
+        SecretForm::Base64 => rule.generated_bytes,
+    };
+    if !(rule.minimum_bytes..=rule.maximum_bytes).contains(&key_length) {
+        let detail = "a generated secret would be refused by the minimum or the maximum";
+        return Err(InvalidProfile::at("secret.generated_bytes", detail));
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if rule.prefix.len() > 32 || !rule.prefix.bytes().all(is_plain) {
+        let detail = "must be at most 32 letters, digits, - and _";
+        return Err(InvalidProfile::at("secret.prefix", detail));
+    }
+    Ok(())
+}
+
+fn check_retry(rule: &RetryRule) -> Result<(), InvalidProfile> {
+    let Some(retry_after) = &rule.retry_after else { return Ok(()) };
+    let (minimum, maximum) = (retry_after.minimum.duration(), retry_after.maximum.duration());
+    if minimum < MIN_WAIT || maximum > MAX_WAIT || minimum > maximum {
+        let detail = "minimum and maximum must be between 100ms and 24h, in that order";
+        return Err(InvalidProfile::at("retry.retry_after.minimum", detail));
+    }
+    Ok(())
+}

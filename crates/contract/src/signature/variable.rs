@@ -1,0 +1,179 @@
+//! What may stand in the patterns of headers and signatures.
+
+use std::fmt::Write;
+
+use super::RequestContext;
+use crate::ids::duplicate_key;
+use crate::pattern::Variable;
+
+/// What a header's value may hold. All of them are printable ASCII without spaces, so none can end a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextVariable {
+    EventId,
+    EventType,
+    EventTimestamp,
+    EventSchemaVersion,
+    /// When the try began, in whole seconds since 1970.
+    Timestamp,
+    /// The same in milliseconds.
+    TimestampMillis,
+    TenantId,
+    WebhookId,
+    DeliveryId,
+    DeliveryDuplicateKey,
+    AttemptNumber,
+    /// The version of Postrider.
+    PostriderVersion,
+}
+
+impl TextVariable {
+    /// How many milliseconds one of it is, where it is the time of the try.
+    pub(crate) fn time_unit(self) -> Option<i64> {
+        match self {
+            TextVariable::Timestamp => Some(1000),
+            TextVariable::TimestampMillis => Some(1),
+            TextVariable::EventId
+            | TextVariable::EventType
+            | TextVariable::EventTimestamp
+            | TextVariable::EventSchemaVersion
+            | TextVariable::TenantId
+            | TextVariable::WebhookId
+            | TextVariable::DeliveryId
+            | TextVariable::DeliveryDuplicateKey
+            | TextVariable::AttemptNumber
+            | TextVariable::PostriderVersion => None,
+        }
+    }
+
+    /// Appends its value for one try.
+    pub(super) fn write(self, context: &RequestContext<'_>, out: &mut String) {
+        match self {
+            TextVariable::EventId => out.push_str(context.event_id.as_str()),
+            TextVariable::EventType => out.push_str(context.event_type.as_str()),
+            TextVariable::EventTimestamp => push(out, context.event_timestamp),
+            TextVariable::EventSchemaVersion => push(out, context.schema_version),
+            TextVariable::Timestamp => push(out, context.started_at.as_seconds()),
+            TextVariable::TimestampMillis => push(out, context.started_at.as_millis()),
+            TextVariable::TenantId => out.push_str(context.tenant.as_str()),
+            TextVariable::WebhookId => push(out, context.webhook),
+            TextVariable::DeliveryId => push(out, context.delivery),
+            TextVariable::DeliveryDuplicateKey => {
+                out.push_str(&duplicate_key(context.event_id, context.webhook))
+            }
+            TextVariable::AttemptNumber => push(out, context.attempt.number()),
+            TextVariable::PostriderVersion => out.push_str(env!("CARGO_PKG_VERSION")),
+        }
+    }
+}
+
+fn push(out: &mut String, value: impl std::fmt::Display) {
+    write!(out, "{value}").expect("memory takes every write");
+}
+
+impl Variable for TextVariable {
+    fn all() -> Vec<Self> {
+        vec![
+            TextVariable::EventId,
+            TextVariable::EventType,
+            TextVariable::EventTimestamp,
+            TextVariable::EventSchemaVersion,
+            TextVariable::Timestamp,
+            TextVariable::TimestampMillis,
+            TextVariable::TenantId,
+            TextVariable::WebhookId,
+            TextVariable::DeliveryId,
+            TextVariable::DeliveryDuplicateKey,
+            TextVariable::AttemptNumber,
+            TextVariable::PostriderVersion,
+        ]
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            TextVariable::EventId => "event.id",
+            TextVariable::EventType => "event.type",
+            TextVariable::EventTimestamp => "event.timestamp",
+            TextVariable::EventSchemaVersion => "event.schema_version",
+            TextVariable::Timestamp => "timestamp",
+            TextVariable::TimestampMillis => "timestamp_ms",
+            TextVariable::TenantId => "tenant.id",
+            TextVariable::WebhookId => "webhook.id",
+            TextVariable::DeliveryId => "delivery.id",
+            TextVariable::DeliveryDuplicateKey => "delivery.duplicate_key",
+            TextVariable::AttemptNumber => "attempt.number",
+            TextVariable::PostriderVersion => "postrider.version",
+        }
+    }
+}
+
+/// What may be signed: the body, and any text that a header carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignedVariable {
+    Text(TextVariable),
+    /// The exact bytes sent.
+    Body,
+}
+
+impl SignedVariable {
+    #[must_use]
+    pub fn text(self) -> Option<TextVariable> {
+        match self {
+            SignedVariable::Text(variable) => Some(variable),
+            SignedVariable::Body => None,
+        }
+    }
+}
+
+impl Variable for SignedVariable {
+    fn all() -> Vec<Self> {
+        let texts = TextVariable::all().into_iter().map(SignedVariable::Text);
+        texts.chain([SignedVariable::Body]).collect()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            SignedVariable::Text(variable) => variable.name(),
+            SignedVariable::Body => "body",
+        }
+    }
+}
+
+/// What one signature is written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EachVariable {
+    Signature,
+}
+
+impl Variable for EachVariable {
+    fn all() -> Vec<Self> {
+        vec![EachVariable::Signature]
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            EachVariable::Signature => "signature",
+        }
+    }
+}
+
+/// What the signature header's value is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueVariable {
+    Text(TextVariable),
+    /// Every signature, newest secret first, with the separator between them.
+    Signatures,
+}
+
+impl Variable for ValueVariable {
+    fn all() -> Vec<Self> {
+        let texts = TextVariable::all().into_iter().map(ValueVariable::Text);
+        texts.chain([ValueVariable::Signatures]).collect()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            ValueVariable::Text(variable) => variable.name(),
+            ValueVariable::Signatures => "signatures",
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Webhooks: a tenant's subscription of one receiver to some of its events.
+//!
+//! [`Webhook`] is the stored form; secrets in it are sealed. What the API shows is made from it elsewhere.
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::egress::WebhookUrl;
+use crate::event::EventType;
+use crate::ids::{TenantId, WebhookId};
+use crate::profile::{ProfileName, ProfileOverride};
+use crate::secret::SealedSecret;
+use crate::subscription::TypePattern;
+
+/// What is sent: an event in its envelope, or (later) a URL with macros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WebhookKind {
+    Webhook,
+    Postback,
+}
+
+impl WebhookKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WebhookKind::Webhook => "webhook",
+            WebhookKind::Postback => "postback",
+        }
+    }
+}
+
+/// Whether a webhook receives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum WebhookState {
+    Active,
+    /// By its owner. What becomes of its deliveries meanwhile is its profile's rule.
+    Paused {
+        since: Timestamp,
+    },
+    /// By us, as its profile says.
+    Disabled {
+        since: Timestamp,
+        reason: String,
+    },
+}
+
+impl WebhookState {
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        match self {
+            WebhookState::Active => true,
+            WebhookState::Paused { .. } | WebhookState::Disabled { .. } => false,
+        }
+    }
+}
+
+/// How a webhook's requests say who they are, beside the profile's signature.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Authentication {
+    #[default]
+    None,
+    Bearer {
+        token: SealedSecret,
+    },
+    Basic {
+        username: String,
+        password: SealedSecret,
+    },
+    ApiKey {
+        header: String,
+        value: SealedSecret,
+    },
+}
+
+/// A header of the webhook's own; its value may hold a credential, so it is sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomHeader {
+    pub name: String,
+    pub value: SealedSecret,
+}
+
+/// The secrets a webhook signs with: the current one first, then those that still overlap.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SigningSecrets {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<SealedSecret>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous: Vec<PreviousSecret>,
+    /// The last characters of the current secret, by which its owner can tell it from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    pub secret: SealedSecret,
+    pub until: Timestamp,
+}
+
+impl SigningSecrets {
+    /// What signs at `now`, newest first.
+    pub fn active(&self, now: Timestamp) -> impl Iterator<Item = &SealedSecret> {
+        let previous = self.previous.iter().filter(move |previous| now < previous.until);
+        self.current.iter().chain(previous.map(|previous| &previous.secret))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    pub id: WebhookId,
+    pub tenant: TenantId,
+    pub name: String,
+    pub kind: WebhookKind,
+    pub url: WebhookUrl,
+    pub events: Vec<TypePattern>,
+    /// Absent: the tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileName>,
+    /// What this webhook asks for differently than its profile: waits, time limit.
+    #[serde(default)]
+    pub overrides: ProfileOverride,
+    pub state: WebhookState,
+    #[serde(default)]
+    pub headers: Vec<CustomHeader>,
+    #[serde(default)]
+    pub authentication: Authentication,
+    #[serde(default)]
+    pub secrets: SigningSecrets,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit_per_second: Option<NonZeroU32>,
+    /// Absent: the installation's window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<NonZeroU16>,
+    /// After a resume at a rate: so many a second until nothing waits any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_rate_per_second: Option<NonZeroU32>,
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Webhook {
+    #[must_use]
+    pub fn wants(&self, event_type: &EventType) -> bool {
+        self.events.iter().any(|pattern| pattern.matches(event_type))
+    }
+}
+
+/// The longest total time limit of one try: above it a slot is held for too long for too little.
+pub const MAX_TIME_LIMIT: Duration = Duration::from_secs(60);

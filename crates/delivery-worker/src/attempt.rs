@@ -1,0 +1,113 @@
+//! One try: sign, send, and write down what was sent and what came back.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use postrider_contract::attempt::{Attempt, Header, SentRequest};
+use postrider_contract::clock::{Clock, Entropy};
+use postrider_contract::delivery::Delivery;
+use postrider_contract::ids::AttemptId;
+use postrider_contract::signature::{RequestContext, request_headers};
+use postrider_service::failpoint::{InjectedFailure, hit};
+use sha2::{Digest, Sha256};
+
+use crate::client::{HttpClient, LocalShortage, OutgoingRequest};
+use crate::prepared::Prepared;
+
+/// Why no try was made. It does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTried {
+    #[error(transparent)]
+    Shortage(#[from] LocalShortage),
+    #[error("header {name} cannot be written")]
+    Header { name: String },
+    #[error(transparent)]
+    Injected(#[from] InjectedFailure),
+}
+
+/// Makes tries.
+pub struct Attempter {
+    client: HttpClient,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Attempter {
+    #[must_use]
+    pub fn new(client: HttpClient, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Attempter { client, clock, entropy }
+    }
+
+    #[must_use]
+    pub fn client(&self) -> &HttpClient {
+        &self.client
+    }
+
+    /// Makes the delivery's next try. Signature and timestamp are of this moment, the body is the delivery's.
+    ///
+    /// # Errors
+    /// When nothing could be sent, for a reason that lies with us.
+    pub async fn attempt(&self, delivery: &Delivery, prepared: &Prepared) -> Result<Attempt, NotTried> {
+        let started_at = self.clock.now();
+        let context = RequestContext::of(delivery, started_at);
+        let entry = &prepared.entry;
+        let keys = prepared.signing_keys(started_at);
+        let profile = entry.profile.profile.as_ref();
+        let made = request_headers(profile, &entry.webhook.overrides, &context, &delivery.body, &keys);
+        let headers = wire_headers(prepared, &made)?;
+        let case = prepared.header_case(|| {
+            let own = prepared.own_headers.iter().map(|own| own.shown.name.as_str());
+            let made = made.iter().map(|header| header.name.as_str());
+            ["Host"].into_iter().chain(made).chain(own).chain(["Content-Length"]).collect()
+        });
+        let outgoing = OutgoingRequest {
+            endpoint: Arc::clone(&prepared.endpoint),
+            method: prepared.method.clone(),
+            target: prepared.target.clone(),
+            headers,
+            case,
+            body: delivery.body.clone(),
+            time_limit: prepared.time_limit,
+        };
+        hit("attempt.before_send")?;
+        let exchange = self.client.call(outgoing).await?;
+        hit("attempt.after_send")?;
+        Ok(Attempt {
+            id: AttemptId::draw(started_at, self.entropy.as_ref()),
+            number: delivery.position.attempt,
+            started_at,
+            request: sent_request(delivery, prepared, made),
+            address: exchange.address,
+            timings: exchange.timings,
+            result: exchange.result,
+        })
+    }
+}
+
+/// `Host`, what the profile makes, then the webhook's own; where two are of one name, the profile's.
+fn wire_headers(prepared: &Prepared, made: &[Header]) -> Result<HeaderMap, NotTried> {
+    let mut headers = HeaderMap::with_capacity(made.len() + prepared.own_headers.len() + 2);
+    headers.insert(http::header::HOST, prepared.host.clone());
+    for header in made {
+        let refused = || NotTried::Header { name: header.name.clone() };
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| refused())?;
+        let value = HeaderValue::from_maybe_shared(header.value.clone()).map_err(|_| refused())?;
+        headers.insert(name, value);
+    }
+    for own in &prepared.own_headers {
+        headers.entry(own.name.clone()).or_insert_with(|| own.value.clone());
+    }
+    Ok(headers)
+}
+
+/// What the log shows: credentials masked, the path of the URL too, since for some receivers it is one.
+fn sent_request(delivery: &Delivery, prepared: &Prepared, mut headers: Vec<Header>) -> SentRequest {
+    headers.extend(prepared.own_headers.iter().map(|own| own.shown.clone()));
+    SentRequest {
+        method: prepared.method.as_str().to_owned(),
+        url: prepared.entry.webhook.url.display_masked(),
+        headers,
+        body_sha256: Sha256::digest(&delivery.body).into(),
+        body_length: u64::try_from(delivery.body.len()).unwrap_or(u64::MAX),
+    }
+}

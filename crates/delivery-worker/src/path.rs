@@ -1,0 +1,175 @@
+//! The path of one delivery through the worker: check → gate → attempt → decide → settle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_contract::attempt::{Attempt, AttemptResult, FailureClass};
+use postrider_contract::clock::{Clock, Entropy};
+use postrider_contract::decide::{DeliveryRules, decide};
+use postrider_contract::delivery::Delivery;
+use postrider_contract::journal::Conclusion;
+use postrider_contract::outcome::{CancelReason, FailureReason, HoldReason, Outcome};
+
+use crate::attempt::{Attempter, NotTried};
+use crate::check::{Checker, Recorded};
+use crate::gate::{Deferral, Gate, Verdict};
+use crate::prepared::{Preparations, Prepared};
+use crate::settle::{Settle, Unsettled};
+use crate::taken::Taken;
+use crate::tally::Tally;
+use crate::windows::{Pace, SLOW_TRY};
+
+/// A lane that is early by less than this is not worth another hop.
+const EARLY_SLACK: Duration = Duration::from_millis(250);
+/// How long a delivery is put off, by how often it was: lanes that exist for retries anyway.
+const DEFERRALS: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+];
+
+/// What was put right meanwhile is tried again after this.
+const AFTER_CHANGE: Duration = Duration::from_secs(1);
+
+/// Given the pace of a try as soon as it has ended, before it is settled, so that its slot is free.
+pub trait Slot: Send {
+    fn free(self, pace: Pace);
+}
+
+/// All that a delivery passes.
+pub struct Path {
+    pub checker: Checker,
+    pub gate: Gate,
+    pub preparations: Preparations,
+    pub attempter: Attempter,
+    pub settle: Settle,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub tally: Tally,
+}
+
+impl Path {
+    /// Takes one delivery to its end here.
+    ///
+    /// # Errors
+    /// When it was given back instead; it will come again.
+    pub async fn walk(&self, taken: Taken, slot: impl Slot) -> Result<(), Unsettled> {
+        if let Some(rest) = self.too_early(&taken.delivery) {
+            return self.settle.parked_again(taken, rest).await;
+        }
+        let Some(taken) = self.unless_recorded(taken).await else { return Ok(()) };
+        match self.gate.judge(&taken.delivery, taken.passage()).await {
+            Verdict::Hold(why) => self.settle.held(taken, why).await,
+            Verdict::Cancel(reason) => self.cancel(taken, reason).await,
+            Verdict::Defer(why) => self.defer(taken, why).await,
+            Verdict::Try(entry) => match self.preparations.of(&entry) {
+                Ok(prepared) => self.attempt(taken, &prepared, slot).await,
+                Err(error) => {
+                    tracing::error!(webhook.id = %entry.webhook.id, %error, "a webhook's requests cannot be made");
+                    self.defer(taken, Deferral::NoSecrets).await
+                }
+            },
+        }
+    }
+
+    /// Puts a delivery that waited too long for its webhook into the waiting room.
+    ///
+    /// # Errors
+    /// When it was given back instead.
+    pub async fn put_away(&self, taken: Taken) -> Result<(), Unsettled> {
+        match self.unless_recorded(taken).await {
+            Some(taken) => self.settle.held(taken, HoldReason::Overflow).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn attempt(&self, taken: Taken, prepared: &Prepared, slot: impl Slot) -> Result<(), Unsettled> {
+        let attempt = match self.attempter.attempt(&taken.delivery, prepared).await {
+            Ok(attempt) => attempt,
+            Err(NotTried::Injected(failure)) => return Err(failure.into()),
+            Err(NotTried::Shortage(shortage)) => {
+                tracing::warn!(%shortage, "a try is put off");
+                return self.defer(taken, Deferral::NoSockets).await;
+            }
+            Err(error @ NotTried::Header { .. }) => {
+                tracing::error!(webhook.id = %prepared.entry.webhook.id, %error, "a try is put off");
+                return self.defer(taken, Deferral::NoSecrets).await;
+            }
+        };
+        slot.free(pace_of(&attempt));
+        let outcome = self.decide(&attempt, prepared).await;
+        self.tally.note(&taken.delivery, &attempt, outcome, self.clock.now());
+        self.settle.attempted(taken, attempt, outcome).await
+    }
+
+    /// Before a permanent failure is final, the webhook as it is now is looked at: a receiver may have refused an
+    /// old secret or an old path, and what has been put right meanwhile deserves its try.
+    async fn decide(&self, attempt: &Attempt, prepared: &Prepared) -> Outcome {
+        let entry = &prepared.entry;
+        let rules = DeliveryRules::new(&entry.profile.profile, &entry.webhook.overrides);
+        let now = self.clock.now();
+        let outcome = decide(&attempt.result, attempt.number, &rules, now, self.entropy.draw_jitter());
+        match outcome {
+            Outcome::Failed { reason: FailureReason::Permanent, cause: Some(cause) } => {
+                match self.gate.newer_than(entry).await {
+                    Some(_) => Outcome::Retry { at: now.plus(AFTER_CHANGE), cause },
+                    None => outcome,
+                }
+            }
+            Outcome::Delivered
+            | Outcome::Retry { .. }
+            | Outcome::Failed { .. }
+            | Outcome::Held { .. }
+            | Outcome::Canceled { .. }
+            | Outcome::Expired => outcome,
+        }
+    }
+
+    /// Acknowledges what was tried already; a record implies that its follow-up exists.
+    async fn unless_recorded(&self, taken: Taken) -> Option<Taken> {
+        if !taken.must_be_checked() {
+            return Some(taken);
+        }
+        match self.checker.is_recorded(taken.delivery.reference.id, taken.delivery.position).await {
+            Recorded::No => Some(taken),
+            Recorded::Yes => {
+                taken.ticket.acknowledge();
+                None
+            }
+        }
+    }
+
+    async fn cancel(&self, taken: Taken, reason: CancelReason) -> Result<(), Unsettled> {
+        self.tally.note_canceled();
+        self.settle.concluded(taken, Conclusion::Canceled(reason)).await
+    }
+
+    async fn defer(&self, taken: Taken, why: Deferral) -> Result<(), Unsettled> {
+        let step = usize::try_from(taken.delivery.position.deferrals).unwrap_or(usize::MAX);
+        let delay = DEFERRALS[step.min(DEFERRALS.len() - 1)];
+        tracing::debug!(delivery.id = %taken.delivery.reference.id, ?why, ?delay, "a try is put off");
+        self.settle.deferred(taken, delay).await
+    }
+
+    /// How much of its delay is left, if its lane was early by more than a clock's ordinary error: at most what
+    /// it was parked for, whatever the clocks say.
+    fn too_early(&self, delivery: &Delivery) -> Option<Duration> {
+        if delivery.parked_for.is_zero() {
+            return None;
+        }
+        let rest = delivery.due_at.since(self.clock.now()).min(delivery.parked_for);
+        (rest > EARLY_SLACK.max(delivery.parked_for / 5)).then_some(rest)
+    }
+}
+
+fn pace_of(attempt: &Attempt) -> Pace {
+    match &attempt.result {
+        AttemptResult::Failure { class: FailureClass::Timeout(_), .. } => Pace::TimedOut,
+        AttemptResult::Failure { .. } | AttemptResult::Response(_) if attempt.timings.total > SLOW_TRY => {
+            Pace::Slow
+        }
+        AttemptResult::Failure { .. } | AttemptResult::Response(_) => Pace::Quick,
+    }
+}

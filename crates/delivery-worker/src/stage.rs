@@ -1,0 +1,225 @@
+//! What tests of this crate stand on: a webhook, deliveries to it, and ports that write down what is asked of them.
+
+mod recorder;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postrider_contract::clock::{Clock, Entropy, ManualClock, Timestamp};
+use postrider_contract::delivery::{Check, Delivery, DeliveryRef, Origin, Position, RenderedWith};
+use postrider_contract::egress::WebhookUrl;
+use postrider_contract::event::SchemaVersion;
+use postrider_contract::ids::{DeliveryId, EventId, WebhookId};
+use postrider_contract::ports::StoreError;
+use postrider_contract::profile::{ProfileName, ProfileOverride, builtin_profile};
+use postrider_contract::revision::Revision;
+use postrider_contract::secret::Secret;
+use postrider_contract::tenant::Tenant;
+use postrider_contract::webhook::{Authentication, SigningSecrets, Webhook, WebhookKind, WebhookState};
+use postrider_service::directory::{Found, ProfileEntry, WebhookEntry};
+use postrider_service::secret_box::SecretBox;
+use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
+
+use crate::gate::Webhooks;
+
+pub use recorder::{Recorder, settle, taken};
+
+pub const SECRET: &str = "a secret of the subscriber";
+pub const BODY: &[u8] = b"{\"n\":12345678901234567890, \"b\":1.0}";
+
+pub fn noon() -> Timestamp {
+    "2026-11-21T12:00:00.000Z".parse().unwrap()
+}
+
+pub fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::at(noon()))
+}
+
+/// Counts, so that ids differ.
+#[derive(Debug, Default)]
+pub struct Counting(std::sync::atomic::AtomicU64);
+
+impl Entropy for Counting {
+    fn fill(&self, bytes: &mut [u8]) {
+        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst).to_be_bytes();
+        for (byte, value) in bytes.iter_mut().rev().zip(number.into_iter().rev()) {
+            *byte = value;
+        }
+    }
+}
+
+pub fn secret_box() -> SecretBox {
+    SecretBox::new(&"ab".repeat(32).parse().unwrap())
+}
+
+pub fn webhook_id() -> WebhookId {
+    WebhookId::from_u128(7)
+}
+
+pub fn webhook(url: &str) -> Webhook {
+    let (secrets, tenant) = (secret_box(), "acme".parse().unwrap());
+    let place = WebhookSecrets::new(&secrets, &tenant, webhook_id());
+    let sealed = place.seal(SecretPlace::Signing, &Secret::new(SECRET.to_owned()), &Counting::default());
+    Webhook {
+        id: webhook_id(),
+        name: "orders".to_owned(),
+        kind: WebhookKind::Webhook,
+        url: WebhookUrl::from_stored(url).unwrap(),
+        events: Vec::new(),
+        profile: None,
+        overrides: ProfileOverride::default(),
+        state: WebhookState::Active,
+        headers: Vec::new(),
+        authentication: Authentication::None,
+        secrets: SigningSecrets { current: Some(sealed), previous: Vec::new(), hint: None },
+        rate_limit_per_second: None,
+        max_in_flight: None,
+        resume_rate_per_second: None,
+        description: String::new(),
+        metadata: Default::default(),
+        created_at: noon(),
+        updated_at: noon(),
+        tenant,
+    }
+}
+
+pub fn entry(webhook: Webhook, profile: &str, revision: u64) -> Arc<WebhookEntry> {
+    let name: ProfileName = profile.parse().unwrap();
+    let tenant = Tenant {
+        id: webhook.tenant.clone(),
+        name: "Acme".to_owned(),
+        website: None,
+        profile: name.clone(),
+        created_at: noon(),
+        updated_at: noon(),
+    };
+    Arc::new(WebhookEntry {
+        webhook,
+        revision: Revision::from_number(revision),
+        tenant: Arc::new(tenant),
+        tenant_revision: Revision::from_number(1),
+        profile: ProfileEntry { profile: builtin_profile(&name).unwrap(), revision: Revision::ZERO },
+    })
+}
+
+pub fn delivery() -> Delivery {
+    numbered_delivery(1)
+}
+
+pub fn numbered_delivery(number: u32) -> Delivery {
+    let event_id: EventId = format!("evt_{number}").parse().unwrap();
+    let reference = DeliveryRef {
+        id: DeliveryId::derive(noon(), &event_id, webhook_id(), 0),
+        tenant: "acme".parse().unwrap(),
+        event_id,
+        event_type: "conversion.created".parse().unwrap(),
+        webhook: webhook_id(),
+        kind: WebhookKind::Webhook,
+        accepted_at: noon(),
+        replay: 0,
+    };
+    let revision = Revision::from_number(1);
+    Delivery {
+        reference,
+        position: Position::START,
+        origin: Origin::Producer,
+        check: Check::Fresh,
+        due_at: noon(),
+        parked_for: Duration::ZERO,
+        profile: "trcker".parse().unwrap(),
+        rendered_with: RenderedWith { webhook: revision, profile: Revision::ZERO, tenant: revision },
+        schema_version: SchemaVersion::FIRST,
+        event_timestamp: noon(),
+        body: Bytes::from_static(BODY),
+    }
+}
+
+/// A directory that holds what it is given, and what it learns when it is refreshed.
+#[derive(Default)]
+pub struct FakeWebhooks {
+    state: Mutex<FakeState>,
+}
+
+#[derive(Default)]
+struct FakeState {
+    known: HashMap<WebhookId, Option<Arc<WebhookEntry>>>,
+    news: HashMap<WebhookId, Option<Arc<WebhookEntry>>>,
+    age: Duration,
+    is_away: bool,
+    refreshes: usize,
+}
+
+impl FakeWebhooks {
+    pub fn with(entry: Arc<WebhookEntry>) -> Arc<Self> {
+        let webhooks = Arc::new(FakeWebhooks::default());
+        webhooks.put(entry);
+        webhooks
+    }
+
+    pub fn put(&self, entry: Arc<WebhookEntry>) {
+        self.state.lock().unwrap().known.insert(entry.webhook.id, Some(entry));
+    }
+
+    pub fn delete(&self, id: WebhookId) {
+        self.state.lock().unwrap().known.insert(id, None);
+    }
+
+    /// What the store knows and the directory not yet.
+    pub fn put_in_store(&self, entry: Arc<WebhookEntry>) {
+        self.state.lock().unwrap().news.insert(entry.webhook.id, Some(entry));
+    }
+
+    /// The store stops answering, and the directory is as old as this.
+    pub fn lose_store(&self, age: Duration) {
+        let mut state = self.state.lock().unwrap();
+        (state.is_away, state.age) = (true, age);
+    }
+
+    pub fn grow_old(&self, age: Duration) {
+        self.state.lock().unwrap().age = age;
+    }
+
+    pub fn refreshes(&self) -> usize {
+        self.state.lock().unwrap().refreshes
+    }
+}
+
+#[async_trait]
+impl Webhooks for FakeWebhooks {
+    fn webhook(&self, id: WebhookId) -> Found<Arc<WebhookEntry>> {
+        match self.state.lock().unwrap().known.get(&id) {
+            Some(Some(entry)) => Found::Known(Arc::clone(entry)),
+            Some(None) => Found::Deleted,
+            None => Found::Unknown,
+        }
+    }
+
+    fn revision(&self) -> Revision {
+        let state = self.state.lock().unwrap();
+        state.known.values().flatten().map(|entry| entry.revision).max().unwrap_or_default()
+    }
+
+    fn age(&self) -> Duration {
+        self.state.lock().unwrap().age
+    }
+
+    async fn refresh(&self) -> Result<(), StoreError> {
+        let mut state = self.state.lock().unwrap();
+        state.refreshes += 1;
+        if state.is_away {
+            return Err(StoreError::Unavailable { reason: "away".to_owned() });
+        }
+        let news = std::mem::take(&mut state.news);
+        state.known.extend(news);
+        state.age = Duration::ZERO;
+        Ok(())
+    }
+}
+
+/// The clock as the ports want it.
+pub fn shared(clock: &Arc<ManualClock>) -> Arc<dyn Clock> {
+    Arc::clone(clock) as Arc<dyn Clock>
+}

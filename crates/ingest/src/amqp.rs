@@ -1,0 +1,163 @@
+//! Events over AMQP: the routing key names the tenant, `message_id` is the idempotency key.
+//!
+//! A message is acknowledged when its event is durable, or when it stands in the refused queue with its problem.
+//! Nothing vanishes, and nothing that can work later is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_contract::ids::TenantId;
+use postrider_contract::ports::{
+    IntakeError, IntakeSource, Lease, ProducerMessage, QueueError, Refusal, RefusedQueue,
+};
+use postrider_contract::submission::{InvalidSubmission, Submission};
+use postrider_service::lifecycle::Stop;
+use postrider_service::metrics::{IngestMetrics, IngestResult, IngestSource};
+use tokio::sync::Semaphore;
+
+use crate::intake::Intake;
+use crate::key::IdempotencyKey;
+
+/// Messages worked on at once; the journal and the queue gather them into few writes.
+const AT_ONCE: usize = 256;
+/// Between tries of a message that cannot be accepted now.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+const MAX_BODY: usize = 1024 * 1024;
+
+/// Takes messages until told to stop, then finishes those in hand.
+///
+/// # Errors
+/// When the queue ends by itself.
+pub async fn run_amqp_intake(
+    mut source: Box<dyn IntakeSource>,
+    refusals: Arc<dyn RefusedQueue>,
+    intake: Arc<Intake>,
+    metrics: Arc<IngestMetrics>,
+    stop: Stop,
+) -> Result<(), QueueError> {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    loop {
+        let lease = tokio::select! {
+            () = stop.draining() => break,
+            lease = source.next() => lease?,
+        };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+        let worker = OneMessage {
+            refusals: Arc::clone(&refusals),
+            intake: Arc::clone(&intake),
+            metrics: Arc::clone(&metrics),
+            stop: stop.clone(),
+        };
+        tokio::spawn(async move {
+            worker.settle(lease).await;
+            drop(place);
+        });
+    }
+    // Every place back means nothing is in hand any more.
+    let all = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
+    tokio::select! {
+        () = stop.halted() => {}
+        _ = places.acquire_many(all) => {}
+    }
+    Ok(())
+}
+
+struct OneMessage {
+    refusals: Arc<dyn RefusedQueue>,
+    intake: Arc<Intake>,
+    metrics: Arc<IngestMetrics>,
+    stop: Stop,
+}
+
+/// What to do with a message after one try.
+enum Verdict {
+    Accepted(IngestResult),
+    Refuse(Refusal, IngestResult),
+    Later,
+}
+
+impl OneMessage {
+    async fn settle(&self, lease: Lease<ProducerMessage>) {
+        let Lease { message, ticket, .. } = lease;
+        loop {
+            match self.try_once(&message).await {
+                Verdict::Accepted(result) => {
+                    self.metrics.events.at(IngestSource::Amqp, result).inc();
+                    return ticket.acknowledge();
+                }
+                Verdict::Refuse(refusal, result) => match self.refusals.refuse(&message, &refusal).await {
+                    Ok(()) => {
+                        self.metrics.events.at(IngestSource::Amqp, result).inc();
+                        tracing::warn!(
+                            code = refusal.code,
+                            detail = refusal.detail,
+                            "refused a producer's message"
+                        );
+                        return ticket.acknowledge();
+                    }
+                    Err(error) => tracing::warn!(%error, "cannot put a refused message aside yet"),
+                },
+                Verdict::Later => {}
+            }
+            tokio::select! {
+                () = self.stop.draining() => return ticket.give_back(),
+                () = tokio::time::sleep(TRY_AGAIN) => {}
+            }
+        }
+    }
+
+    async fn try_once(&self, message: &ProducerMessage) -> Verdict {
+        let (tenant, key, submission) = match read(message) {
+            Ok(parts) => parts,
+            Err(refusal) => return Verdict::Refuse(refusal, IngestResult::Invalid),
+        };
+        match self.intake.accept_request(&tenant, submission, Some(key), &message.body).await {
+            Ok(receipt) if receipt.replayed => Verdict::Accepted(IngestResult::Duplicate),
+            Ok(_) => Verdict::Accepted(IngestResult::Accepted),
+            Err(error) => verdict_on(&error),
+        }
+    }
+}
+
+fn verdict_on(error: &IntakeError) -> Verdict {
+    match error {
+        IntakeError::UnknownTenant => refuse("not_found", error, IngestResult::Unauthorized),
+        IntakeError::UnknownWebhook(_) | IntakeError::Unrenderable { .. } => {
+            refuse("invalid_request", error, IngestResult::Invalid)
+        }
+        IntakeError::KeyReused => refuse("idempotency_key_reused", error, IngestResult::Invalid),
+        IntakeError::KeyInProgress
+        | IntakeError::Unavailable { .. }
+        | IntakeError::InDoubt { .. }
+        | IntakeError::Overloaded => Verdict::Later,
+    }
+}
+
+fn refuse(code: &str, error: &IntakeError, result: IngestResult) -> Verdict {
+    Verdict::Refuse(Refusal { code: code.to_owned(), detail: error.to_string() }, result)
+}
+
+fn read(message: &ProducerMessage) -> Result<(TenantId, IdempotencyKey, Submission), Refusal> {
+    let refusal = |code: &str, detail: String| Refusal { code: code.to_owned(), detail };
+    let tenant = message
+        .routing_key
+        .parse()
+        .map_err(|error| refusal("not_found", format!("the routing key must be a tenant's id: {error}")))?;
+    let Some(message_id) = &message.message_id else {
+        let detail = "message_id is required: without it a redelivery could not be recognised".to_owned();
+        return Err(refusal("invalid_request", detail));
+    };
+    let key = IdempotencyKey::parse(message_id)
+        .map_err(|error| refusal("invalid_request", format!("message_id {error}")))?;
+    if message.body.len() > MAX_BODY {
+        return Err(refusal("payload_too_large", format!("the body is over {MAX_BODY} bytes")));
+    }
+    match Submission::parse(&message.body) {
+        Ok(submission) if submission.event_type.is_reserved() => {
+            Err(refusal("invalid_request", "/type: types that begin with postrider. are reserved".to_owned()))
+        }
+        Ok(submission) => Ok((tenant, key, submission)),
+        Err(InvalidSubmission::Json(error)) => Err(refusal("malformed_json", error.to_string())),
+        Err(field @ InvalidSubmission::Field { .. }) => Err(refusal("invalid_request", field.to_string())),
+    }
+}

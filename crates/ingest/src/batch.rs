@@ -1,0 +1,142 @@
+//! A batch of events: each is accepted or refused for itself, and the answers stand in the order of the request.
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use postrider_contract::ids::{EventId, TenantId};
+use postrider_contract::json::{self, InvalidJson};
+use postrider_service::metrics::{IngestResult, IngestSource};
+use postrider_service::problem::{Code, Problem};
+use postrider_service::raw_body::{BatchLayout, RawBatch};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::http::{IngestState, problem_of, read_submission, result_of};
+
+const MAX_EVENTS: usize = 1_000;
+/// As `POST /v1/events` has it.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
+/// Enough to fill a confirm window, few enough that one batch cannot take all of it.
+const AT_ONCE: usize = 256;
+
+/// What became of each event.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchAnswer {
+    accepted: usize,
+    rejected: usize,
+    results: Vec<BatchResult>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum BatchResult {
+    Accepted {
+        #[schema(value_type = String)]
+        id: EventId,
+    },
+    Rejected {
+        /// A problem, as a single event would have been answered with.
+        #[schema(value_type = Object)]
+        error: Problem,
+    },
+}
+
+/// # Errors
+/// When the batch as a whole cannot be read. Nothing was accepted then.
+pub(crate) async fn publish(
+    state: &IngestState,
+    tenant: &TenantId,
+    batch: RawBatch,
+) -> Result<BatchAnswer, Problem> {
+    let items = split(&batch)?;
+    if items.len() > MAX_EVENTS {
+        let detail = format!("a batch holds at most {MAX_EVENTS} events; this one has {}", items.len());
+        return Err(Problem::new(Code::PayloadTooLarge, detail));
+    }
+    let results: Vec<BatchResult> =
+        stream::iter(items).map(|item| publish_item(state, tenant, item)).buffered(AT_ONCE).collect().await;
+    let accepted = results.iter().filter(|result| matches!(result, BatchResult::Accepted { .. })).count();
+    Ok(BatchAnswer { accepted, rejected: results.len() - accepted, results })
+}
+
+async fn publish_item(state: &IngestState, tenant: &TenantId, item: Bytes) -> BatchResult {
+    let result = accept_item(state, tenant, &item).await;
+    let metric = match &result {
+        Ok((_, replayed)) if *replayed => IngestResult::Duplicate,
+        Ok(_) => IngestResult::Accepted,
+        Err(problem) => result_of(problem.code()),
+    };
+    state.metrics.events.at(IngestSource::Http, metric).inc();
+    match result {
+        Ok((id, _)) => BatchResult::Accepted { id },
+        Err(error) => BatchResult::Rejected { error },
+    }
+}
+
+async fn accept_item(
+    state: &IngestState,
+    tenant: &TenantId,
+    item: &Bytes,
+) -> Result<(EventId, bool), Problem> {
+    if item.len() > MAX_EVENT_BYTES {
+        return Err(Problem::new(
+            Code::PayloadTooLarge,
+            format!("an event is at most {MAX_EVENT_BYTES} bytes"),
+        ));
+    }
+    let submission = read_submission(item)?;
+    let receipt = state.intake.accept_request(tenant, submission, None, item).await.map_err(problem_of)?;
+    Ok((receipt.event, receipt.replayed))
+}
+
+/// The bytes of each event, as slices of the request.
+fn split(batch: &RawBatch) -> Result<Vec<Bytes>, Problem> {
+    match batch.layout {
+        BatchLayout::Array => {
+            json::check_depth(&batch.bytes).map_err(|error| malformed(&error))?;
+            let items: Vec<&RawValue> = serde_json::from_slice(&batch.bytes).map_err(|error| {
+                if error.is_data() {
+                    Problem::invalid_field("", "must be an array of events")
+                } else {
+                    malformed(&InvalidJson::from_serde(&error))
+                }
+            })?;
+            Ok(items.into_iter().map(|item| batch.bytes.slice_ref(item.get().as_bytes())).collect())
+        }
+        BatchLayout::Lines => {
+            let lines = batch.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+            Ok(lines.filter(|line| !line.is_empty()).map(|line| batch.bytes.slice_ref(line)).collect())
+        }
+    }
+}
+
+fn malformed(error: &InvalidJson) -> Problem {
+    Problem::new(Code::MalformedJson, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(layout: BatchLayout, text: &'static str) -> RawBatch {
+        RawBatch { layout, bytes: Bytes::from_static(text.as_bytes()) }
+    }
+
+    #[test]
+    fn both_layouts_give_the_same_events_byte_for_byte() {
+        let array = split(&batch(BatchLayout::Array, "[ {\"a\": 1.0},\n {\"b\":2} ]")).expect("a batch");
+        let lines = split(&batch(BatchLayout::Lines, "{\"a\": 1.0}\r\n\n {\"b\":2}\n")).expect("a batch");
+        assert_eq!(array, lines);
+        assert_eq!(array[0], "{\"a\": 1.0}");
+    }
+
+    #[test]
+    fn what_is_not_an_array_is_refused_whole() {
+        for (text, code) in
+            [("{}", Code::InvalidRequest), ("[{}", Code::MalformedJson), ("", Code::MalformedJson)]
+        {
+            let refused = split(&batch(BatchLayout::Array, text)).expect_err("not a batch");
+            assert_eq!(refused.code(), code, "{text}");
+        }
+    }
+}

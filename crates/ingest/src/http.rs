@@ -1,0 +1,272 @@
+//! `POST /v1/events` and `POST /v1/events/batch`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{FromRef, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use postrider_contract::ids::{DeliveryId, EventId, WebhookId};
+use postrider_contract::key::Scope;
+use postrider_contract::ports::{IntakeError, IntakeReceipt};
+use postrider_contract::submission::{InvalidSubmission, Submission};
+use postrider_service::authentication::{Authenticator, Caller};
+use postrider_service::metrics::{IngestMetrics, IngestResult, IngestSource};
+use postrider_service::problem::{Code, Problem};
+use postrider_service::raw_body::{BodyLimit, RawBatch, RawBody};
+use serde::Serialize;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::batch;
+use crate::intake::Intake;
+use crate::key::IdempotencyKey;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// After a 503: the time a reconnect takes.
+const RETRY_SOON: Duration = Duration::from_secs(2);
+/// After a 429: the time in which a backlog shrinks noticeably.
+const RETRY_LATER: Duration = Duration::from_secs(10);
+/// Sixteen events of the largest size, or a thousand of 16 KiB.
+const BATCH_LIMIT: BodyLimit = BodyLimit::bytes(16 * 1024 * 1024);
+
+/// What the publish routes need.
+#[derive(Clone, FromRef)]
+pub struct IngestState {
+    pub intake: Arc<Intake>,
+    pub authenticator: Arc<Authenticator>,
+    pub metrics: Arc<IngestMetrics>,
+}
+
+/// The publish routes.
+pub fn routes(state: IngestState) -> OpenApiRouter {
+    stateless().with_state(state)
+}
+
+/// Their description, for the generated document.
+#[must_use]
+pub fn description() -> utoipa::openapi::OpenApi {
+    stateless().into_openapi()
+}
+
+fn stateless() -> OpenApiRouter<IngestState> {
+    OpenApiRouter::new()
+        .routes(routes!(publish_event))
+        .merge(OpenApiRouter::new().routes(routes!(publish_batch)).layer(axum::Extension(BATCH_LIMIT)))
+}
+
+/// One delivery that an accepted event was given.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AcceptedDelivery {
+    /// `dlv_…`
+    #[schema(value_type = String)]
+    id: DeliveryId,
+    /// `wh_…`
+    #[schema(value_type = String)]
+    webhook_id: WebhookId,
+}
+
+/// An accepted event is durable: it will be delivered, or its end stands in the log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AcceptedEvent {
+    /// The producer's own id, or one we made (`evt_…`).
+    #[schema(value_type = String)]
+    pub(crate) id: EventId,
+    pub(crate) deliveries: Vec<AcceptedDelivery>,
+}
+
+impl From<IntakeReceipt> for AcceptedEvent {
+    fn from(receipt: IntakeReceipt) -> Self {
+        let delivery = |(id, webhook_id)| AcceptedDelivery { id, webhook_id };
+        AcceptedEvent {
+            id: receipt.event,
+            deliveries: receipt.deliveries.into_iter().map(delivery).collect(),
+        }
+    }
+}
+
+/// An event as a producer sends it. `data` is kept byte for byte.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the request; the bytes themselves are read by `Submission::parse`")]
+pub(crate) struct EventRequest {
+    /// Dotted words, for instance `conversion.created`.
+    r#type: String,
+    /// Any JSON object.
+    #[schema(value_type = Object)]
+    data: serde_json::Value,
+    /// The producer's own id: 1 to 128 letters, digits, `-`, `_` and `:`. Unique within the tenant.
+    id: Option<String>,
+    /// RFC 3339; when it happened. The accept time if absent.
+    timestamp: Option<String>,
+    /// `major.minor`; `1.0` if absent.
+    schema_version: Option<String>,
+    summary: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    workflow: Option<serde_json::Value>,
+    /// Only these webhooks, as far as they subscribe to the type.
+    webhook_ids: Option<Vec<String>>,
+}
+
+/// Publishes one event.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "events", request_body = EventRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "repeats under the same key count once")),
+    responses(
+        (status = 202, body = AcceptedEvent),
+        (status = 400, description = "malformed JSON"),
+        (status = 401, description = "no valid key"),
+        (status = 409, description = "the first request with this key is still running"),
+        (status = 413, description = "over 1 MiB"),
+        (status = 415, description = "not JSON"),
+        (status = 422, description = "a field is wrong, or the key was used with another body"),
+        (status = 429, description = "the backlog is too old; `Retry-After` says when to come back"),
+        (status = 503, description = "not accepted, or in doubt; send it again under the same key"),
+    )
+)]
+async fn publish_event(
+    State(state): State<IngestState>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Response {
+    let started = Instant::now();
+    let result = publish_one(&state, &caller, &headers, body).await;
+    state.metrics.durations.at(IngestSource::Http).observe(started.elapsed().as_secs_f64());
+    match result {
+        Ok(receipt) => {
+            let outcome = if receipt.replayed { IngestResult::Duplicate } else { IngestResult::Accepted };
+            state.metrics.events.at(IngestSource::Http, outcome).inc();
+            accepted(receipt)
+        }
+        Err(problem) => {
+            state.metrics.events.at(IngestSource::Http, result_of(problem.code())).inc();
+            problem.into_response()
+        }
+    }
+}
+
+/// Publishes up to 1,000 events; each stands for itself.
+#[utoipa::path(
+    post, path = "/v1/events/batch", tag = "events", request_body = Vec<EventRequest>,
+    responses(
+        (status = 202, body = batch::BatchAnswer, description = "in the order of the request"),
+        (status = 400, description = "malformed JSON"),
+        (status = 401, description = "no valid key"),
+        (status = 413, description = "over 1,000 events, or over 16 MiB"),
+        (status = 503, description = "nothing was accepted"),
+    )
+)]
+async fn publish_batch(
+    State(state): State<IngestState>,
+    caller: Caller,
+    headers: HeaderMap,
+    batch: RawBatch,
+) -> Result<Response, Problem> {
+    if headers.contains_key(IDEMPOTENCY_KEY) {
+        let detail = "a batch takes no Idempotency-Key: give each event an id of its own instead";
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
+    let tenant = caller.tenant_with(Scope::Publish, state.authenticator.directory())?;
+    let answer = batch::publish(&state, &tenant, batch).await?;
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+async fn publish_one(
+    state: &IngestState,
+    caller: &Caller,
+    headers: &HeaderMap,
+    RawBody(body): RawBody,
+) -> Result<IntakeReceipt, Problem> {
+    let tenant = caller.tenant_with(Scope::Publish, state.authenticator.directory())?;
+    let key = idempotency_key(headers)?;
+    let submission = read_submission(&body)?;
+    state.intake.accept_request(&tenant, submission, key, &body).await.map_err(problem_of)
+}
+
+pub(crate) fn read_submission(body: &bytes::Bytes) -> Result<Submission, Problem> {
+    let submission = Submission::parse(body).map_err(|error| match error {
+        InvalidSubmission::Json(error) => Problem::new(Code::MalformedJson, error.to_string()),
+        InvalidSubmission::Field { pointer, detail } => Problem::invalid_field(pointer, detail),
+    })?;
+    if submission.event_type.is_reserved() {
+        return Err(Problem::invalid_field("/type", "types that begin with postrider. are reserved"));
+    }
+    Ok(submission)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    let refused = |detail: String| Problem::new(Code::InvalidRequest, detail);
+    if values.next().is_some() {
+        return Err(refused("Idempotency-Key was given more than once".to_owned()));
+    }
+    let text = first.to_str().unwrap_or_default();
+    IdempotencyKey::parse(text).map(Some).map_err(|error| refused(format!("Idempotency-Key {error}")))
+}
+
+fn accepted(receipt: IntakeReceipt) -> Response {
+    let replayed = receipt.replayed;
+    let mut response = (StatusCode::ACCEPTED, Json(AcceptedEvent::from(receipt))).into_response();
+    if replayed {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+pub(crate) fn problem_of(error: IntakeError) -> Problem {
+    match error {
+        IntakeError::UnknownTenant => Problem::not_found(),
+        IntakeError::UnknownWebhook(id) => {
+            Problem::invalid_field("/webhook_ids", format!("webhook {id} does not exist"))
+        }
+        IntakeError::KeyReused => Problem::new(Code::IdempotencyKeyReused, error.to_string()),
+        IntakeError::KeyInProgress => {
+            Problem::new(Code::IdempotencyInProgress, error.to_string()).with_retry_after(RETRY_SOON)
+        }
+        IntakeError::Unrenderable { pointer, detail } => Problem::invalid_field(pointer, detail),
+        IntakeError::Unavailable { reason } => {
+            tracing::warn!(reason, "an event was not accepted");
+            Problem::new(Code::Unavailable, "the event was not accepted; send it again")
+                .with_retry_after(RETRY_SOON)
+        }
+        IntakeError::InDoubt { reason } => {
+            tracing::warn!(reason, "an event is in doubt");
+            let detail =
+                "the event may have been accepted; send it again, with the same key or id if it has one";
+            Problem::new(Code::InDoubt, detail).with_retry_after(RETRY_SOON)
+        }
+        IntakeError::Overloaded => {
+            let detail = "events that came before this one wait for too long already";
+            Problem::new(Code::TooManyRequests, detail).with_retry_after(RETRY_LATER)
+        }
+    }
+}
+
+/// For the metric: which of our results a refusal was.
+pub(crate) fn result_of(code: Code) -> IngestResult {
+    match code {
+        Code::Unauthorized | Code::Forbidden | Code::NotFound => IngestResult::Unauthorized,
+        Code::TooManyRequests => IngestResult::Limited,
+        Code::Unavailable | Code::InDoubt | Code::Internal => IngestResult::Unavailable,
+        Code::BadRequest
+        | Code::MalformedJson
+        | Code::InvalidQuery
+        | Code::MethodNotAllowed
+        | Code::RequestTimeout
+        | Code::Conflict
+        | Code::IdempotencyInProgress
+        | Code::Gone
+        | Code::PreconditionFailed
+        | Code::PayloadTooLarge
+        | Code::UriTooLong
+        | Code::UnsupportedMediaType
+        | Code::InvalidRequest
+        | Code::IdempotencyKeyReused
+        | Code::HeadTooLarge => IngestResult::Invalid,
+    }
+}

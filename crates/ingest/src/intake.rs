@@ -1,0 +1,258 @@
+//! The way in: from a submission to a durable event.
+//!
+//! Order, which everything else rests on: match and render (nothing has happened yet, any error is the
+//! producer's) → for a keyed request, its row (pending) → publish deliveries and journal records, all confirms
+//! awaited together → the key's row confirmed → `Ok`. Once publishing has begun, a failure is *in doubt*.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postrider_contract::clock::{Clock, Entropy, Timestamp};
+use postrider_contract::delivery::{Check, Origin};
+use postrider_contract::event::Event;
+use postrider_contract::ids::{EventId, TenantId};
+use postrider_contract::ports::{
+    EventIntake, IntakeError, IntakeReceipt, KeyName, KeyedOutcome, KeyedRequest, KeyedState, PublishError,
+    StoredMatch, WorkQueue,
+};
+use postrider_contract::rendering::RenderError;
+use postrider_contract::submission::Submission;
+use postrider_service::directory::{Directory, Found, TenantView};
+use postrider_service::failpoint;
+use postrider_service::journal_writer::JournalWriter;
+use sha2::{Digest, Sha256};
+
+use crate::backlog::Backlog;
+use crate::key::IdempotencyKey;
+use crate::keyed_gate::{KeyedGate, Unanswered};
+use crate::matching::{UnknownWebhook, match_webhooks};
+use crate::publishing::{Plan, Planned, plan};
+use crate::room_watch::RoomWatch;
+
+/// A first request that is pending for longer than this has died on the way: its repeat publishes.
+const STILL_RUNNING: Duration = Duration::from_secs(10);
+
+/// What an [`Intake`] is made of.
+#[derive(Clone)]
+pub struct IntakeParts {
+    pub directory: Arc<Directory>,
+    pub queue: Arc<dyn WorkQueue>,
+    pub journal: JournalWriter,
+    pub keyed: KeyedGate,
+    pub room: Arc<RoomWatch>,
+    pub backlog: Arc<Backlog>,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    /// How long the directory may be used while the store is away.
+    pub max_directory_age: Duration,
+}
+
+/// Accepts events. Holds no state of its own that matters.
+pub struct Intake {
+    parts: IntakeParts,
+}
+
+/// A submission with what makes its request recognisable.
+struct Keyed {
+    name: KeyName,
+    body_hash: [u8; 32],
+}
+
+/// An event with the deliveries it makes, before it is published.
+struct Ready {
+    event: Event,
+    matches: Vec<Planned>,
+    check: Check,
+}
+
+impl Intake {
+    #[must_use]
+    pub fn new(parts: IntakeParts) -> Arc<Self> {
+        Arc::new(Intake { parts })
+    }
+
+    /// Accepts one event. `body` is the request's own bytes, by whose hash a repeat is told from a reuse of its key.
+    ///
+    /// # Errors
+    /// See [`IntakeError`].
+    pub async fn accept_request(
+        &self,
+        tenant: &TenantId,
+        submission: Submission,
+        key: Option<IdempotencyKey>,
+        body: &Bytes,
+    ) -> Result<IntakeReceipt, IntakeError> {
+        let view = self.view(tenant)?;
+        let own_id = submission.id.clone();
+        let hash = || <[u8; 32]>::from(Sha256::digest(body));
+        let ready = self.prepare(&view, submission)?;
+        let mut keys = Vec::new();
+        keys.extend(own_id.map(|id| Keyed { name: KeyName::Event(id), body_hash: hash() }));
+        keys.extend(key.map(|key| Keyed { name: KeyName::Request(key.into_text()), body_hash: hash() }));
+        if keys.is_empty() {
+            return self.publish(ready, Origin::Producer).await;
+        }
+        self.accept_keyed(&view, ready, keys).await
+    }
+
+    fn view(&self, tenant: &TenantId) -> Result<Arc<TenantView>, IntakeError> {
+        if self.parts.directory.age() > self.parts.max_directory_age {
+            let reason = "the store of webhooks has been away for too long".to_owned();
+            return Err(IntakeError::Unavailable { reason });
+        }
+        if self.parts.backlog.is_too_old() {
+            return Err(IntakeError::Overloaded);
+        }
+        if let Err(error) = self.parts.queue.check_writable() {
+            return Err(IntakeError::Unavailable { reason: error.to_string() });
+        }
+        match self.parts.directory.tenant(tenant) {
+            Found::Known(view) => Ok(view),
+            Found::Deleted | Found::Unknown => Err(IntakeError::UnknownTenant),
+        }
+    }
+
+    fn prepare(&self, view: &TenantView, submission: Submission) -> Result<Ready, IntakeError> {
+        let matches = match_webhooks(view, &submission, &self.parts.room)
+            .map_err(|UnknownWebhook(id)| IntakeError::UnknownWebhook(id))?;
+        let accepted_at = self.parts.clock.now();
+        let event = self.event(view, submission, accepted_at);
+        let matches = matches.into_iter().map(|matched| Planned::new(matched, &event)).collect();
+        Ok(Ready { event, matches, check: Check::Fresh })
+    }
+
+    fn event(&self, view: &TenantView, submission: Submission, accepted_at: Timestamp) -> Event {
+        let draw = || EventId::draw(accepted_at, &*self.parts.entropy);
+        Event {
+            id: submission.id.unwrap_or_else(draw),
+            tenant: view.tenant.id.clone(),
+            event_type: submission.event_type,
+            schema_version: submission.schema_version,
+            timestamp: submission.timestamp.unwrap_or(accepted_at),
+            accepted_at,
+            data: submission.data,
+            summary: submission.summary,
+            workflow: submission.workflow,
+        }
+    }
+
+    /// Each key in turn: the first that exists already decides what this request is a repeat of.
+    async fn accept_keyed(
+        &self,
+        view: &TenantView,
+        mut ready: Ready,
+        keys: Vec<Keyed>,
+    ) -> Result<IntakeReceipt, IntakeError> {
+        for key in &keys {
+            let request = KeyedRequest {
+                tenant: ready.event.tenant.clone(),
+                name: key.name.clone(),
+                body_hash: key.body_hash,
+                event: ready.event.id.clone(),
+                accepted_at: ready.event.accepted_at,
+                matches: ready.matches.iter().map(|planned| planned.stored.clone()).collect(),
+            };
+            match self.parts.keyed.begin(request).await.map_err(unavailable)? {
+                KeyedOutcome::Inserted => {}
+                KeyedOutcome::Exists { request, .. } if request.body_hash != key.body_hash => {
+                    return Err(IntakeError::KeyReused);
+                }
+                KeyedOutcome::Exists { request, state: KeyedState::Confirmed } => {
+                    return Ok(replayed(&request));
+                }
+                KeyedOutcome::Exists { request, state: KeyedState::Pending } => {
+                    if self.parts.clock.now().since(request.accepted_at) < STILL_RUNNING {
+                        return Err(IntakeError::KeyInProgress);
+                    }
+                    ready = self.as_first_made(view, ready, request);
+                }
+            }
+        }
+        let tenant = ready.event.tenant.clone();
+        let receipt = self.publish(ready, Origin::Producer).await?;
+        for key in keys {
+            // The event is durable: a key that stays pending costs a check when it is repeated, no more.
+            if let Err(error) = self.parts.keyed.confirm(tenant.clone(), key.name).await {
+                tracing::warn!(%error, event.id = %receipt.event, "an accepted request's key stays pending");
+            }
+        }
+        Ok(receipt)
+    }
+
+    /// The same event with the same ids and matches as when it was first tried, whatever changed meanwhile. A webhook
+    /// that is gone keeps its place in the ledger: its delivery ends there as canceled.
+    fn as_first_made(&self, view: &TenantView, ready: Ready, first: KeyedRequest) -> Ready {
+        let event = Event { id: first.event, accepted_at: first.accepted_at, ..ready.event };
+        let matches =
+            first.matches.into_iter().filter_map(|stored| self.planned_again(view, stored)).collect();
+        Ready { event, matches, check: Check::LookUp }
+    }
+
+    fn planned_again(&self, view: &TenantView, stored: StoredMatch) -> Option<Planned> {
+        let index = view.webhooks.binary_search_by_key(&stored.webhook, |entry| entry.webhook.id).ok()?;
+        let entry = Arc::clone(&view.webhooks[index]);
+        let profile = self.parts.directory.profile(&stored.profile).unwrap_or_else(|| entry.profile.clone());
+        Some(Planned { entry, profile, held: None, stored })
+    }
+
+    async fn publish(&self, ready: Ready, origin: Origin) -> Result<IntakeReceipt, IntakeError> {
+        let receipt = IntakeReceipt {
+            event: ready.event.id.clone(),
+            deliveries: ready.matches.iter().map(|one| (one.stored.delivery, one.stored.webhook)).collect(),
+            replayed: false,
+        };
+        let Plan { publications, records, first_tries } =
+            plan(ready.event, ready.matches, origin, ready.check).map_err(unrenderable)?;
+        hit("ingest.before_publish")?;
+        let deliveries = async {
+            if publications.is_empty() { Ok(()) } else { self.parts.queue.publish(publications).await }
+        };
+        let journal = futures_util::future::try_join_all(
+            records.into_iter().map(|record| self.parts.journal.record(record)),
+        );
+        // Both run to their end: a journal record without its deliveries is healed, silence about it is not.
+        let (deliveries, journal) = futures_util::join!(deliveries, journal);
+        hit("ingest.after_publish")?;
+        deliveries.map_err(in_doubt)?;
+        journal.map_err(in_doubt)?;
+        self.parts.backlog.note_published(first_tries);
+        Ok(receipt)
+    }
+}
+
+#[async_trait]
+impl EventIntake for Intake {
+    async fn accept(
+        &self,
+        tenant: &TenantId,
+        submission: Submission,
+        origin: Origin,
+    ) -> Result<IntakeReceipt, IntakeError> {
+        let view = self.view(tenant)?;
+        let ready = self.prepare(&view, submission)?;
+        self.publish(ready, origin).await
+    }
+}
+
+fn replayed(request: &KeyedRequest) -> IntakeReceipt {
+    let deliveries = request.matches.iter().map(|stored| (stored.delivery, stored.webhook)).collect();
+    IntakeReceipt { event: request.event.clone(), deliveries, replayed: true }
+}
+
+fn unavailable(error: Unanswered) -> IntakeError {
+    IntakeError::Unavailable { reason: error.to_string() }
+}
+
+fn unrenderable(error: RenderError) -> IntakeError {
+    IntakeError::Unrenderable { pointer: error.pointer, detail: error.detail }
+}
+
+fn in_doubt(error: PublishError) -> IntakeError {
+    IntakeError::InDoubt { reason: error.to_string() }
+}
+
+fn hit(place: &'static str) -> Result<(), IntakeError> {
+    failpoint::hit(place).map_err(|failure| IntakeError::InDoubt { reason: failure.to_string() })
+}

@@ -1,0 +1,161 @@
+//! From an event and its matches to what is published: deliveries, holds, the accepted record.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use postrider_contract::delivery::{
+    Check, Delivery, DeliveryRef, FanOut, Origin, Position, RenderedWith, Work,
+};
+use postrider_contract::event::Event;
+use postrider_contract::ids::DeliveryId;
+use postrider_contract::journal::{AcceptedRecord, ExpectedDelivery, HeldRecord, JournalRecord};
+use postrider_contract::outcome::HoldReason;
+use postrider_contract::ports::{Publication, Route, StoredMatch};
+use postrider_contract::profile::ProfileName;
+use postrider_contract::rendering::{RenderError, render};
+use postrider_service::directory::{ProfileEntry, WebhookEntry};
+
+use crate::matching::Match;
+
+/// Above this many matches, or bytes, a worker makes the deliveries from one message.
+const FAN_OUT_MATCHES: usize = 64;
+const FAN_OUT_BYTES: usize = 4 * 1024 * 1024;
+
+/// What one event makes ingest publish, all of it together.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) publications: Vec<Publication>,
+    pub(crate) records: Vec<JournalRecord>,
+    pub(crate) first_tries: usize,
+}
+
+/// A match, settled: which delivery it makes, rendered with what.
+pub(crate) struct Planned {
+    pub(crate) entry: Arc<WebhookEntry>,
+    pub(crate) profile: ProfileEntry,
+    pub(crate) held: Option<HoldReason>,
+    pub(crate) stored: StoredMatch,
+}
+
+impl Planned {
+    pub(crate) fn new(matched: Match, event: &Event) -> Self {
+        let entry = matched.entry;
+        let profile = entry.profile.clone();
+        let stored = StoredMatch {
+            delivery: DeliveryId::derive(event.accepted_at, &event.id, entry.webhook.id, 0),
+            webhook: entry.webhook.id,
+            profile: profile.profile.name().clone(),
+            rendered_with: RenderedWith {
+                webhook: entry.revision,
+                profile: profile.revision,
+                tenant: entry.tenant_revision,
+            },
+        };
+        Planned { entry, profile, held: matched.held, stored }
+    }
+}
+
+/// Bodies already rendered for this event, by what they were rendered with: webhooks with the same rendering share
+/// one buffer.
+#[derive(Default)]
+struct Bodies(Vec<(ProfileName, Bytes)>);
+
+impl Bodies {
+    fn of(&mut self, planned: &Planned, event: &Event) -> Result<Bytes, RenderError> {
+        let profile = &planned.profile.profile;
+        let is_shared = !profile.body_depends_on_webhook();
+        if is_shared && let Some((_, body)) = self.0.iter().find(|(name, _)| name == profile.name()) {
+            return Ok(body.clone());
+        }
+        let body = render(profile, event, &planned.entry.tenant, planned.entry.webhook.id)?;
+        if is_shared {
+            self.0.push((profile.name().clone(), body.clone()));
+        }
+        Ok(body)
+    }
+}
+
+/// Renders and lays out everything. `check` says whether another copy may exist already.
+pub(crate) fn plan(
+    event: Event,
+    matches: Vec<Planned>,
+    origin: Origin,
+    check: Check,
+) -> Result<Plan, RenderError> {
+    let mut bodies = Bodies::default();
+    let mut expected = Vec::with_capacity(matches.len());
+    let mut queued = Vec::with_capacity(matches.len());
+    let mut records = Vec::with_capacity(1);
+    for planned in &matches {
+        let body = bodies.of(planned, &event)?;
+        let delivery = delivery(&event, planned, body, origin, check);
+        expected.push(ExpectedDelivery {
+            id: delivery.reference.id,
+            webhook: delivery.reference.webhook,
+            kind: delivery.reference.kind,
+            profile: delivery.profile.clone(),
+            rendered_with: delivery.rendered_with,
+            held: planned.held,
+        });
+        match planned.held {
+            Some(why) => {
+                let since = event.accepted_at;
+                records.push(JournalRecord::Held(HeldRecord { delivery: delivery.held(), why, since }));
+            }
+            None => queued.push(delivery),
+        }
+    }
+    records.push(JournalRecord::Accepted(AcceptedRecord { event, origin, deliveries: expected }));
+    Ok(Plan { first_tries: queued.len(), publications: publications(queued), records })
+}
+
+fn delivery(event: &Event, planned: &Planned, body: Bytes, origin: Origin, check: Check) -> Delivery {
+    let webhook = &planned.entry.webhook;
+    Delivery {
+        reference: DeliveryRef {
+            id: planned.stored.delivery,
+            tenant: event.tenant.clone(),
+            event_id: event.id.clone(),
+            event_type: event.event_type.clone(),
+            webhook: webhook.id,
+            kind: webhook.kind,
+            accepted_at: event.accepted_at,
+            replay: 0,
+        },
+        position: Position::START,
+        origin,
+        check,
+        due_at: event.accepted_at,
+        parked_for: std::time::Duration::ZERO,
+        profile: planned.stored.profile.clone(),
+        rendered_with: planned.stored.rendered_with,
+        schema_version: event.schema_version,
+        event_timestamp: event.timestamp,
+        body,
+    }
+}
+
+fn publications(deliveries: Vec<Delivery>) -> Vec<Publication> {
+    let bytes: usize = deliveries.iter().map(|delivery| delivery.body.len()).sum();
+    if deliveries.len() > FAN_OUT_MATCHES || bytes > FAN_OUT_BYTES && deliveries.len() > 1 {
+        return vec![Publication { route: Route::First, work: Work::FanOut(fan_out(deliveries)) }];
+    }
+    let publication = |delivery| Publication { route: Route::First, work: Work::Deliver(delivery) };
+    deliveries.into_iter().map(publication).collect()
+}
+
+/// Takes the bodies out of the deliveries; a shared buffer is kept once.
+fn fan_out(mut deliveries: Vec<Delivery>) -> FanOut {
+    let mut bodies: Vec<Bytes> = Vec::new();
+    let mut body_of = Vec::with_capacity(deliveries.len());
+    for delivery in &mut deliveries {
+        let body = std::mem::take(&mut delivery.body);
+        let is_same = |kept: &Bytes| kept.as_ptr() == body.as_ptr() && kept.len() == body.len();
+        let index = bodies.iter().position(is_same).unwrap_or_else(|| {
+            bodies.push(body);
+            bodies.len() - 1
+        });
+        body_of.push(u32::try_from(index).unwrap_or(u32::MAX));
+    }
+    FanOut { deliveries, bodies, body_of }
+}

@@ -1,0 +1,78 @@
+//! What a route asks of its caller, as extractors: a handler that takes one of these cannot run without it.
+//!
+//! They come before the body in every handler's arguments, so that whoever may not call learns nothing about it.
+
+use axum::extract::{FromRequestParts, Path};
+use http::request::Parts;
+use postrider_contract::ids::TenantId;
+use postrider_contract::key::Scope;
+use postrider_service::authentication::Caller;
+use postrider_service::problem::Problem;
+use serde::de::DeserializeOwned;
+
+use crate::state::ManageState;
+
+/// The admin key.
+pub(crate) struct Admin;
+
+/// A caller that may read this tenant's things.
+pub(crate) struct Reader(pub(crate) TenantId);
+
+/// A caller that may change this tenant's things.
+pub(crate) struct Manager(pub(crate) TenantId);
+
+/// A caller that may read what belongs to the whole installation: any tenant's reader, or the admin key without a
+/// tenant.
+pub(crate) struct AnyReader;
+
+impl FromRequestParts<ManageState> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ManageState) -> Result<Self, Problem> {
+        Caller::from_request_parts(parts, state).await?.require_admin()?;
+        Ok(Admin)
+    }
+}
+
+impl FromRequestParts<ManageState> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ManageState) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        caller.tenant_with(Scope::Read, state.directory()).map(Reader)
+    }
+}
+
+impl FromRequestParts<ManageState> for Manager {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ManageState) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        caller.tenant_with(Scope::Manage, state.directory()).map(Manager)
+    }
+}
+
+impl FromRequestParts<ManageState> for AnyReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ManageState) -> Result<Self, Problem> {
+        match Caller::from_request_parts(parts, state).await? {
+            Caller::Admin { acts_for: None } => Ok(AnyReader),
+            caller @ (Caller::Admin { acts_for: Some(_) } | Caller::Tenant(_)) => {
+                caller.tenant_with(Scope::Read, state.directory()).map(|_| AnyReader)
+            }
+        }
+    }
+}
+
+/// The ids in a path. What cannot be an id names something that is not there.
+pub(crate) struct InPath<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<ManageState> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ManageState) -> Result<Self, Problem> {
+        let read = Path::<T>::from_request_parts(parts, state).await;
+        read.map(|Path(ids)| InPath(ids)).map_err(|_| Problem::not_found())
+    }
+}

@@ -1,0 +1,11 @@
+//! The management routes as their callers see them, over fakes of the ports.
+
+mod access;
+mod fixture;
+mod keys;
+mod racing;
+mod secrets;
+mod subscriptions;
+mod tenants;
+mod test_deliveries;
+mod vectors;

@@ -1,0 +1,18 @@
+//! `/v1/webhooks`: a tenant's subscriptions.
+//!
+//! A request body is read into [`fields::WebhookFields`], applied to a webhook by [`apply`], checked against its
+//! profile by [`fit`], and shown by [`view`]. A route file holds its routes alone.
+
+mod apply;
+mod authentication;
+pub(crate) mod change;
+pub(crate) mod create;
+mod fields;
+pub(crate) mod fit;
+mod headers;
+pub(crate) mod list;
+pub(crate) mod pause;
+pub(crate) mod rotate;
+mod secrets;
+pub(crate) mod test_delivery;
+mod view;

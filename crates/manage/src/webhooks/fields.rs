@@ -1,0 +1,136 @@
+//! What a request may say about a webhook, for making one and for changing one alike.
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU16, NonZeroU32};
+
+use postrider_contract::profile::Span;
+use postrider_contract::secret::Secret;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::field_change::FieldChange;
+
+/// A webhook's members as a caller writes them. What is absent stays as it is; `null` removes what may be absent.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WebhookFields {
+    /// Up to 200 characters; the URL's host if never given.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) name: FieldChange<String>,
+    /// `webhook`, the only kind so far.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) kind: FieldChange<String>,
+    /// Required of a new webhook. `https://`, to a public host, unless the installation allows more.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) url: FieldChange<String>,
+    /// Exact types and prefix wildcards (`conversion.*`, `*`). Required of a new webhook, or `on`.
+    #[schema(value_type = Option<Vec<String>>)]
+    #[serde(default)]
+    pub(super) events: FieldChange<Vec<String>>,
+    /// Short for `events` with one element.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) on: FieldChange<String>,
+    /// The caller's tenant; anything else is refused. Also `brand_id`.
+    #[serde(alias = "brand_id", default)]
+    #[schema(value_type = Option<String>)]
+    pub(super) tenant_id: FieldChange<String>,
+    /// The tenant's if absent.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) profile: FieldChange<String>,
+    /// `active` or `paused`.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) status: FieldChange<WrittenStatus>,
+    /// Sent with every request; all of them are replaced together.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    #[serde(default)]
+    pub(super) headers: FieldChange<BTreeMap<String, Secret>>,
+    /// `none`, `bearer`, `basic` or `api_key`.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) auth_type: FieldChange<AuthenticationType>,
+    /// For `bearer`. Never read back.
+    #[schema(value_type = Option<String>, write_only)]
+    #[serde(default)]
+    pub(super) auth_token: FieldChange<Secret>,
+    /// For `basic`.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) auth_username: FieldChange<String>,
+    /// For `basic`. Never read back.
+    #[schema(value_type = Option<String>, write_only)]
+    #[serde(default)]
+    pub(super) auth_password: FieldChange<Secret>,
+    /// For `api_key`.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) api_key_header: FieldChange<String>,
+    /// For `api_key`. Never read back.
+    #[schema(value_type = Option<String>, write_only)]
+    #[serde(default)]
+    pub(super) api_key_value: FieldChange<Secret>,
+    /// The signing secret, if the subscriber brings one. Never read back. Also `signing_secret`.
+    #[serde(alias = "signing_secret", default)]
+    #[schema(value_type = Option<String>, write_only)]
+    pub(super) secret: FieldChange<Secret>,
+    /// The name of the signature's header, in profiles that leave it open.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) signature_header: FieldChange<String>,
+    /// Deliveries a second; unlimited if absent.
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    #[serde(default)]
+    pub(super) rate_limit_per_second: FieldChange<NonZeroU32>,
+    /// Requests at a time; the installation's window if absent.
+    #[schema(value_type = Option<u16>, minimum = 1)]
+    #[serde(default)]
+    pub(super) max_in_flight: FieldChange<NonZeroU16>,
+    /// The total time limit of one try, 100 to 60,000; the profile's if absent.
+    #[schema(value_type = Option<u64>, minimum = 100, maximum = 60000)]
+    #[serde(default)]
+    pub(super) timeout_ms: FieldChange<u64>,
+    /// The profile's if absent.
+    #[schema(value_type = Option<RetryFields>)]
+    #[serde(default)]
+    pub(super) retry: FieldChange<RetryFields>,
+    /// Up to 1,000 characters.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) description: FieldChange<String>,
+    /// Up to 50 pairs of the owner's own; all of them are replaced together.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    #[serde(default)]
+    pub(super) metadata: FieldChange<BTreeMap<String, String>>,
+}
+
+/// Other waits than the profile's.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetryFields {
+    /// Between the tries, in order, for instance `["5s", "5m", "1h30m"]`; each from 100 ms to 24 h.
+    #[schema(value_type = Vec<String>)]
+    pub(super) waits: Vec<Span>,
+}
+
+/// What a webhook's owner may set its status to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WrittenStatus {
+    Active,
+    Paused,
+}
+
+/// How requests say who they are, beside the signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuthenticationType {
+    None,
+    Bearer,
+    Basic,
+    ApiKey,
+}

@@ -1,0 +1,106 @@
+//! Does a webhook fit a profile? What no single field shows: headers that would meet, waits and limits out of the
+//! profile's bounds, a secret that is not one of the profile's.
+
+use postrider_contract::profile::{CompiledProfile, SecretOrigin};
+use postrider_contract::signature::SigningKey;
+use postrider_contract::tenant::Tenant;
+use postrider_contract::webhook::{Authentication, Webhook};
+use postrider_service::problem::{FieldErrors, Problem, pointer_step};
+use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
+
+use crate::state::ManageState;
+
+/// Notes whatever does not fit, by its field.
+pub(super) fn check(
+    webhook: &Webhook,
+    profile: &CompiledProfile,
+    secrets: &WebhookSecrets<'_>,
+    errors: &mut FieldErrors,
+) {
+    check_headers(webhook, profile, errors);
+    let overrides = &webhook.overrides;
+    if let Err(error) = profile.check_override(overrides) {
+        let pointer = match error.path.as_str() {
+            "waits" => "/retry/waits",
+            "time_limit" => "/timeout_ms",
+            "signature_header" => "/signature_header",
+            _ => "",
+        };
+        errors.add(pointer, error.detail);
+    }
+    check_secret(webhook, profile, secrets, errors);
+}
+
+fn check_headers(webhook: &Webhook, profile: &CompiledProfile, errors: &mut FieldErrors) {
+    let is_profiles = |name: &str| {
+        let chosen = webhook.overrides.signature_header.as_ref();
+        profile.owns_header(name) || chosen.is_some_and(|header| header.is(name))
+    };
+    let of_authentication = match &webhook.authentication {
+        Authentication::None => None,
+        Authentication::Bearer { .. } | Authentication::Basic { .. } => Some("Authorization"),
+        Authentication::ApiKey { header, .. } => Some(header.as_str()),
+    };
+    for header in &webhook.headers {
+        let pointer = format!("/headers/{}", pointer_step(&header.name));
+        if is_profiles(&header.name) {
+            errors.add(pointer, format!("{} is a header of the profile {}", header.name, profile.name()));
+        } else if of_authentication.is_some_and(|name| name.eq_ignore_ascii_case(&header.name)) {
+            errors.add(pointer, format!("{} is set by auth_type already", header.name));
+        }
+    }
+    if let Some(name) = of_authentication
+        && is_profiles(name)
+    {
+        errors.add("/api_key_header", format!("{name} is a header of the profile {}", profile.name()));
+    }
+}
+
+fn check_secret(
+    webhook: &Webhook,
+    profile: &CompiledProfile,
+    secrets: &WebhookSecrets<'_>,
+    errors: &mut FieldErrors,
+) {
+    let Some(rule) = &profile.definition().secret else { return };
+    let Some(sealed) = &webhook.secrets.current else {
+        match rule.origin {
+            SecretOrigin::Optional => {}
+            SecretOrigin::Generated | SecretOrigin::Required => {
+                errors
+                    .add("/secret", format!("the profile {} signs, and there is no secret", profile.name()));
+            }
+        }
+        return;
+    };
+    match secrets.open(SecretPlace::Signing, sealed) {
+        Ok(secret) => {
+            errors.check("/secret", SigningKey::parse(secret.reveal(), rule));
+        }
+        Err(error) => {
+            tracing::error!(%error, webhook.id = %webhook.id, "a stored signing secret does not open");
+            errors.add("/secret", "the stored one cannot be read any more; give a new one along");
+        }
+    }
+}
+
+/// Whether the tenant's webhooks that name no profile of their own fit the tenant's.
+///
+/// # Errors
+/// 422 that names the first webhook that does not.
+pub(crate) fn check_tenant(state: &ManageState, tenant: &Tenant) -> Result<(), Problem> {
+    let Some(profile) = state.directory().profile(&tenant.profile) else {
+        return Err(Problem::invalid_field("/profile", "is not there any more"));
+    };
+    let Some(view) = state.directory().tenant(&tenant.id).known() else { return Ok(()) };
+    for entry in view.webhooks.iter().filter(|entry| entry.webhook.profile.is_none()) {
+        let mut errors = FieldErrors::default();
+        let secrets = WebhookSecrets::new(&state.parts().secret_box, &tenant.id, entry.webhook.id);
+        check(&entry.webhook, &profile.profile, &secrets, &mut errors);
+        if let Err(problem) = errors.into_result() {
+            let detail = format!("webhook {} does not fit it: {}", entry.webhook.id, problem.detail());
+            return Err(Problem::invalid_field("/profile", detail));
+        }
+    }
+    Ok(())
+}

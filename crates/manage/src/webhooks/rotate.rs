@@ -1,0 +1,88 @@
+//! `POST /v1/webhooks/{id}/rotate`: a new signing secret.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use postrider_contract::ids::WebhookId;
+use postrider_contract::secret::Secret;
+use postrider_contract::webhook::Webhook;
+use postrider_service::config_object::webhook_key;
+use postrider_service::json_body::JsonBody;
+use postrider_service::problem::Problem;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::apply::{Sealing, profile_of};
+use super::change::changed;
+use super::secrets::{self, Rotation};
+use super::view::{self, WebhookAnswer};
+use crate::access::{InPath, Manager};
+use crate::documents::Stored;
+use crate::precondition::IfMatch;
+use crate::state::ManageState;
+
+/// A week: longer than any receiver's deployment should take, and a leaked secret must end some day.
+const MAX_OVERLAP_SECONDS: u64 = 7 * 86_400;
+
+/// How the secret is to be replaced.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RotateRequest {
+    /// For so long the old secret signs beside the new one, new first; at most seven days. 0 ends it at once.
+    #[schema(maximum = 604_800)]
+    #[serde(default)]
+    overlap_seconds: u64,
+    /// The new secret, if the subscriber brings one; made here if absent.
+    #[schema(value_type = Option<String>, write_only)]
+    #[serde(default)]
+    secret: Option<Secret>,
+}
+
+/// Replaces the signing secret. A secret made here is in this answer alone.
+#[utoipa::path(
+    post, path = "/v1/webhooks/{id}/rotate", tag = "webhooks", request_body = Option<RotateRequest>,
+    params(
+        ("id" = String, Path, description = "`wh_…`"),
+        ("If-Match" = Option<String>, Header, description = "rotate only at this revision"),
+    ),
+    responses(
+        (status = 200, body = WebhookAnswer),
+        (status = 401, description = "no valid key"),
+        (status = 403, description = "the key may not manage"),
+        (status = 404, description = "there is no such webhook"),
+        (status = 409, description = "too many secrets would sign at once"),
+        (status = 412, description = "it is at another revision"),
+        (status = 422, description = "a field is wrong, or the profile does not sign with several secrets"),
+    )
+)]
+pub(crate) async fn rotate_secret(
+    State(state): State<ManageState>,
+    Manager(tenant): Manager,
+    InPath(id): InPath<WebhookId>,
+    if_match: IfMatch,
+    body: Option<JsonBody<RotateRequest>>,
+) -> Result<Response, Problem> {
+    let request = body.map(|JsonBody(request)| request).unwrap_or_default();
+    if request.overlap_seconds > MAX_OVERLAP_SECONDS {
+        let detail = format!("must be at most {MAX_OVERLAP_SECONDS}, which is seven days");
+        return Err(Problem::invalid_field("/overlap_seconds", detail));
+    }
+    let change = |before: &Stored<Webhook>| {
+        if_match.check(before.revision)?;
+        let profile = profile_of(&state, &tenant, before.object.profile.as_ref())?;
+        let rotation = Rotation {
+            given: request.secret.as_ref(),
+            overlap: Duration::from_secs(request.overlap_seconds),
+            now: state.parts().clock.now(),
+        };
+        let sealing = Sealing::new(&state, &tenant, id);
+        let settled = secrets::rotate(&before.object.secrets, &rotation, &profile, &sealing)?;
+        let after = Webhook { secrets: settled.secrets, ..before.object.clone() };
+        Ok((changed(&state, &before.object, after), settled.made))
+    };
+    let (stored, made) =
+        state.documents().change::<Webhook, Option<Secret>>(&webhook_key(&tenant, id), change).await?;
+    Ok(view::answer(&state, StatusCode::OK, stored, made).await)
+}

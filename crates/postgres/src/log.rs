@@ -1,0 +1,104 @@
+//! The delivery log: events, deliveries and attempts in partitions of a day, written in batches.
+//!
+//! * [`batch`] — one call's rows, in the order everyone writes them; splitting it to find a bad row
+//! * [`apply`] — the transaction, and what is done about its failures
+//! * [`deliveries_upsert`], [`events_upsert`] — the statements
+//! * [`partitions`] — days: made ahead, made when missing, dropped
+//! * [`checks`] — what workers and healing ask
+//! * [`queries`], [`views`], [`ledger`] — what the API asks
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use postrider_contract::clock::{Day, Timestamp};
+use postrider_contract::delivery::Position;
+use postrider_contract::ids::{DeliveryId, EventId, TenantId};
+use postrider_contract::log::LogWrites;
+use postrider_contract::ports::{
+    AttemptView, DeliveryFilter, DeliveryLog, DeliveryView, EventFilter, EventView, Ledger, LedgerQuery,
+    LogQueries, OverdueDelivery, PageOf, StoreError,
+};
+
+use crate::session::Database;
+use partitions::Days;
+
+mod apply;
+mod batch;
+mod checks;
+mod deliveries_upsert;
+mod events_upsert;
+mod ledger;
+mod partitions;
+mod queries;
+mod views;
+
+pub(crate) struct Log {
+    database: Arc<Database>,
+    days: Days,
+}
+
+impl Log {
+    pub(crate) fn new(database: Arc<Database>) -> Self {
+        Log { database, days: Days::default() }
+    }
+}
+
+#[async_trait]
+impl DeliveryLog for Log {
+    async fn apply(&self, writes: &LogWrites) -> Result<(), StoreError> {
+        apply::apply(&self.database, &self.days, writes).await
+    }
+
+    async fn is_recorded(&self, tries: &[(DeliveryId, Position)]) -> Result<Vec<bool>, StoreError> {
+        checks::is_recorded(&self.database, tries).await
+    }
+
+    async fn overdue(&self, before: Timestamp, limit: u32) -> Result<Vec<OverdueDelivery>, StoreError> {
+        checks::overdue(&self.database, before, limit).await
+    }
+
+    async fn prepare_days(&self, first: Day, last: Day) -> Result<(), StoreError> {
+        self.days.prepare(&self.database, first, last).await
+    }
+
+    async fn drop_days_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
+        self.days.drop_before(&self.database, day).await
+    }
+}
+
+#[async_trait]
+impl LogQueries for Log {
+    async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<EventView>, StoreError> {
+        queries::event(&self.database, tenant, id).await
+    }
+
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        filter: &EventFilter,
+        page: PageOf<(Timestamp, EventId)>,
+    ) -> Result<Vec<EventView>, StoreError> {
+        queries::events(&self.database, tenant, filter, page).await
+    }
+
+    async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<DeliveryView>, StoreError> {
+        queries::delivery(&self.database, tenant, id).await
+    }
+
+    async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, StoreError> {
+        queries::attempts(&self.database, id).await
+    }
+
+    async fn deliveries(
+        &self,
+        tenant: &TenantId,
+        filter: &DeliveryFilter,
+        page: PageOf<DeliveryId>,
+    ) -> Result<Vec<DeliveryView>, StoreError> {
+        queries::deliveries(&self.database, tenant, filter, page).await
+    }
+
+    async fn ledger(&self, query: &LedgerQuery, overdue_before: Timestamp) -> Result<Ledger, StoreError> {
+        ledger::ledger(&self.database, query, overdue_before).await
+    }
+}

@@ -1,0 +1,338 @@
+//! One supervised connection.
+//!
+//! Promises: as long as it is not closed it is kept up, with pauses that double, with jitter; whoever meets an
+//! error on it says so ([`Live::give_up`]) and it is replaced. The client library's own recovery is never used:
+//! it can hang for good with a publish in flight. A connection is never repaired, only replaced, so that a
+//! channel belongs to one connection for its whole life.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{Connection, ConnectionProperties, Event};
+use postrider_contract::clock::Entropy;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{ConnectError, Refusal, read_refusal};
+use crate::settings::{Settings, Timings, TlsSettings};
+use crate::version::{Version, ask_version};
+
+/// Between two heartbeats, in seconds: a peer that is gone without a word is noticed within twice this. The
+/// broker's own default of 60 is too long for a worker that holds leases.
+const HEARTBEAT: u16 = 10;
+/// How long an orderly close may take before the socket is simply dropped.
+const CLOSE: Duration = Duration::from_secs(2);
+/// How often a connection is looked at that has reported nothing; a safety net below its own events.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Where the broker is and how we introduce ourselves.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    uri: AMQPUri,
+    tls: TlsSettings,
+    connection_name: String,
+    timings: Timings,
+}
+
+impl Endpoint {
+    pub fn new(settings: &Settings) -> Result<Self, ConnectError> {
+        // The parser's message never holds the URL, which holds a password.
+        let mut uri: AMQPUri = settings.url.parse().map_err(|reason| ConnectError::InvalidUrl { reason })?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT);
+        Ok(Endpoint {
+            uri,
+            tls: settings.tls.clone(),
+            connection_name: settings.connection_name.clone(),
+            timings: settings.timings,
+        })
+    }
+
+    /// Host and port, for messages.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
+    }
+
+    /// Refuses a broker that is older than needed.
+    pub async fn check_version(&self) -> Result<(), ConnectError> {
+        if self.uri.scheme == AMQPScheme::AMQPS {
+            return Ok(());
+        }
+        let authority = &self.uri.authority;
+        let asked = ask_version(&authority.host, authority.port, self.timings.connect).await;
+        let found = asked.map_err(|error| self.unreachable(error.to_string()))?;
+        match found {
+            Some(found) if found < Version::NEEDED => {
+                Err(ConnectError::TooOld { address: self.address(), found, needed: Version::NEEDED })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn connect(&self, purpose: &'static str) -> Result<Connection, ConnectError> {
+        let runtime = lapin::runtime::default_runtime().map_err(|error| self.classify(&error))?;
+        let name = format!("{} ({purpose})", self.connection_name);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let identity = self.tls.identity.as_ref().map(|identity| OwnedIdentity::PKCS8 {
+            pem: identity.certificate_pem.clone().into_bytes(),
+            key: identity.key_pem.clone().into_bytes(),
+        });
+        let tls = OwnedTLSConfig { identity, cert_chain: self.tls.authorities_pem.clone() };
+        let connecting = Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
+        match tokio::time::timeout(self.timings.connect, connecting).await {
+            Ok(connected) => connected.map_err(|error| self.classify(&error)),
+            Err(_) => Err(self.unreachable(format!("no answer within {:?}", self.timings.connect))),
+        }
+    }
+
+    fn unreachable(&self, reason: String) -> ConnectError {
+        ConnectError::Unreachable { address: self.address(), reason }
+    }
+
+    fn classify(&self, error: &lapin::Error) -> ConnectError {
+        let address = self.address();
+        let user = self.uri.authority.userinfo.username.clone();
+        match read_refusal(error) {
+            Some((Refusal::Access, _)) => ConnectError::AccessRefused { address, user },
+            Some((Refusal::NotAllowed, reason)) => {
+                ConnectError::VhostRefused { address, user, vhost: self.uri.vhost.clone(), reason }
+            }
+            Some((Refusal::NotFound | Refusal::Precondition | Refusal::Other, reason)) => {
+                ConnectError::Failed { address, reason }
+            }
+            None if error.is_io_error() => ConnectError::Unreachable { address, reason: error.to_string() },
+            None => ConnectError::Failed { address, reason: error.to_string() },
+        }
+    }
+}
+
+/// Without the password.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("address", &self.address()).finish_non_exhaustive()
+    }
+}
+
+/// One connection while it lasts.
+pub(crate) struct Live {
+    pub connection: Connection,
+    given_up: CancellationToken,
+    purpose: &'static str,
+}
+
+impl Live {
+    /// The connection is not to be trusted any more: it is dropped and replaced.
+    pub fn give_up(&self, reason: &str) {
+        if !self.given_up.is_cancelled() {
+            tracing::warn!(connection = self.purpose, reason, "giving up a connection to the broker");
+            self.given_up.cancel();
+        }
+    }
+
+    /// Resolves once nothing more will come over this connection.
+    pub async fn ended(&self) {
+        self.given_up.cancelled().await;
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.given_up.is_cancelled()
+    }
+
+    /// The broker takes no publishes for now: out of memory or disk.
+    pub fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+}
+
+#[derive(Clone)]
+pub(crate) enum LinkState {
+    Up(Arc<Live>),
+    Down { reason: String },
+    Closed,
+}
+
+/// A connection that is kept up until it is closed.
+pub(crate) struct Link {
+    state: watch::Receiver<LinkState>,
+    closing: CancellationToken,
+}
+
+impl Link {
+    /// Connects once, so that what is wrong is told at once, and keeps the connection up from then on.
+    pub async fn start(
+        endpoint: Endpoint,
+        purpose: &'static str,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Link, ConnectError> {
+        let connection = endpoint.connect(purpose).await?;
+        let live = Arc::new(Live { connection, given_up: CancellationToken::new(), purpose });
+        let (announce, state) = watch::channel(LinkState::Up(Arc::clone(&live)));
+        let closing = CancellationToken::new();
+        let supervisor = Supervisor { endpoint, purpose, entropy, announce, closing: closing.clone() };
+        tokio::spawn(supervisor.run(live));
+        Ok(Link { state, closing })
+    }
+
+    pub fn watch(&self) -> watch::Receiver<LinkState> {
+        self.state.clone()
+    }
+
+    /// The connection, if it is up.
+    pub fn live(&self) -> Result<Arc<Live>, String> {
+        match &*self.state.borrow() {
+            LinkState::Up(live) => Ok(Arc::clone(live)),
+            LinkState::Down { reason } => Err(reason.clone()),
+            LinkState::Closed => Err("closed".to_owned()),
+        }
+    }
+
+    /// Closes it in order, for good.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        let mut state = self.state.clone();
+        let closed = state.wait_for(|state| matches!(state, LinkState::Closed));
+        if tokio::time::timeout(CLOSE * 2, closed).await.is_err() {
+            tracing::warn!("a connection to the broker did not close in time");
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+/// Waits until the connection is up; `None` once it is closed for good.
+pub(crate) async fn wait_until_up(state: &mut watch::Receiver<LinkState>) -> Option<Arc<Live>> {
+    let reached = state.wait_for(|state| match state {
+        LinkState::Up(live) => !live.has_ended(),
+        LinkState::Closed => true,
+        LinkState::Down { .. } => false,
+    });
+    match &*reached.await.ok()? {
+        LinkState::Up(live) => Some(Arc::clone(live)),
+        LinkState::Down { .. } | LinkState::Closed => None,
+    }
+}
+
+struct Supervisor {
+    endpoint: Endpoint,
+    purpose: &'static str,
+    entropy: Arc<dyn Entropy>,
+    announce: watch::Sender<LinkState>,
+    closing: CancellationToken,
+}
+
+impl Supervisor {
+    async fn run(self, first: Arc<Live>) {
+        let mut live = Some(first);
+        let mut pause = self.endpoint.timings.first_pause;
+        while !self.closing.is_cancelled() {
+            match live.take() {
+                Some(live) => {
+                    let since = Instant::now();
+                    let reason = self.watch_over(&live).await;
+                    live.given_up.cancel();
+                    // One that breaks at once, again and again, is no reason to try as often.
+                    let longest = self.endpoint.timings.longest_pause;
+                    let first = self.endpoint.timings.first_pause;
+                    pause = if since.elapsed() < longest { (pause * 2).min(longest) } else { first };
+                    if !self.closing.is_cancelled() {
+                        self.announce.send_replace(LinkState::Down { reason });
+                    }
+                    close(&live).await;
+                }
+                None => match self.unless_closing(self.endpoint.connect(self.purpose)).await {
+                    Some(Ok(connection)) => {
+                        tracing::info!(connection = self.purpose, "connected to the broker");
+                        let fresh = Arc::new(Live {
+                            connection,
+                            given_up: CancellationToken::new(),
+                            purpose: self.purpose,
+                        });
+                        self.announce.send_replace(LinkState::Up(Arc::clone(&fresh)));
+                        live = Some(fresh);
+                        continue;
+                    }
+                    Some(Err(error)) => {
+                        tracing::warn!(connection = self.purpose, %error, "cannot connect to the broker");
+                        self.announce.send_replace(LinkState::Down { reason: error.to_string() });
+                        pause = (pause * 2).min(self.endpoint.timings.longest_pause);
+                    }
+                    None => break,
+                },
+            }
+            // Between half and all of the pause, so that processes that lost the broker together do not come
+            // back together.
+            let jittered = pause.mul_f64(0.5 + self.entropy.draw_jitter().draw() / 2.0);
+            self.unless_closing(tokio::time::sleep(jittered)).await;
+        }
+        if let Some(live) = live {
+            live.given_up.cancel();
+            close(&live).await;
+        }
+        self.announce.send_replace(LinkState::Closed);
+    }
+
+    async fn unless_closing<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.closing.run_until_cancelled(work).await
+    }
+
+    /// Returns with the reason once the connection has ended, was given up, or is to be closed.
+    async fn watch_over(&self, live: &Live) -> String {
+        let mut events = std::pin::pin!(live.connection.events_listener());
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                () = self.closing.cancelled() => return "closed".to_owned(),
+                () = live.given_up.cancelled() => return "the connection was given up".to_owned(),
+                _ = look.tick() => {
+                    if !live.connection.status().connected() {
+                        return "the connection ended".to_owned();
+                    }
+                }
+                event = events.next() => {
+                    if let Some(reason) = self.hear(event) {
+                        return reason;
+                    }
+                }
+            }
+        }
+    }
+
+    /// `Some` if the event ends the connection.
+    fn hear(&self, event: Option<Event>) -> Option<String> {
+        let event = event?;
+        if let Event::Error(error) = &event {
+            // That of one channel, announced here as well; whoever uses the channel hears of it there.
+            if error.is_amqp_soft_error() {
+                return None;
+            }
+            tracing::warn!(connection = self.purpose, %error, "the connection to the broker broke");
+            return Some(error.to_string());
+        }
+        if let Event::ConnectionBlocked(reason) = &event {
+            tracing::warn!(connection = self.purpose, reason, "the broker takes no publishes");
+        } else if matches!(event, Event::ConnectionUnblocked) {
+            tracing::info!(connection = self.purpose, "the broker takes publishes again");
+        }
+        None
+    }
+}
+
+async fn close(live: &Live) {
+    if !live.connection.status().connected() {
+        return;
+    }
+    match tokio::time::timeout(CLOSE, live.connection.close(200, "closing".into())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the connection had ended before it was closed"),
+        Err(_) => tracing::debug!("the broker did not answer a close"),
+    }
+}

@@ -1,0 +1,268 @@
+//! The engine: two connections, the topology, and the ports on top.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use postrider_contract::clock::{Clock, Entropy};
+use postrider_contract::delivery::Work;
+use postrider_contract::ports::{
+    IntakeSource, Journal, Lease, Publication, PublishError, QueueDepths, QueueError, RefusedQueue, Route,
+    WorkKind, WorkQueue, WorkSource,
+};
+use postrider_contract::wire;
+
+use crate::connection::{Endpoint, Link};
+use crate::consumer::{Consuming, Incoming, Reading, Source};
+use crate::error::{ConnectError, TopologyError};
+use crate::intake::{RabbitIntake, Refused};
+use crate::journal::RabbitJournal;
+use crate::lane::lane_for;
+use crate::publisher::{Destination, Message, Publisher};
+use crate::settings::{Settings, TopologyAtStart};
+use crate::topology::{QueueName, Topology, close};
+use crate::verify::{Finding, verify};
+
+/// Bodies longer than this go through a queue of their own, read with a small prefetch.
+const LARGE: usize = 64 * 1024;
+/// How long a question to the broker may take.
+const QUESTION: Duration = Duration::from_secs(5);
+
+/// Everything that runs on one broker. Cheap to clone; all clones share the connections.
+#[derive(Clone)]
+pub struct RabbitEngine {
+    queue: Arc<RabbitQueue>,
+    journal: Arc<RabbitJournal>,
+}
+
+impl RabbitEngine {
+    /// Connects, checks the broker's version, and declares the topology unless told not to. From then on broken
+    /// connections are replaced without a word to the callers.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, the broker, the rights of its user, or the objects that are there. Only here:
+    /// later the ports say *unavailable*.
+    pub async fn connect(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<RabbitEngine, ConnectError> {
+        let endpoint = Endpoint::new(&settings)?;
+        endpoint.check_version().await?;
+        let topology = Arc::new(settings.describe_topology());
+        // Publishes must not hold up acknowledgements, nor a blocked publisher the consumers.
+        let publishing = Arc::new(Link::start(endpoint.clone(), "publishing", Arc::clone(&entropy)).await?);
+        let consuming = Arc::new(Link::start(endpoint.clone(), "consuming", entropy).await?);
+        match settings.topology {
+            TopologyAtStart::Declare => declare(&endpoint, &topology, &consuming).await?,
+            TopologyAtStart::Assume => {}
+        }
+        let (at_start, timings) = (settings.topology, settings.timings);
+        let publisher =
+            Publisher::start(Arc::clone(&topology), clock, at_start, timings, publishing.watch()).await;
+        let sources = Arc::new(Consuming::new(
+            topology,
+            at_start,
+            timings.renew_idle,
+            Arc::new(publisher),
+            consuming.watch(),
+        ));
+        let journal = Arc::new(RabbitJournal::new(Arc::clone(&sources), Arc::clone(&consuming)));
+        let queue = Arc::new(RabbitQueue { endpoint, sources, publishing, consuming });
+        Ok(RabbitEngine { queue, journal })
+    }
+
+    #[must_use]
+    pub fn work_queue(&self) -> Arc<dyn WorkQueue> {
+        Arc::clone(&self.queue) as Arc<dyn WorkQueue>
+    }
+
+    #[must_use]
+    pub fn journal(&self) -> Arc<dyn Journal> {
+        Arc::clone(&self.journal) as Arc<dyn Journal>
+    }
+
+    /// Begins to take what producers publish, at most `prefetch` messages at once.
+    ///
+    /// # Errors
+    /// [`QueueError::Closed`] after the queue was closed.
+    pub fn intake(&self, prefetch: u16) -> Result<Box<dyn IntakeSource>, QueueError> {
+        Ok(Box::new(RabbitIntake::open(&self.queue.sources, prefetch)?))
+    }
+
+    /// Where what producers published and nobody can accept is kept.
+    #[must_use]
+    pub fn refused_queue(&self) -> Arc<dyn RefusedQueue> {
+        Arc::new(Refused(Arc::clone(&self.queue.sources.publisher)))
+    }
+
+    /// Declares everything but the lanes, which come on first use. What is there and equal stays as it is.
+    ///
+    /// # Errors
+    /// [`ConnectError::Mismatch`] names the object and the argument that differ.
+    pub async fn declare_topology(&self) -> Result<(), ConnectError> {
+        declare(&self.queue.endpoint, self.topology(), &self.queue.consuming).await
+    }
+
+    /// What is missing or different on the broker; changes nothing. Connect with [`TopologyAtStart::Assume`]
+    /// first, else everything missing has just been declared.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn verify_topology(&self) -> Result<Vec<Finding>, ConnectError> {
+        let live = self.queue.consuming.live().map_err(|reason| self.queue.failed(reason))?;
+        let found = verify(self.topology(), &live.connection).await;
+        found.map_err(|error| name_problem(&self.queue.endpoint, error))
+    }
+
+    /// What would be declared, for people to read.
+    #[must_use]
+    pub fn print_topology(&self) -> String {
+        self.topology().print()
+    }
+
+    /// Deletes every object of this installation, with all messages. For tests and for taking one down.
+    ///
+    /// # Errors
+    /// When the broker does not answer or does not allow it.
+    pub async fn tear_down_topology(&self) -> Result<(), ConnectError> {
+        let live = self.queue.consuming.live().map_err(|reason| self.queue.failed(reason))?;
+        let torn_down = self.topology().tear_down(&live.connection).await;
+        torn_down.map_err(|error| name_problem(&self.queue.endpoint, error))
+    }
+
+    fn topology(&self) -> &Topology {
+        &self.queue.sources.topology
+    }
+}
+
+async fn declare(endpoint: &Endpoint, topology: &Topology, link: &Link) -> Result<(), ConnectError> {
+    let address = endpoint.address();
+    let live = link.live().map_err(|reason| ConnectError::Failed { address, reason })?;
+    topology.declare(&live.connection).await.map_err(|error| name_problem(endpoint, error))
+}
+
+fn name_problem(endpoint: &Endpoint, error: TopologyError) -> ConnectError {
+    match error {
+        TopologyError::Mismatch(reason) | TopologyError::Missing(reason) => ConnectError::Mismatch { reason },
+        TopologyError::Failed(reason) => ConnectError::Failed { address: endpoint.address(), reason },
+    }
+}
+
+/// Bounds a question to the broker: one whose quorum is lost answers nothing at all.
+pub(crate) async fn in_time<T>(question: impl Future<Output = T>) -> Result<T, QueueError> {
+    tokio::time::timeout(QUESTION, question).await.map_err(|_| QueueError::Unavailable {
+        reason: format!("the broker did not answer within {QUESTION:?}"),
+    })
+}
+
+struct RabbitQueue {
+    endpoint: Endpoint,
+    sources: Arc<Consuming>,
+    publishing: Arc<Link>,
+    consuming: Arc<Link>,
+}
+
+impl RabbitQueue {
+    fn failed(&self, reason: String) -> ConnectError {
+        ConnectError::Failed { address: self.endpoint.address(), reason }
+    }
+
+    async fn count_ready(&self) -> Result<QueueDepths, TopologyError> {
+        let live = self.consuming.live().map_err(TopologyError::Failed)?;
+        let channel = live.connection.create_channel().await?;
+        let mut depths = QueueDepths::default();
+        for queue in QueueName::ALL {
+            let depth = match queue {
+                // Both are tries that were not made yet.
+                QueueName::First | QueueName::Large => &mut depths.first,
+                QueueName::Retry => &mut depths.retry,
+                QueueName::Release => &mut depths.release,
+                QueueName::Journal => &mut depths.journal,
+                QueueName::Dead => &mut depths.dead,
+                QueueName::CatchAll | QueueName::Events | QueueName::EventsRefused => continue,
+            };
+            let name = self.sources.topology.queue(queue);
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let found = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
+            *depth += u64::from(found.message_count());
+        }
+        close(&channel).await;
+        Ok(depths)
+    }
+}
+
+#[async_trait]
+impl WorkQueue for RabbitQueue {
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
+        let messages = publications.into_iter().map(address).collect();
+        self.sources.publisher.publish(messages).await
+    }
+
+    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
+        let queue = match kind {
+            WorkKind::First => QueueName::First,
+            WorkKind::Retry => QueueName::Retry,
+            WorkKind::Release => QueueName::Release,
+            WorkKind::Large => QueueName::Large,
+        };
+        Ok(Box::new(Worker(self.sources.open(queue, prefetch, ReadWork)?)))
+    }
+
+    async fn depths(&self) -> Result<QueueDepths, QueueError> {
+        Ok(in_time(self.count_ready()).await??)
+    }
+
+    fn check_writable(&self) -> Result<(), QueueError> {
+        if self.sources.is_closed() {
+            return Err(QueueError::Closed);
+        }
+        self.sources.publisher.check_writable().map_err(|reason| QueueError::Unavailable { reason })
+    }
+
+    async fn close(&self) {
+        self.sources.close().await;
+        self.publishing.close().await;
+        self.consuming.close().await;
+    }
+}
+
+fn address(publication: Publication) -> Message {
+    let Publication { route, work } = publication;
+    let destination = match route {
+        Route::Retry { delay } if !delay.is_zero() => Destination::Lane(lane_for(delay)),
+        Route::Retry { .. } => Destination::Queue(QueueName::Retry),
+        Route::First | Route::Release if body_bytes(&work) > LARGE => Destination::Queue(QueueName::Large),
+        Route::First => Destination::Queue(QueueName::First),
+        Route::Release => Destination::Queue(QueueName::Release),
+    };
+    Message::new(destination, wire::encode_work(&work))
+}
+
+fn body_bytes(work: &Work) -> usize {
+    match work {
+        Work::Deliver(delivery) => delivery.body.len(),
+        Work::FanOut(fan_out) => fan_out.bodies.iter().map(bytes::Bytes::len).sum(),
+    }
+}
+
+struct Worker(Source<Work>);
+
+#[async_trait]
+impl WorkSource for Worker {
+    async fn next(&mut self) -> Result<Lease<Work>, QueueError> {
+        self.0.next().await
+    }
+}
+
+struct ReadWork;
+
+impl Reading for ReadWork {
+    type Message = Work;
+
+    fn decode(&self, incoming: Incoming) -> Result<Work, String> {
+        wire::decode_work(incoming.body).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,102 @@
+//! What can go wrong before the engine runs, and how the client library's errors are read.
+//!
+//! Errors are told apart by AMQP's reply codes, never by their text; the broker's text is passed on, because it
+//! names the object and the argument.
+
+use lapin::ErrorKind;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use postrider_contract::ports::QueueError;
+
+use crate::version::Version;
+
+/// Why the engine did not start. Each is one line that says what to look at.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the broker's URL is not valid: {reason}")]
+    InvalidUrl { reason: String },
+    #[error("cannot reach the broker at {address}: {reason}")]
+    Unreachable { address: String, reason: String },
+    #[error("the broker at {address} refuses user {user:?}: check the name and password in its URL")]
+    AccessRefused { address: String, user: String },
+    #[error("the broker at {address} does not let user {user:?} into virtual host {vhost:?}: {reason}")]
+    VhostRefused { address: String, user: String, vhost: String, reason: String },
+    #[error("the broker at {address} is RabbitMQ {found}; at least {needed} is needed")]
+    TooOld { address: String, found: Version, needed: Version },
+    /// An object of ours exists with other arguments, or may not be declared.
+    #[error("the broker's objects are not as expected: {reason}")]
+    Mismatch { reason: String },
+    #[error("the broker at {address} did not do its part: {reason}")]
+    Failed { address: String, reason: String },
+}
+
+/// What a broker's refusal means to whoever caused it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// 403: the password, or a missing right.
+    Access,
+    /// 404: a queue or exchange is not there.
+    NotFound,
+    /// 406: it exists with other arguments.
+    Precondition,
+    /// 530: above all a virtual host that is missing or closed to this user.
+    NotAllowed,
+    /// Anything else the broker said.
+    Other,
+}
+
+/// The broker's own refusal in an error, with its text; `None` if the error is of another kind.
+pub(crate) fn read_refusal(error: &lapin::Error) -> Option<(Refusal, String)> {
+    let ErrorKind::ProtocolError(error) = error.kind() else {
+        return None;
+    };
+    let kind = error.kind();
+    let refusal = if *kind == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) {
+        Refusal::Access
+    } else if *kind == AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) {
+        Refusal::NotFound
+    } else if *kind == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) {
+        Refusal::Precondition
+    } else if *kind == AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) {
+        Refusal::NotAllowed
+    } else {
+        Refusal::Other
+    };
+    Some((refusal, error.get_message().to_string()))
+}
+
+/// Why an object of ours could not be declared or looked at.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum TopologyError {
+    /// It is there with other arguments, or we may not touch it: will not mend itself.
+    #[error("{0}")]
+    Mismatch(String),
+    #[error("{0}")]
+    Missing(String),
+    /// The connection or the broker failed meanwhile.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<lapin::Error> for TopologyError {
+    fn from(error: lapin::Error) -> Self {
+        match read_refusal(&error) {
+            Some((Refusal::Access | Refusal::Precondition | Refusal::NotAllowed, text)) => {
+                TopologyError::Mismatch(text)
+            }
+            Some((Refusal::NotFound, text)) => TopologyError::Missing(text),
+            Some((Refusal::Other, text)) => TopologyError::Failed(text),
+            None => TopologyError::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<TopologyError> for QueueError {
+    fn from(error: TopologyError) -> Self {
+        match error {
+            TopologyError::Mismatch(reason) | TopologyError::Missing(reason) => {
+                QueueError::Mismatch { reason }
+            }
+            TopologyError::Failed(reason) => QueueError::Unavailable { reason },
+        }
+    }
+}

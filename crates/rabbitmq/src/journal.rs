@@ -1,0 +1,121 @@
+//! The journal on its queue: one batch, one message.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use postrider_contract::clock::Timestamp;
+use postrider_contract::journal::JournalBatch;
+use postrider_contract::ports::{Journal, JournalSource, Lease, LeaseTicket, PublishError, QueueError};
+use postrider_contract::wire;
+
+use crate::connection::Link;
+use crate::consumer::{Consuming, Incoming, Reading, Source};
+use crate::error::TopologyError;
+use crate::publisher::{Destination, Message};
+use crate::settling::{JournalQueue, Settling};
+use crate::topology::{QueueName, close};
+
+pub(crate) struct RabbitJournal {
+    consuming: Arc<Consuming>,
+    link: Arc<Link>,
+    settling: Settling,
+    /// Sources of this process.
+    readers: Arc<AtomicU32>,
+}
+
+impl RabbitJournal {
+    pub fn new(consuming: Arc<Consuming>, link: Arc<Link>) -> Self {
+        RabbitJournal { consuming, link, settling: Settling::default(), readers: Arc::default() }
+    }
+
+    async fn look(&self) -> Result<JournalQueue, QueueError> {
+        let live = self.link.live().map_err(|reason| QueueError::Unavailable { reason })?;
+        let looking = async {
+            let channel = live.connection.create_channel().await?;
+            let name = self.consuming.topology.queue(QueueName::Journal);
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
+            close(&channel).await;
+            Ok::<_, lapin::Error>(JournalQueue {
+                ready: queue.message_count(),
+                consumers: queue.consumer_count(),
+            })
+        };
+        crate::engine::in_time(looking).await?.map_err(|error| TopologyError::from(error).into())
+    }
+}
+
+#[async_trait]
+impl Journal for RabbitJournal {
+    async fn append(&self, batch: JournalBatch) -> Result<(), PublishError> {
+        let body = wire::encode_journal_batch(&batch);
+        let under_way = UnderWay::begin(&self.settling, batch.written_at);
+        let message = Message::new(Destination::Queue(QueueName::Journal), body);
+        let published = self.consuming.publisher.publish(vec![message]).await;
+        drop(under_way);
+        published
+    }
+
+    async fn read(&self, prefetch: u16) -> Result<Box<dyn JournalSource>, QueueError> {
+        let source = self.consuming.open(QueueName::Journal, prefetch, ReadBatch(self.settling.clone()))?;
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(Reader { source, readers: Arc::clone(&self.readers) }))
+    }
+
+    async fn settled_until(&self, now: Timestamp) -> Result<Timestamp, QueueError> {
+        let queue = self.look().await?;
+        Ok(self.settling.bound(now, queue, self.readers.load(Ordering::Relaxed)))
+    }
+}
+
+/// Keeps count of an append, also when its caller goes away meanwhile.
+struct UnderWay<'a>(&'a Settling);
+
+impl<'a> UnderWay<'a> {
+    fn begin(settling: &'a Settling, written_at: Timestamp) -> Self {
+        settling.append_begins(written_at);
+        UnderWay(settling)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.append_ended();
+    }
+}
+
+struct Reader {
+    source: Source<JournalBatch>,
+    readers: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl JournalSource for Reader {
+    async fn next(&mut self) -> Result<Lease<JournalBatch>, QueueError> {
+        self.source.next().await
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a batch as in hand from its arrival on, not only from when somebody asks for it.
+struct ReadBatch(Settling);
+
+impl Reading for ReadBatch {
+    type Message = JournalBatch;
+
+    fn decode(&self, incoming: Incoming) -> Result<JournalBatch, String> {
+        wire::decode_journal_batch(incoming.body).map_err(|error| error.to_string())
+    }
+
+    fn track(&self, batch: &JournalBatch, ticket: LeaseTicket) -> LeaseTicket {
+        self.0.taken(batch.written_at, ticket)
+    }
+}

@@ -1,0 +1,31 @@
+//! The RabbitMQ engine: the queue, journal and intake ports on quorum queues.
+//!
+//! It promises what the ports promise, on a broker of version 3.10 or newer without any plugin: a publish is
+//! `Ok` only after a positive confirm of a message that was not returned; a source outlives broken
+//! connections, closed channels and deleted queues; a settlement that comes too late is harmless; a message
+//! nobody can read is set aside with its reason, never dropped. No other crate names the client library.
+
+mod connection;
+mod consumer;
+mod engine;
+mod error;
+mod intake;
+mod journal;
+mod lane;
+mod line;
+mod publisher;
+mod settings;
+mod settlement;
+mod settling;
+mod tally;
+mod topology;
+mod verify;
+mod version;
+
+pub use engine::RabbitEngine;
+pub use error::ConnectError;
+pub use lane::{LANES, Lane, lane_for};
+pub use settings::{ClientIdentity, QueueLimits, Settings, Timings, TlsSettings, TopologyAtStart};
+pub use topology::{QueueName, Topology};
+pub use verify::Finding;
+pub use version::Version;

@@ -1,0 +1,316 @@
+//! The publisher: everything that is published goes through here.
+//!
+//! Promises: persistent, mandatory, confirmed; never more than a window of messages in flight on a line; an
+//! answer within the confirm time-out, whatever the broker does. First tries and releases, retries, the
+//! journal, and what is set aside have a channel each, because confirms are read in order on a channel and a
+//! slow lane must not hold up a first try.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use postrider_contract::clock::{Clock, Timestamp};
+use postrider_contract::ports::PublishError;
+use tokio::sync::{Notify, OnceCell, watch};
+use tokio::time::Instant;
+
+use crate::connection::{LinkState, Live, wait_until_up};
+use crate::error::TopologyError;
+use crate::lane::Lane;
+use crate::line::{Line, OnReturn, Outgoing};
+use crate::settings::{Timings, TopologyAtStart};
+use crate::tally::Tally;
+use crate::topology::{BEFORE_DECLARING_AGAIN, QueueName, Topology};
+
+/// The longest body that is published: what a broker of version 4 takes at most. A longer one would close the
+/// channel and put everything in flight on it in doubt.
+const LONGEST_BODY: usize = 16 * 1024 * 1024 - 64 * 1024;
+/// Kept by the broker on disk.
+const PERSISTENT: u8 = 2;
+const OCTETS: &str = "application/octet-stream";
+
+/// Where a message is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    Queue(QueueName),
+    Lane(Lane),
+}
+
+/// What is published.
+pub(crate) struct Message {
+    pub destination: Destination,
+    pub body: Bytes,
+    pub properties: BasicProperties,
+}
+
+impl Message {
+    /// Bytes of ours, with no properties but those that every message has.
+    pub fn new(destination: Destination, body: Bytes) -> Self {
+        let properties = BasicProperties::default().with_content_type(OCTETS.into());
+        Message { destination, body, properties }
+    }
+}
+
+/// The open lines of one connection.
+struct Lines {
+    live: Arc<Live>,
+    work: Line,
+    retry: Line,
+    journal: Line,
+    aside: Line,
+    /// Lanes that were declared on this connection.
+    lanes: Arc<Lanes>,
+}
+
+#[derive(Default)]
+struct Lanes(Mutex<HashMap<Lane, Arc<OnceCell<()>>>>);
+
+impl Lanes {
+    fn cell(&self, lane: Lane) -> Arc<OnceCell<()>> {
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(lane).or_default())
+    }
+
+    fn forget_all(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+#[derive(Clone)]
+enum State {
+    Open(Arc<Lines>),
+    Down { reason: String },
+}
+
+pub(crate) struct Publisher {
+    topology: Arc<Topology>,
+    clock: Arc<dyn Clock>,
+    confirm: Duration,
+    state: watch::Receiver<State>,
+}
+
+impl Publisher {
+    /// Opens the lines now, and again on every later connection.
+    pub async fn start(
+        topology: Arc<Topology>,
+        clock: Arc<dyn Clock>,
+        at_start: TopologyAtStart,
+        timings: Timings,
+        mut link: watch::Receiver<LinkState>,
+    ) -> Self {
+        let (announce, mut state) = watch::channel(State::Down { reason: "not connected yet".to_owned() });
+        let keeper = Keeper {
+            topology: Arc::clone(&topology),
+            at_start,
+            confirm: timings.confirm,
+            announce,
+            declare_again: Arc::new(Notify::new()),
+        };
+        tokio::spawn(async move {
+            while let Some(live) = wait_until_up(&mut link).await {
+                keeper.serve(live).await;
+            }
+            keeper.announce.send_replace(State::Down { reason: "closed".to_owned() });
+        });
+        // So that a publish right after the start is not refused; if it cannot be, the reason is in the state.
+        let opened = state.wait_for(|state| matches!(state, State::Open(_)));
+        if tokio::time::timeout(timings.connect, opened).await.is_err() {
+            tracing::warn!("the publishing channels are not open yet");
+        }
+        Publisher { topology, clock, confirm: timings.confirm, state }
+    }
+
+    /// `Err` with the reason while a publish would not be confirmed.
+    pub fn check_writable(&self) -> Result<(), String> {
+        self.lines().map(|_| ())
+    }
+
+    fn lines(&self) -> Result<Arc<Lines>, String> {
+        let lines = match &*self.state.borrow() {
+            State::Open(lines) => Arc::clone(lines),
+            State::Down { reason } => return Err(reason.clone()),
+        };
+        if lines.live.has_ended() {
+            return Err("the connection to the broker ended".to_owned());
+        }
+        if lines.live.is_blocked() {
+            return Err("the broker takes no publishes: it is short of memory or disk".to_owned());
+        }
+        Ok(lines)
+    }
+
+    /// Sends all, then waits for all confirms.
+    pub async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        let lines = self.lines().map_err(|reason| PublishError::Refused { reason })?;
+        if let Some(message) = messages.iter().find(|message| message.body.len() > LONGEST_BODY) {
+            let reason = format!("a message of {} bytes is longer than {LONGEST_BODY}", message.body.len());
+            return Err(PublishError::Refused { reason });
+        }
+        let deadline = Instant::now() + self.confirm;
+        self.declare_lanes(&lines, &messages, deadline).await?;
+        let tally = Arc::new(Tally::default());
+        let published_at = self.clock.now();
+        for message in messages {
+            let line = lines.line(message.destination);
+            let permit = tokio::time::timeout_at(deadline, Arc::clone(&line.window).acquire_owned()).await;
+            let Ok(Ok(permit)) = permit else {
+                // One more ticket, dropped unwritten: what was sent before decides between refused and in doubt.
+                drop(tally.ticket());
+                break;
+            };
+            let outgoing = Outgoing {
+                exchange: self.topology.publish_exchange(),
+                routing_key: routing_key(message.destination),
+                properties: complete(message.properties, published_at),
+                body: message.body,
+                ticket: tally.ticket(),
+                permit,
+            };
+            // A line that has ended drops it, and the ticket tells.
+            line.outgoing.send(outgoing).ok();
+        }
+        tokio::time::timeout_at(deadline, tally.wait()).await.unwrap_or_else(|_| {
+            Err(PublishError::InDoubt { reason: format!("no confirm within {:?}", self.confirm) })
+        })
+    }
+
+    /// Nothing was published yet, so whatever fails here is a refusal.
+    async fn declare_lanes(
+        &self,
+        lines: &Lines,
+        messages: &[Message],
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
+        for message in messages {
+            let lane = match message.destination {
+                Destination::Queue(_) => continue,
+                Destination::Lane(lane) => lane,
+            };
+            let cell = lines.lanes.cell(lane);
+            let declared = cell.get_or_try_init(|| self.topology.declare_lane(&lines.live.connection, lane));
+            match tokio::time::timeout_at(deadline, declared).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    let reason = format!("cannot declare lane {}: {error}", self.topology.lane(lane));
+                    return Err(PublishError::Refused { reason });
+                }
+                Err(_) => {
+                    lines.live.give_up("a lane was not declared in time");
+                    let reason = format!("lane {} was not declared in time", self.topology.lane(lane));
+                    return Err(PublishError::Refused { reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what cannot be read into the dead queue, with the reason and where it came from.
+    pub async fn set_aside(&self, from: &str, reason: &str, body: Bytes) -> Result<(), PublishError> {
+        let mut headers = FieldTable::default();
+        headers.insert("postrider-reason".into(), long_text(reason));
+        headers.insert("postrider-queue".into(), long_text(from));
+        let mut message = Message::new(Destination::Queue(QueueName::Dead), body);
+        message.properties = message.properties.with_headers(headers);
+        self.publish(vec![message]).await
+    }
+}
+
+impl Lines {
+    fn line(&self, destination: Destination) -> &Line {
+        match destination {
+            Destination::Lane(_) => &self.retry,
+            Destination::Queue(queue) => match queue {
+                QueueName::First | QueueName::Release | QueueName::Large => &self.work,
+                QueueName::Retry => &self.retry,
+                QueueName::Journal => &self.journal,
+                QueueName::Dead | QueueName::CatchAll | QueueName::Events | QueueName::EventsRefused => {
+                    &self.aside
+                }
+            },
+        }
+    }
+}
+
+/// Opens the lines on each connection and declares again what was found missing.
+struct Keeper {
+    topology: Arc<Topology>,
+    at_start: TopologyAtStart,
+    confirm: Duration,
+    announce: watch::Sender<State>,
+    declare_again: Arc<Notify>,
+}
+
+impl Keeper {
+    /// Returns once the connection has ended.
+    async fn serve(&self, live: Arc<Live>) {
+        match self.open(&live).await {
+            Ok(lines) => {
+                self.announce.send_replace(State::Open(Arc::new(lines)));
+            }
+            Err(error) => {
+                self.announce.send_replace(State::Down { reason: error.to_string() });
+                live.give_up(&format!("cannot publish on it: {error}"));
+            }
+        }
+        loop {
+            tokio::select! {
+                () = live.ended() => break,
+                () = self.declare_again.notified() => self.declare(&live).await,
+            }
+        }
+        self.announce.send_replace(State::Down { reason: "the connection to the broker ended".to_owned() });
+    }
+
+    async fn open(&self, live: &Arc<Live>) -> Result<Lines, TopologyError> {
+        match self.at_start {
+            TopologyAtStart::Declare => self.topology.declare(&live.connection).await?,
+            TopologyAtStart::Assume => {}
+        }
+        let lanes = Arc::new(Lanes::default());
+        let (known, again) = (Arc::clone(&lanes), Arc::clone(&self.declare_again));
+        let on_return: OnReturn = Arc::new(move |routing_key| {
+            tracing::error!(routing_key, "a message was returned: the queue it should go to is gone");
+            known.forget_all();
+            again.notify_one();
+        });
+        let open = || Line::open(live, self.confirm, Arc::clone(&on_return));
+        Ok(Lines {
+            live: Arc::clone(live),
+            work: open().await?,
+            retry: open().await?,
+            journal: open().await?,
+            aside: open().await?,
+            lanes,
+        })
+    }
+
+    async fn declare(&self, live: &Live) {
+        match self.at_start {
+            TopologyAtStart::Declare => {
+                tokio::time::sleep(BEFORE_DECLARING_AGAIN).await;
+                if let Err(error) = self.topology.declare(&live.connection).await {
+                    tracing::error!(%error, "cannot declare the broker's objects again");
+                }
+            }
+            TopologyAtStart::Assume => {}
+        }
+    }
+}
+
+fn routing_key(destination: Destination) -> String {
+    match destination {
+        Destination::Queue(queue) => queue.routing_key().to_owned(),
+        Destination::Lane(lane) => Topology::lane_key(lane),
+    }
+}
+
+fn complete(properties: BasicProperties, published_at: Timestamp) -> BasicProperties {
+    let seconds = u64::try_from(published_at.as_seconds()).unwrap_or(0);
+    properties.with_delivery_mode(PERSISTENT).with_timestamp(seconds)
+}
+
+pub(crate) fn long_text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(value))
+}

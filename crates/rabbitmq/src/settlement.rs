@@ -1,0 +1,221 @@
+//! Settlements of one consuming channel: acknowledgements and give-backs, written without being waited for.
+//!
+//! Promises: each delivery is settled once; what is contiguous from the oldest open delivery on is merged into
+//! one acknowledgement of many, everything else goes out singly and at once; a settlement that comes after the
+//! channel has ended is dropped, and the message comes again. Delivery tags count from 1 on each channel, and
+//! only the consumer of the channel receives on it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use postrider_contract::ports::Settlement;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connection::Live;
+
+/// How many settlements are looked at together.
+const BATCH: usize = 1_024;
+
+pub(crate) enum Settle {
+    Acknowledge(u64),
+    GiveBack(u64),
+    /// Answered once everything before it was written.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Settles one delivery of one channel.
+pub(crate) struct TagSettlement {
+    pub tag: u64,
+    pub requests: mpsc::UnboundedSender<Settle>,
+}
+
+impl Settlement for TagSettlement {
+    fn acknowledge(self: Box<Self>) {
+        // Nobody listens any more: the channel has ended, and the message comes again.
+        self.requests.send(Settle::Acknowledge(self.tag)).ok();
+    }
+
+    fn give_back(self: Box<Self>) {
+        self.requests.send(Settle::GiveBack(self.tag)).ok();
+    }
+}
+
+/// What is written to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Command {
+    Acknowledge(u64),
+    /// This and everything older.
+    AcknowledgeUpTo(u64),
+    GiveBack(u64),
+}
+
+/// Which deliveries of a channel are settled.
+struct OpenTags {
+    /// The oldest that is not.
+    oldest: u64,
+    /// Settled ones above it.
+    ahead: BTreeSet<u64>,
+}
+
+impl OpenTags {
+    fn new() -> Self {
+        OpenTags { oldest: 1, ahead: BTreeSet::new() }
+    }
+
+    /// What to write for these settlements. A merged acknowledgement names a delivery that is open until then,
+    /// as the broker demands; those it covers besides are settled here as well, or were before.
+    fn plan(&mut self, acknowledged: &mut Vec<u64>, given_back: &[u64]) -> Vec<Command> {
+        let mut commands: Vec<Command> = given_back.iter().map(|tag| Command::GiveBack(*tag)).collect();
+        self.ahead.extend(given_back);
+        self.ahead.extend(acknowledged.iter());
+        while self.ahead.remove(&self.oldest) {
+            self.oldest += 1;
+        }
+        acknowledged.sort_unstable();
+        let merged = acknowledged.partition_point(|tag| *tag < self.oldest);
+        match acknowledged[..merged] {
+            [] => {}
+            [single] => commands.push(Command::Acknowledge(single)),
+            [.., newest] => commands.push(Command::AcknowledgeUpTo(newest)),
+        }
+        commands.extend(acknowledged[merged..].iter().map(|tag| Command::Acknowledge(*tag)));
+        acknowledged.clear();
+        commands
+    }
+}
+
+/// Writes what is asked for until every delivery of the channel is settled or the channel has ended.
+pub(crate) async fn write_settlements(
+    channel: Channel,
+    live: Arc<Live>,
+    mut requests: mpsc::UnboundedReceiver<Settle>,
+) {
+    let mut open = OpenTags::new();
+    let mut writes = FuturesUnordered::new();
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut flushes: Vec<oneshot::Sender<()>> = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = live.ended() => return,
+            Some(written) = writes.next(), if !writes.is_empty() => {
+                if let Err(error) = written {
+                    // The channel has ended: what it held comes again, and its consumer notices by itself.
+                    let error: lapin::Error = error;
+                    tracing::warn!(%error, "settlements were lost with their channel; the messages come again");
+                    return;
+                }
+            }
+            taken = requests.recv_many(&mut batch, BATCH) => {
+                if taken == 0 {
+                    break;
+                }
+                let (mut acknowledged, mut given_back) = (Vec::new(), Vec::new());
+                for request in batch.drain(..) {
+                    match request {
+                        Settle::Acknowledge(tag) => acknowledged.push(tag),
+                        Settle::GiveBack(tag) => given_back.push(tag),
+                        Settle::Flush(done) => flushes.push(done),
+                    }
+                }
+                for command in open.plan(&mut acknowledged, &given_back) {
+                    writes.push(write(channel.clone(), command));
+                }
+            }
+        }
+        if writes.is_empty() {
+            for done in flushes.drain(..) {
+                done.send(()).ok();
+            }
+        }
+    }
+    while let Some(written) = writes.next().await {
+        if written.is_err() {
+            return;
+        }
+    }
+    crate::topology::close(&channel).await;
+}
+
+/// Resolves once the frame is on the socket. A channel that has ended answers with an error: it never comes
+/// back to life, since connections are replaced and not repaired.
+async fn write(channel: Channel, command: Command) -> Result<(), lapin::Error> {
+    match command {
+        Command::Acknowledge(tag) => channel.basic_ack(tag, BasicAckOptions { multiple: false }).await,
+        Command::AcknowledgeUpTo(tag) => channel.basic_ack(tag, BasicAckOptions { multiple: true }).await,
+        Command::GiveBack(tag) => {
+            channel.basic_nack(tag, BasicNackOptions { multiple: false, requeue: true }).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plan(open: &mut OpenTags, acknowledged: &[u64], given_back: &[u64]) -> Vec<Command> {
+        open.plan(&mut acknowledged.to_vec(), given_back)
+    }
+
+    #[test]
+    fn what_is_contiguous_is_merged_and_the_rest_goes_out_at_once() {
+        let mut open = OpenTags::new();
+        assert_eq!(
+            plan(&mut open, &[2, 1, 3, 6], &[]),
+            [Command::AcknowledgeUpTo(3), Command::Acknowledge(6)]
+        );
+        assert_eq!(plan(&mut open, &[5], &[]), [Command::Acknowledge(5)]);
+        assert_eq!(plan(&mut open, &[4], &[]), [Command::Acknowledge(4)]);
+        assert_eq!(plan(&mut open, &[8, 7], &[]), [Command::AcknowledgeUpTo(8)]);
+    }
+
+    #[test]
+    fn a_merged_acknowledgement_never_covers_what_is_given_back_with_it() {
+        let mut open = OpenTags::new();
+        let commands = plan(&mut open, &[1, 3], &[2]);
+        assert_eq!(commands, [Command::GiveBack(2), Command::AcknowledgeUpTo(3)]);
+    }
+
+    proptest! {
+        /// Plays the broker: a tag that is not open, or a merged acknowledgement of a tag that is not open, or
+        /// of one that nobody settled, would close the channel or lose a message.
+        #[test]
+        fn the_broker_sees_each_delivery_settled_once_and_as_asked(
+            order in Just((1..=60_u64).collect::<Vec<_>>()).prop_shuffle(),
+            sizes in proptest::collection::vec(1..12_usize, 60),
+            returns in proptest::collection::vec(any::<bool>(), 60),
+        ) {
+            let mut open = OpenTags::new();
+            let mut at_broker: BTreeSet<u64> = (1..=60).collect();
+            let mut asked = BTreeSet::new();
+            let mut rest = order.as_slice();
+            for size in sizes {
+                let (batch, later) = rest.split_at(size.min(rest.len()));
+                rest = later;
+                let is_return = |tag: &u64| returns[usize::try_from(*tag).expect("small") - 1] && tag.is_multiple_of(5);
+                let (back, acks): (Vec<u64>, Vec<u64>) = batch.iter().copied().partition(is_return);
+                asked.extend(acks.iter().copied());
+                for command in plan(&mut open, &acks, &back) {
+                    match command {
+                        Command::GiveBack(tag) => prop_assert!(at_broker.remove(&tag) && back.contains(&tag)),
+                        Command::Acknowledge(tag) => prop_assert!(at_broker.remove(&tag) && asked.contains(&tag)),
+                        Command::AcknowledgeUpTo(newest) => {
+                            prop_assert!(at_broker.contains(&newest));
+                            let covered: Vec<u64> = at_broker.range(..=newest).copied().collect();
+                            for tag in covered {
+                                prop_assert!(at_broker.remove(&tag) && asked.contains(&tag), "{tag}");
+                            }
+                        }
+                    }
+                }
+            }
+            prop_assert!(at_broker.is_empty());
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! What is on the broker: the one place that names queues and exchanges, declares them and takes them down.
+//!
+//! ```text
+//! publish ──▶ publish exchange (direct; no alternate, so that `mandatory` means something)
+//!               ├─▶ deliveries.first / .release / .large / .retry     journal      events.refused
+//!               └─▶ lane.<n>ms ──(TTL, at least once)──▶ due exchange ──▶ deliveries.retry
+//!                                                          └─(alternate)─▶ unrouted exchange ──▶ catch-all
+//! delivery limit reached, or unreadable ──▶ dead exchange ──▶ dead
+//! producers ──▶ <prefix>.events (topic) ──▶ <prefix>.events
+//! ```
+//!
+//! Every queue is a quorum queue with `reject-publish`, without which at-least-once dead-lettering silently
+//! becomes at-most-once. The exchange that a queue dead-letters to is declared, and its target bound, before the
+//! queue. Names carry a version, because arguments cannot be changed in place; the two names producers use are
+//! fixed.
+
+use std::time::Duration;
+
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::{Channel, Connection, ExchangeKind};
+
+use crate::error::TopologyError;
+use crate::lane::Lane;
+use crate::settings::QueueLimits;
+
+/// How often a message may come back unsettled before it is taken for one that kills whoever takes it. Every
+/// lost connection and, before 4.3, every give-back counts, so this leaves room for a bad day.
+const DELIVERY_LIMIT: i64 = 50;
+/// For queues whose messages operators look at and put back. From 4.0 a queue without a limit has one of 20 and
+/// drops what exceeds it.
+const NO_DELIVERY_LIMIT: i64 = 1_000_000;
+/// How long a queue that was deleted is left alone before it is declared again. The broker tells the consumers of
+/// a deleted quorum queue some 30 ms later, and not at all if a queue of that name is there again by then (seen
+/// with 3.10.8).
+pub(crate) const BEFORE_DECLARING_AGAIN: Duration = Duration::from_secs(1);
+/// What lanes dead-letter with.
+const DUE_KEY: &str = "retry";
+
+/// The queues other than lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueueName {
+    First,
+    Retry,
+    Release,
+    Large,
+    Journal,
+    /// What nobody could read, and what came back too often.
+    Dead,
+    /// What came out of a lane and found no queue.
+    CatchAll,
+    /// What producers publish.
+    Events,
+    EventsRefused,
+}
+
+impl QueueName {
+    /// In the order of declaration: what others dead-letter to comes first.
+    pub const ALL: [QueueName; 9] = [
+        QueueName::Dead,
+        QueueName::CatchAll,
+        QueueName::Retry,
+        QueueName::First,
+        QueueName::Release,
+        QueueName::Large,
+        QueueName::Journal,
+        QueueName::Events,
+        QueueName::EventsRefused,
+    ];
+
+    /// The key under which the publish exchange knows it.
+    pub(crate) fn routing_key(self) -> &'static str {
+        match self {
+            QueueName::First => "first",
+            QueueName::Retry => "retry",
+            QueueName::Release => "release",
+            QueueName::Large => "large",
+            QueueName::Journal => "journal",
+            QueueName::Dead => "dead",
+            QueueName::CatchAll => "catch-all",
+            QueueName::Events => "events",
+            QueueName::EventsRefused => "events.refused",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ExchangeName {
+    Publish,
+    Due,
+    Dead,
+    Unrouted,
+    Events,
+}
+
+impl ExchangeName {
+    /// In the order of declaration: an alternate exchange before the exchange that names it.
+    const ALL: [ExchangeName; 5] = [
+        ExchangeName::Dead,
+        ExchangeName::Unrouted,
+        ExchangeName::Due,
+        ExchangeName::Publish,
+        ExchangeName::Events,
+    ];
+
+    fn kind(self) -> ExchangeKind {
+        match self {
+            ExchangeName::Publish | ExchangeName::Due => ExchangeKind::Direct,
+            ExchangeName::Dead | ExchangeName::Unrouted => ExchangeKind::Fanout,
+            ExchangeName::Events => ExchangeKind::Topic,
+        }
+    }
+}
+
+/// A queue as it is declared.
+pub(crate) struct QueuePlan {
+    pub name: String,
+    pub arguments: FieldTable,
+    /// Exchange and key.
+    pub bindings: Vec<(String, &'static str)>,
+}
+
+/// An exchange as it is declared.
+pub(crate) struct ExchangePlan {
+    pub name: String,
+    pub kind: ExchangeKind,
+    pub arguments: FieldTable,
+}
+
+/// All names and arguments of one installation.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    prefix: String,
+    limits: QueueLimits,
+}
+
+impl Topology {
+    #[must_use]
+    pub fn new(prefix: &str, limits: QueueLimits) -> Self {
+        Topology { prefix: prefix.to_owned(), limits }
+    }
+
+    /// The queue's name on the broker.
+    #[must_use]
+    pub fn queue(&self, queue: QueueName) -> String {
+        let prefix = &self.prefix;
+        match queue {
+            QueueName::First | QueueName::Retry | QueueName::Release | QueueName::Large => {
+                format!("{prefix}.deliveries.{}.v1", queue.routing_key())
+            }
+            QueueName::Journal | QueueName::Dead | QueueName::CatchAll => {
+                format!("{prefix}.{}.v1", queue.routing_key())
+            }
+            QueueName::Events | QueueName::EventsRefused => format!("{prefix}.{}", queue.routing_key()),
+        }
+    }
+
+    /// The lane's name on the broker.
+    #[must_use]
+    pub fn lane(&self, lane: Lane) -> String {
+        format!("{}.{}.v1", self.prefix, Self::lane_key(lane))
+    }
+
+    pub(crate) fn lane_key(lane: Lane) -> String {
+        format!("lane.{}ms", lane.millis())
+    }
+
+    /// The exchange that everything of ours is published to.
+    pub(crate) fn publish_exchange(&self) -> String {
+        self.exchange(ExchangeName::Publish)
+    }
+
+    fn exchange(&self, exchange: ExchangeName) -> String {
+        let prefix = &self.prefix;
+        match exchange {
+            ExchangeName::Publish => format!("{prefix}.publish.v1"),
+            ExchangeName::Due => format!("{prefix}.due.v1"),
+            ExchangeName::Dead => format!("{prefix}.dead.v1"),
+            ExchangeName::Unrouted => format!("{prefix}.unrouted.v1"),
+            ExchangeName::Events => format!("{prefix}.events"),
+        }
+    }
+
+    pub(crate) fn exchange_plans(&self) -> Vec<ExchangePlan> {
+        ExchangeName::ALL
+            .into_iter()
+            .map(|exchange| {
+                let mut arguments = FieldTable::default();
+                match exchange {
+                    ExchangeName::Due => {
+                        let unrouted = self.exchange(ExchangeName::Unrouted);
+                        arguments.insert("alternate-exchange".into(), text(unrouted));
+                    }
+                    ExchangeName::Publish
+                    | ExchangeName::Dead
+                    | ExchangeName::Unrouted
+                    | ExchangeName::Events => {}
+                }
+                ExchangePlan { name: self.exchange(exchange), kind: exchange.kind(), arguments }
+            })
+            .collect()
+    }
+
+    pub(crate) fn queue_plan(&self, queue: QueueName) -> QueuePlan {
+        let mut arguments = self.bounded_quorum();
+        let by_key = (self.publish_exchange(), queue.routing_key());
+        let bindings = match queue {
+            QueueName::Dead => vec![(self.exchange(ExchangeName::Dead), ""), by_key],
+            QueueName::CatchAll => vec![(self.exchange(ExchangeName::Unrouted), "")],
+            QueueName::Retry => vec![(self.exchange(ExchangeName::Due), DUE_KEY), by_key],
+            QueueName::Events => vec![(self.exchange(ExchangeName::Events), "#")],
+            QueueName::First
+            | QueueName::Release
+            | QueueName::Large
+            | QueueName::Journal
+            | QueueName::EventsRefused => vec![by_key],
+        };
+        match queue {
+            QueueName::Dead | QueueName::CatchAll | QueueName::EventsRefused => {
+                arguments.insert("x-delivery-limit".into(), NO_DELIVERY_LIMIT.into());
+            }
+            QueueName::First
+            | QueueName::Retry
+            | QueueName::Release
+            | QueueName::Large
+            | QueueName::Journal
+            | QueueName::Events => {
+                arguments.insert("x-delivery-limit".into(), DELIVERY_LIMIT.into());
+                self.dead_letter(&mut arguments, ExchangeName::Dead, queue.routing_key());
+            }
+        }
+        QueuePlan { name: self.queue(queue), arguments, bindings }
+    }
+
+    pub(crate) fn lane_plan(&self, lane: Lane) -> QueuePlan {
+        let mut arguments = self.bounded_quorum();
+        arguments.insert("x-message-ttl".into(), i64::from(lane.millis()).into());
+        self.dead_letter(&mut arguments, ExchangeName::Due, DUE_KEY);
+        QueuePlan { name: self.lane(lane), arguments, bindings: Vec::new() }
+    }
+
+    fn bounded_quorum(&self) -> FieldTable {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), text("quorum"));
+        arguments.insert("x-overflow".into(), text("reject-publish"));
+        arguments.insert("x-max-length".into(), i64::from(self.limits.messages).into());
+        let bytes = i64::try_from(self.limits.bytes).unwrap_or(i64::MAX);
+        arguments.insert("x-max-length-bytes".into(), bytes.into());
+        arguments
+    }
+
+    fn dead_letter(&self, arguments: &mut FieldTable, exchange: ExchangeName, key: &str) {
+        arguments.insert("x-dead-letter-exchange".into(), text(self.exchange(exchange)));
+        arguments.insert("x-dead-letter-routing-key".into(), text(key));
+        arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    }
+
+    /// Declares everything but the lanes; what is there already and equal stays as it is.
+    pub(crate) async fn declare(&self, connection: &Connection) -> Result<(), TopologyError> {
+        let channel = connection.create_channel().await?;
+        for plan in self.exchange_plans() {
+            declare_exchange(&channel, plan).await?;
+        }
+        for queue in QueueName::ALL {
+            let plan = self.queue_plan(queue);
+            declare_queue(&channel, &plan.name, plan.arguments).await?;
+            for (exchange, key) in plan.bindings {
+                bind(&channel, &plan.name, &exchange, key).await?;
+            }
+        }
+        close(&channel).await;
+        Ok(())
+    }
+
+    /// Declares one lane and binds it. The exchange it dead-letters to is there by then: nothing is published
+    /// before [`Topology::declare`].
+    pub(crate) async fn declare_lane(
+        &self,
+        connection: &Connection,
+        lane: Lane,
+    ) -> Result<(), TopologyError> {
+        let channel = connection.create_channel().await?;
+        let plan = self.lane_plan(lane);
+        declare_queue(&channel, &plan.name, plan.arguments).await?;
+        bind(&channel, &plan.name, &self.publish_exchange(), &Self::lane_key(lane)).await?;
+        close(&channel).await;
+        Ok(())
+    }
+
+    /// Deletes everything with all messages in it, lanes included. What is not there is not missed.
+    pub(crate) async fn tear_down(&self, connection: &Connection) -> Result<(), TopologyError> {
+        let channel = connection.create_channel().await?;
+        for name in
+            Lane::all().map(|lane| self.lane(lane)).chain(QueueName::ALL.map(|queue| self.queue(queue)))
+        {
+            channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await?;
+        }
+        for exchange in ExchangeName::ALL {
+            channel
+                .exchange_delete(self.exchange(exchange).as_str().into(), ExchangeDeleteOptions::default())
+                .await?;
+        }
+        close(&channel).await;
+        Ok(())
+    }
+
+    /// What [`Topology::declare`] declares, one object to a line, for people to read.
+    #[must_use]
+    pub fn print(&self) -> String {
+        let mut lines = Vec::new();
+        for plan in self.exchange_plans() {
+            lines.push(format!(
+                "exchange {} ({}){}",
+                plan.name,
+                kind_name(&plan.kind),
+                show(&plan.arguments)
+            ));
+        }
+        for queue in QueueName::ALL {
+            let plan = self.queue_plan(queue);
+            lines.push(format!("queue {}{}", plan.name, show(&plan.arguments)));
+            lines.extend(
+                plan.bindings.iter().map(|(exchange, key)| format!("  bound to {exchange} by {key:?}")),
+            );
+        }
+        for lane in Lane::all() {
+            lines.push(format!("lane {} (on first use)", self.lane(lane)));
+        }
+        if let Some(lane) = Lane::all().next() {
+            lines.push(format!(
+                "every lane, as {}{}",
+                self.lane(lane),
+                show(&self.lane_plan(lane).arguments)
+            ));
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+pub(crate) async fn declare_exchange(channel: &Channel, plan: ExchangePlan) -> Result<(), TopologyError> {
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(plan.name.as_str().into(), plan.kind, options, plan.arguments).await?;
+    Ok(())
+}
+
+pub(crate) async fn declare_queue(
+    channel: &Channel,
+    name: &str,
+    arguments: FieldTable,
+) -> Result<(), TopologyError> {
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(name.into(), options, arguments).await?;
+    Ok(())
+}
+
+async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), TopologyError> {
+    let options = QueueBindOptions::default();
+    channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await?;
+    Ok(())
+}
+
+/// Closes a throw-away channel. That it fails can only mean that it is closed.
+pub(crate) async fn close(channel: &Channel) {
+    if let Err(error) = channel.close(200, "done".into()).await {
+        tracing::debug!(%error, "a throw-away channel was closed already");
+    }
+}
+
+fn text(value: impl Into<String>) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(value.into()))
+}
+
+fn kind_name(kind: &ExchangeKind) -> String {
+    format!("{kind:?}").to_lowercase()
+}
+
+fn show(arguments: &FieldTable) -> String {
+    let shown =
+        arguments.inner().iter().map(|(name, value)| format!(" {}={}", name.as_str(), show_value(value)));
+    shown.collect()
+}
+
+fn show_value(value: &AMQPValue) -> String {
+    if let AMQPValue::LongString(text) = value {
+        return text.to_string();
+    }
+    value.as_long_long_int().map_or_else(|| format!("{value:?}"), |number| number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology() -> Topology {
+        Topology::new("postrider", QueueLimits::default())
+    }
+
+    fn argument(plan: &QueuePlan, name: &str) -> Option<String> {
+        plan.arguments.inner().get(name).map(show_value)
+    }
+
+    #[test]
+    fn every_queue_is_a_bounded_quorum_queue_that_refuses_when_full() {
+        let topology = topology();
+        let queues = QueueName::ALL.map(|queue| topology.queue_plan(queue));
+        for plan in queues.into_iter().chain(Lane::all().map(|lane| topology.lane_plan(lane))) {
+            assert_eq!(argument(&plan, "x-queue-type").as_deref(), Some("quorum"), "{}", plan.name);
+            assert_eq!(argument(&plan, "x-overflow").as_deref(), Some("reject-publish"), "{}", plan.name);
+            assert!(argument(&plan, "x-max-length").is_some(), "{}", plan.name);
+            if argument(&plan, "x-dead-letter-exchange").is_some() {
+                assert_eq!(argument(&plan, "x-dead-letter-strategy").as_deref(), Some("at-least-once"));
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_due_exchange_has_an_alternate() {
+        let with_alternate: Vec<String> = topology()
+            .exchange_plans()
+            .into_iter()
+            .filter(|plan| plan.arguments.contains_key("alternate-exchange"))
+            .map(|plan| plan.name)
+            .collect();
+        assert_eq!(with_alternate, ["postrider.due.v1"]);
+    }
+
+    #[test]
+    fn the_names_that_producers_use_are_fixed() {
+        let topology = topology();
+        assert_eq!(topology.exchange(ExchangeName::Events), "postrider.events");
+        assert_eq!(topology.queue(QueueName::Events), "postrider.events");
+        assert_eq!(topology.queue(QueueName::EventsRefused), "postrider.events.refused");
+    }
+
+    #[test]
+    fn what_is_declared_can_be_read() {
+        let printed = topology().print();
+        assert!(printed.contains("queue postrider.deliveries.first.v1"), "{printed}");
+        assert!(printed.contains("x-delivery-limit=50"), "{printed}");
+        assert!(printed.contains("postrider.lane.300000ms.v1"), "{printed}");
+    }
+}

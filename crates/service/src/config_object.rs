@@ -1,0 +1,88 @@
+//! Configuration documents as types: how each is named in the store, and its JSON form.
+
+use bytes::Bytes;
+use postrider_contract::ids::{TenantId, WebhookId};
+use postrider_contract::key::{AdminKey, ApiKey};
+use postrider_contract::ports::{ConfigKey, ConfigKind, ConfigRecord, ConfigWrite, Expected};
+use postrider_contract::tenant::Tenant;
+use postrider_contract::webhook::Webhook;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A type that is kept as one configuration document.
+pub trait ConfigObject: Serialize + DeserializeOwned {
+    fn key(&self) -> ConfigKey;
+
+    /// The write that stores this state.
+    fn write(&self, expected: Expected) -> ConfigWrite {
+        let json = serde_json::to_vec(self).expect("configuration types hold only what JSON can write");
+        ConfigWrite { key: self.key(), expected, document: Some(Bytes::from(json)) }
+    }
+}
+
+/// A document of the store cannot be read by this version.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {kind} {id} at revision {revision}")]
+pub struct UnreadableDocument {
+    pub kind: &'static str,
+    pub id: String,
+    pub revision: u64,
+    #[source]
+    pub source: serde_json::Error,
+}
+
+/// `None` for a tombstone.
+///
+/// # Errors
+/// When the document is not of this type, or of a newer form.
+pub fn read_object<T: ConfigObject>(record: &ConfigRecord) -> Result<Option<T>, UnreadableDocument> {
+    let parse = |document: &Bytes| {
+        serde_json::from_slice(document).map_err(|source| UnreadableDocument {
+            kind: record.key.kind.as_str(),
+            id: record.key.id.clone(),
+            revision: record.revision.number(),
+            source,
+        })
+    };
+    record.document.as_ref().map(parse).transpose()
+}
+
+#[must_use]
+pub fn tenant_key(id: &TenantId) -> ConfigKey {
+    ConfigKey { kind: ConfigKind::Tenant, tenant: None, id: id.to_string() }
+}
+
+#[must_use]
+pub fn webhook_key(tenant: &TenantId, id: WebhookId) -> ConfigKey {
+    ConfigKey { kind: ConfigKind::Webhook, tenant: Some(tenant.clone()), id: id.to_string() }
+}
+
+/// There is one admin key.
+#[must_use]
+pub fn admin_key() -> ConfigKey {
+    ConfigKey { kind: ConfigKind::AdminKey, tenant: None, id: "admin".to_owned() }
+}
+
+impl ConfigObject for Tenant {
+    fn key(&self) -> ConfigKey {
+        tenant_key(&self.id)
+    }
+}
+
+impl ConfigObject for Webhook {
+    fn key(&self) -> ConfigKey {
+        webhook_key(&self.tenant, self.id)
+    }
+}
+
+impl ConfigObject for ApiKey {
+    fn key(&self) -> ConfigKey {
+        ConfigKey { kind: ConfigKind::Key, tenant: Some(self.tenant.clone()), id: self.id.to_string() }
+    }
+}
+
+impl ConfigObject for AdminKey {
+    fn key(&self) -> ConfigKey {
+        admin_key()
+    }
+}

@@ -1,0 +1,196 @@
+//! The directory: every tenant, key, webhook and profile, in memory, kept up to date from the store.
+//!
+//! Told of changes at once (the store's own signal, at most a second), and in any case asked anew every minute.
+//! While the store is away it goes on with what it has; [`Directory::age`] says since when it could not be
+//! sure, and how old is too old is for whoever asks to decide.
+//!
+//! *Unknown* is never *deleted*: a tombstone is remembered, and what is merely not here answers [`Found::Unknown`].
+
+mod contents;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use postrider_contract::ids::{TenantId, WebhookId};
+use postrider_contract::key::{ApiKey, KeyHash};
+use postrider_contract::ports::{ConfigStore, StoreError};
+use postrider_contract::profile::{CompiledProfile, ProfileName};
+use postrider_contract::revision::Revision;
+use postrider_contract::tenant::Tenant;
+use postrider_contract::webhook::Webhook;
+use tokio::time::Instant;
+
+use crate::lifecycle::Stop;
+use contents::Contents;
+
+/// Documents a refresh asks for at once.
+const PAGE: u32 = 1_000;
+/// Even if no change was announced: an announcement can be lost.
+const REFRESH_EVERY: Duration = Duration::from_secs(60);
+const RETRY_AFTER_FAILURE: Duration = Duration::from_millis(500);
+
+/// A profile, with the revision it was read at; zero for a built-in one.
+#[derive(Clone, Debug)]
+pub struct ProfileEntry {
+    pub profile: Arc<CompiledProfile>,
+    pub revision: Revision,
+}
+
+/// A webhook with all that a try of it needs, of one moment.
+#[derive(Clone, Debug)]
+pub struct WebhookEntry {
+    pub webhook: Webhook,
+    pub revision: Revision,
+    pub tenant: Arc<Tenant>,
+    pub tenant_revision: Revision,
+    pub profile: ProfileEntry,
+}
+
+/// A tenant with its webhooks, of one moment.
+#[derive(Clone, Debug)]
+pub struct TenantView {
+    pub tenant: Arc<Tenant>,
+    pub revision: Revision,
+    /// By id, oldest first; disabled and paused ones included.
+    pub webhooks: Vec<Arc<WebhookEntry>>,
+}
+
+/// What the directory knows of an id.
+#[derive(Clone, Debug)]
+pub enum Found<T> {
+    Known(T),
+    /// It was there once.
+    Deleted,
+    /// Never seen: perhaps newer than the directory.
+    Unknown,
+}
+
+impl<T> Found<T> {
+    pub fn known(self) -> Option<T> {
+        match self {
+            Found::Known(value) => Some(value),
+            Found::Deleted | Found::Unknown => None,
+        }
+    }
+}
+
+pub struct Directory {
+    store: Arc<dyn ConfigStore>,
+    contents: RwLock<Contents>,
+    /// One refresh at a time; holds when the last one succeeded.
+    refreshed: tokio::sync::Mutex<()>,
+    refreshed_at: RwLock<Option<Instant>>,
+}
+
+impl Directory {
+    /// Reads everything once.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn load(store: Arc<dyn ConfigStore>) -> Result<Arc<Self>, StoreError> {
+        let directory = Arc::new(Directory {
+            store,
+            contents: RwLock::new(Contents::default()),
+            refreshed: tokio::sync::Mutex::new(()),
+            refreshed_at: RwLock::new(None),
+        });
+        directory.refresh().await?;
+        Ok(directory)
+    }
+
+    /// Follows the store until told to stop.
+    pub async fn follow(&self, stop: &Stop) {
+        loop {
+            let wait = match self.refresh().await {
+                Ok(()) => REFRESH_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot refresh the directory of webhooks; going on with what is known");
+                    tokio::select! {
+                        () = stop.halted() => return,
+                        () = tokio::time::sleep(RETRY_AFTER_FAILURE) => continue,
+                    }
+                }
+            };
+            tokio::select! {
+                () = stop.halted() => return,
+                () = self.store.changed() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Brings in every change up to now.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.refreshed.lock().await;
+        loop {
+            let asked_at = Instant::now();
+            let changes = self.store.changes_since(self.revision(), PAGE).await?;
+            let has_more = changes.has_more;
+            self.contents.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
+            if !has_more {
+                *self.refreshed_at.write().unwrap_or_else(PoisonError::into_inner) = Some(asked_at);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes sure that a change is in, which whoever asks has seen elsewhere.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn refresh_to(&self, revision: Revision) -> Result<(), StoreError> {
+        if self.revision() >= revision { Ok(()) } else { self.refresh().await }
+    }
+
+    /// Everything up to here is in.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.read(|contents| contents.revision)
+    }
+
+    /// For how long the store has not confirmed that the directory is up to date.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let at = *self.refreshed_at.read().unwrap_or_else(PoisonError::into_inner);
+        at.map_or(Duration::MAX, |at| at.elapsed())
+    }
+
+    #[must_use]
+    pub fn tenant(&self, id: &TenantId) -> Found<Arc<TenantView>> {
+        self.read(|contents| contents.tenant(id))
+    }
+
+    #[must_use]
+    pub fn webhook(&self, id: WebhookId) -> Found<Arc<WebhookEntry>> {
+        self.read(|contents| contents.webhook(id))
+    }
+
+    /// A profile by name: a built-in one, or the installation's own.
+    #[must_use]
+    pub fn profile(&self, name: &ProfileName) -> Option<ProfileEntry> {
+        self.read(|contents| contents.profile(name))
+    }
+
+    #[must_use]
+    pub fn key(&self, hash: &KeyHash) -> Option<Arc<ApiKey>> {
+        self.read(|contents| contents.key(hash))
+    }
+
+    #[must_use]
+    pub fn admin_key(&self) -> Option<KeyHash> {
+        self.read(|contents| contents.admin_key.clone())
+    }
+
+    /// How many webhooks are in each state: active, paused, disabled.
+    #[must_use]
+    pub fn webhook_counts(&self) -> [(&'static str, usize); 3] {
+        self.read(Contents::webhook_counts)
+    }
+
+    fn read<T>(&self, ask: impl FnOnce(&Contents) -> T) -> T {
+        ask(&self.contents.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,361 @@
+//! The HTTP server of every role: a router behind limits, ending in order.
+//!
+//! What it promises: a slow or greedy client is cut and costs the others nothing; every refusal that leaves is
+//! problem+json; a handler that panics answers 500 and says nothing of why; after a drain begins no connection is
+//! accepted, what is in flight is finished, and idle connections close.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Request, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use postrider_contract::clock::Entropy;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use crate::connection_phase::ConnectionPhase;
+use crate::guarded_stream::{GuardedStream, Patience};
+use crate::lifecycle::Stop;
+use crate::problem::{Code, PROBLEM_JSON, Problem};
+use crate::raw_body::{BodyLimit, DEFAULT_BODY_LIMIT};
+use crate::request_rules;
+use crate::timed_body::TimedBody;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const NO_SNIFF: (HeaderName, HeaderValue) =
+    (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+
+/// After a failed accept, mostly for want of file descriptors: long enough not to spin, short enough not to matter.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a client may ask of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// For a request head to come whole, and for a new connection to send its first byte.
+    pub head_time: Duration,
+    /// How long a kept-alive connection may wait for its next request. Longer than the 60 s that balancers
+    /// commonly keep theirs, so that it is they who close.
+    pub idle_time: Duration,
+    /// How long a client may not take any byte of its answer.
+    pub write_time: Duration,
+    /// The longest pause within a request body, and the longest whole body.
+    pub body_idle_time: Duration,
+    pub body_total_time: Duration,
+    pub head_bytes: usize,
+    pub head_fields: usize,
+    pub uri_bytes: usize,
+    /// For routes that do not set their own.
+    pub body: BodyLimit,
+    /// Connections open at once; further ones wait in the listen queue.
+    pub connections: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        HttpLimits {
+            head_time: Duration::from_secs(10),
+            idle_time: Duration::from_secs(75),
+            write_time: Duration::from_secs(30),
+            body_idle_time: Duration::from_secs(10),
+            body_total_time: Duration::from_secs(30),
+            head_bytes: 16 * 1024,
+            head_fields: 100,
+            uri_bytes: 8 * 1024,
+            body: DEFAULT_BODY_LIMIT,
+            connections: 10_000,
+        }
+    }
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("cannot listen on {address}: the address is in use by another process")]
+    AddressInUse { address: SocketAddr },
+    #[error("cannot listen on {address}: not permitted (ports below 1024 need a privilege)")]
+    NotPermitted { address: SocketAddr },
+    #[error("cannot listen on {address}: this machine does not have that address")]
+    NoSuchAddress { address: SocketAddr },
+    #[error("cannot listen on {address}")]
+    Other { address: SocketAddr, source: io::Error },
+}
+
+/// Listens on an address; port 0 takes a free one.
+///
+/// # Errors
+/// When the address cannot be had, with the reason as a variant.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| {
+        let kind = source.kind();
+        if kind == ErrorKind::AddrInUse {
+            BindError::AddressInUse { address }
+        } else if kind == ErrorKind::PermissionDenied {
+            BindError::NotPermitted { address }
+        } else if kind == ErrorKind::AddrNotAvailable {
+            BindError::NoSuchAddress { address }
+        } else {
+            BindError::Other { address, source }
+        }
+    })
+}
+
+/// The name under which the log knows a request; every answer carries it as `request-id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A router with its limits, ready to serve a listener.
+#[derive(Debug)]
+pub struct HttpServer {
+    router: Router,
+    limits: HttpLimits,
+    /// Drawn once per process, so that ids of two processes do not meet; the rest of an id is a count.
+    process: u32,
+    count: AtomicU64,
+}
+
+impl HttpServer {
+    #[must_use]
+    pub fn new(router: Router, limits: HttpLimits, entropy: &dyn Entropy) -> Self {
+        let mut process = [0_u8; 4];
+        entropy.fill(&mut process);
+        HttpServer { router, limits, process: u32::from_be_bytes(process), count: AtomicU64::new(0) }
+    }
+
+    /// Serves until a drain has finished what was in flight, or the hard stop drops it.
+    ///
+    /// # Errors
+    /// None today: what goes wrong with one connection ends that connection. Typed as roles are.
+    pub async fn serve(self, listener: TcpListener, stop: Stop) -> Result<(), Infallible> {
+        let server = Arc::new(self);
+        let slots = Arc::new(Semaphore::new(server.limits.connections));
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.draining() => break,
+                accepted = accept(&listener, &slots) => accepted,
+            };
+            let (stream, peer, slot) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let (server, stop) = (Arc::clone(&server), stop.clone());
+            connections.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = stop.halted() => {}
+                    () = serve_connection(server, stream, peer, &stop) => {}
+                }
+                drop(slot);
+            });
+        }
+        drop(listener);
+        connections.close();
+        connections.wait().await;
+        Ok(())
+    }
+
+    fn next_request_id(&self) -> RequestId {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        RequestId(format!("req_{:08x}{number:x}", self.process).into())
+    }
+}
+
+type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+/// Waits for a free slot first, so that clients past the bound wait in the kernel's queue, not in our memory.
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<Accepted> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, peer, slot))
+}
+
+async fn serve_connection(server: Arc<HttpServer>, stream: TcpStream, peer: SocketAddr, stop: &Stop) {
+    let limits = server.limits;
+    let patience = Patience { head: limits.head_time, idle: limits.idle_time, write: limits.write_time };
+    let phase = Arc::new(ConnectionPhase::default());
+    let guarded = GuardedStream::new(stream, Arc::clone(&phase), patience);
+    let exchange = Exchange { server, peer, phase };
+    let connection = http1::Builder::new()
+        .keep_alive(true)
+        // The guarded stream has the timers, which tell an idle connection from a dripping head.
+        .header_read_timeout(None)
+        .max_header_size(limits.head_bytes)
+        .max_headers(limits.head_fields)
+        .serve_connection(TokioIo::new(guarded), exchange);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = stop.draining() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended early");
+    }
+}
+
+/// One connection's side of the server.
+struct Exchange {
+    server: Arc<HttpServer>,
+    peer: SocketAddr,
+    phase: Arc<ConnectionPhase>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Exchange {
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.phase.note_request();
+        let (server, phase, peer) = (Arc::clone(&self.server), Arc::clone(&self.phase), self.peer);
+        Box::pin(async move {
+            let request_id = server.next_request_id();
+            let limits = &server.limits;
+            let answer = match request_rules::check(&request, limits.uri_bytes) {
+                Err(problem) => {
+                    if !request.body().is_end_stream() {
+                        phase.note_body_begun();
+                    }
+                    problem.into_response()
+                }
+                Ok(()) => {
+                    let mut request = request.map(|body| {
+                        let (idle, total) = (limits.body_idle_time, limits.body_total_time);
+                        Body::new(TimedBody::new(body, idle, total, Arc::clone(&phase)))
+                    });
+                    let extensions = request.extensions_mut();
+                    extensions.insert(limits.body);
+                    extensions.insert(ConnectInfo(peer));
+                    extensions.insert(request_id.clone());
+                    route(server.router.clone(), request).await
+                }
+            };
+            Ok(finish(answer, &request_id).map(|body| AnswerBody { body, phase }))
+        })
+    }
+}
+
+async fn route(mut router: Router, request: Request<Body>) -> Response {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let answered = AssertUnwindSafe(async move { router.call(request).await }).catch_unwind().await;
+    match answered {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(never)) => match never {},
+        Err(_) => {
+            // The panic hook has logged the message and the place.
+            tracing::error!(%method, path = uri.path(), "a handler panicked");
+            Problem::internal().into_response()
+        }
+    }
+}
+
+/// Gives every answer its request id, and every refusal the one form that refusals have.
+fn finish(answer: Response, request_id: &RequestId) -> Response {
+    let mut answer = if is_plain_refusal(&answer) { as_problem(&answer) } else { answer };
+    if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
+        tracing::warn!(request_id = request_id.as_str(), "answered {problem}");
+        answer = problem.into_response_for(Some(request_id.as_str()));
+    }
+    let headers = answer.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(NO_SNIFF.0, NO_SNIFF.1);
+    answer
+}
+
+fn is_plain_refusal(answer: &Response) -> bool {
+    let is_refusal = answer.status().is_client_error() || answer.status().is_server_error();
+    is_refusal && answer.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != PROBLEM_JSON)
+}
+
+/// A refusal of the router's own, said our way; the headers that belong to a refusal stay.
+fn as_problem(answer: &Response) -> Response {
+    let problem = match answer.status() {
+        StatusCode::NOT_FOUND => Problem::not_found(),
+        StatusCode::METHOD_NOT_ALLOWED => Problem::new(
+            Code::MethodNotAllowed,
+            "this resource does not have that method; see the Allow header",
+        ),
+        status if Code::for_status(status) == Code::Internal => Problem::internal(),
+        status => Problem::new(Code::for_status(status), Code::for_status(status).title()),
+    };
+    let mut said = problem.into_response();
+    for name in [ALLOW, RETRY_AFTER, WWW_AUTHENTICATE] {
+        if let Some(value) = answer.headers().get(&name) {
+            said.headers_mut().insert(name, value.clone());
+        }
+    }
+    said
+}
+
+/// The body of an answer; when it is dropped, the connection waits for its next request.
+struct AnswerBody {
+    body: Body,
+    phase: Arc<ConnectionPhase>,
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.phase.note_answered();
+    }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests;

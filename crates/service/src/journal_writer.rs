@@ -1,0 +1,157 @@
+//! Many records, few messages: gathers the journal records of many callers into batches.
+//!
+//! A record costs a fraction of a message (DESIGN.md, "Numbers to know"), so records wait for company, but only
+//! while there is a reason to: with nothing under way a batch leaves at once; with batches under way it waits at
+//! most [`LINGER`], and with [`MAX_UNDER_WAY`] of them until one is confirmed.
+//!
+//! [`JournalWriter::record`] answers only when the message that holds the record is confirmed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use postrider_contract::clock::Clock;
+use postrider_contract::journal::{JournalBatch, JournalRecord};
+use postrider_contract::ports::{Journal, PublishError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// How long a record waits for company. It delays a producer's 202, never a delivery.
+const LINGER: Duration = Duration::from_millis(1);
+/// From here on the gain of a larger batch is below a tenth of a record's cost.
+const FULL: usize = 100;
+/// The most records in one message.
+const MAX_RECORDS: usize = 200;
+/// Held deliveries carry their bodies; a message should stay far below the broker's limit of 16 MiB.
+const MAX_BATCH_BYTES: usize = 1024 * 1024;
+/// Enough to hide a confirm's latency; more would only make the batches smaller.
+const MAX_UNDER_WAY: usize = 4;
+/// Callers wait here before anything is gathered; beyond it they wait to get in.
+const QUEUE: usize = 4_096;
+
+struct Entry {
+    record: JournalRecord,
+    done: oneshot::Sender<Result<(), PublishError>>,
+}
+
+/// A handle; cheap to clone.
+#[derive(Clone)]
+pub struct JournalWriter {
+    entries: mpsc::Sender<Entry>,
+}
+
+impl JournalWriter {
+    /// Starts the gathering task on the current runtime. It ends when every handle is gone and everything is
+    /// written.
+    #[must_use]
+    pub fn start(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) -> Self {
+        let (entries, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(Gathering { journal, clock, receiver, waiting: Vec::new(), bytes: 0 }.run());
+        JournalWriter { entries }
+    }
+
+    /// Resolves when the record is durable.
+    ///
+    /// # Errors
+    /// When its message was not confirmed: it may have been written all the same.
+    pub async fn record(&self, record: JournalRecord) -> Result<(), PublishError> {
+        let (done, answer) = oneshot::channel();
+        let stopped = || PublishError::Refused { reason: "the journal writer has stopped".to_owned() };
+        self.entries.send(Entry { record, done }).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+struct Gathering {
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    receiver: mpsc::Receiver<Entry>,
+    waiting: Vec<Entry>,
+    bytes: usize,
+}
+
+impl Gathering {
+    async fn run(mut self) {
+        let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+        let mut leave_at = Instant::now();
+        let mut is_open = true;
+        while is_open || !self.waiting.is_empty() || !under_way.is_empty() {
+            let may_leave = !self.waiting.is_empty() && under_way.len() < MAX_UNDER_WAY;
+            if may_leave && (under_way.is_empty() || self.is_full() || !is_open || Instant::now() >= leave_at)
+            {
+                under_way.push(self.send_waiting());
+                continue;
+            }
+            tokio::select! {
+                biased;
+                entry = self.receiver.recv(), if is_open && !self.is_stuffed() => match entry {
+                    Some(entry) => {
+                        if self.waiting.is_empty() {
+                            leave_at = Instant::now() + LINGER;
+                        }
+                        self.put(entry);
+                    }
+                    None => is_open = false,
+                },
+                Some(()) = under_way.next() => {}
+                () = tokio::time::sleep_until(leave_at), if may_leave => {}
+            }
+        }
+    }
+
+    fn put(&mut self, entry: Entry) {
+        self.bytes += weight(&entry.record);
+        self.waiting.push(entry);
+        // Whatever else is there already comes along without another turn of the loop.
+        while !self.is_stuffed() {
+            let Ok(more) = self.receiver.try_recv() else { break };
+            self.bytes += weight(&more.record);
+            self.waiting.push(more);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= FULL || self.is_stuffed()
+    }
+
+    fn is_stuffed(&self) -> bool {
+        self.waiting.len() >= MAX_RECORDS || self.bytes >= MAX_BATCH_BYTES
+    }
+
+    fn send_waiting(&mut self) -> BoxFuture<'static, ()> {
+        let entries = std::mem::take(&mut self.waiting);
+        self.bytes = 0;
+        let (records, callers): (Vec<_>, Vec<_>) =
+            entries.into_iter().map(|entry| (entry.record, entry.done)).unzip();
+        let batch = JournalBatch { written_at: self.clock.now(), records };
+        let journal = Arc::clone(&self.journal);
+        Box::pin(async move {
+            let result = journal.append(batch).await;
+            for caller in callers {
+                // A caller that is gone (its request was cut off) no longer needs to know.
+                drop(caller.send(result.clone()));
+            }
+        })
+    }
+}
+
+/// What a record adds to its message, as far as it can be large.
+fn weight(record: &JournalRecord) -> usize {
+    const FRAME: usize = 256;
+    let payload = match record {
+        JournalRecord::Accepted(accepted) => {
+            accepted.event.data.as_bytes().len() + accepted.deliveries.len() * 64
+        }
+        JournalRecord::Attempted(attempted) => match &attempted.attempt.result {
+            postrider_contract::attempt::AttemptResult::Response(response) => response.body.len(),
+            postrider_contract::attempt::AttemptResult::Failure { .. } => 0,
+        },
+        JournalRecord::Held(held) => held.delivery.body.len(),
+        JournalRecord::Deferred(_) | JournalRecord::Released(_) | JournalRecord::Concluded(_) => 0,
+    };
+    FRAME + payload
+}
+
+#[cfg(test)]
+mod tests;

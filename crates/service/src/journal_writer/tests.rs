@@ -1,0 +1,109 @@
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use postrider_contract::clock::{ManualClock, Timestamp};
+use postrider_contract::delivery::DeliveryRef;
+use postrider_contract::ids::{DeliveryId, WebhookId};
+use postrider_contract::journal::{ConcludedRecord, Conclusion};
+use postrider_contract::ports::{JournalSource, QueueError};
+use postrider_contract::webhook::WebhookKind;
+use tokio::sync::Semaphore;
+
+use super::*;
+
+/// Confirms a batch only when the test lets it.
+struct GatedJournal {
+    sizes: Mutex<Vec<usize>>,
+    gate: Semaphore,
+    refuses: bool,
+}
+
+#[async_trait]
+impl Journal for GatedJournal {
+    async fn append(&self, batch: JournalBatch) -> Result<(), PublishError> {
+        self.sizes.lock().unwrap().push(batch.records.len());
+        self.gate.acquire().await.unwrap().forget();
+        if self.refuses { Err(PublishError::InDoubt { reason: "no confirm".to_owned() }) } else { Ok(()) }
+    }
+
+    async fn read(&self, _: u16) -> Result<Box<dyn JournalSource>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn settled_until(&self, now: Timestamp) -> Result<Timestamp, QueueError> {
+        Ok(now)
+    }
+}
+
+fn journal(permits: usize, refuses: bool) -> Arc<GatedJournal> {
+    Arc::new(GatedJournal { sizes: Mutex::default(), gate: Semaphore::new(permits), refuses })
+}
+
+fn writer(journal: &Arc<GatedJournal>) -> JournalWriter {
+    JournalWriter::start(Arc::clone(journal) as Arc<dyn Journal>, Arc::new(ManualClock::at(Timestamp::EPOCH)))
+}
+
+fn record() -> JournalRecord {
+    JournalRecord::Concluded(ConcludedRecord {
+        delivery: DeliveryRef {
+            id: DeliveryId::from_u128(1),
+            tenant: "tnt_1".parse().unwrap(),
+            event_id: "evt_1".parse().unwrap(),
+            event_type: "a.b".parse().unwrap(),
+            webhook: WebhookId::from_u128(1),
+            kind: WebhookKind::Webhook,
+            accepted_at: Timestamp::EPOCH,
+            replay: 0,
+        },
+        conclusion: Conclusion::Expired,
+        at: Timestamp::EPOCH,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_record_leaves_at_once() {
+    let journal = journal(1, false);
+    let began = Instant::now();
+    writer(&journal).record(record()).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(*journal.sizes.lock().unwrap(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_come_while_batches_are_under_way_travel_together() {
+    let journal = journal(0, false);
+    let writer = writer(&journal);
+    let calls: Vec<_> = (0..500)
+        .map(|_| {
+            let writer = writer.clone();
+            tokio::spawn(async move { writer.record(record()).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    journal.gate.add_permits(500);
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let sizes = journal.sizes.lock().unwrap();
+    assert_eq!(sizes.iter().sum::<usize>(), 500);
+    assert!(sizes.len() < 10, "{sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= MAX_RECORDS), "{sizes:?}");
+}
+
+#[tokio::test]
+async fn every_caller_of_a_batch_hears_that_it_was_not_confirmed() {
+    let journal = journal(2, true);
+    let writer = writer(&journal);
+    let (first, second) = tokio::join!(writer.record(record()), writer.record(record()));
+    assert!(matches!(first, Err(PublishError::InDoubt { .. })));
+    assert!(matches!(second, Err(PublishError::InDoubt { .. })));
+}
+
+#[tokio::test]
+async fn what_was_given_is_written_although_the_last_handle_is_gone() {
+    let journal = journal(1, false);
+    let writer = writer(&journal);
+    let call = tokio::spawn(async move { writer.record(record()).await });
+    call.await.unwrap().unwrap();
+    assert_eq!(journal.sizes.lock().unwrap().len(), 1);
+}

@@ -1,0 +1,36 @@
+//! How much stands in the queues.
+
+use super::label::label_enum;
+use super::{GaugeTable, Metrics, MetricsError};
+
+label_enum! {
+    /// The queues an operator watches.
+    QueueName as "queue" {
+        First = "first",
+        Retry = "retry",
+        Release = "release",
+        Journal = "journal",
+        Dead = "dead",
+    }
+}
+
+/// The group of whoever holds the engine's connections.
+#[derive(Clone, Debug)]
+pub struct QueueMetrics {
+    /// Messages ready to be taken; parked and leased ones are not counted.
+    pub messages: GaugeTable<QueueName>,
+}
+
+impl QueueMetrics {
+    /// # Errors
+    /// When the group is already registered.
+    pub fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
+        Ok(QueueMetrics {
+            messages: GaugeTable::register(
+                metrics,
+                "queue_messages",
+                "Messages ready to be taken, by queue.",
+            )?,
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! How the log keeps up, and what it says of the whole installation.
+
+use prometheus::{Gauge, Histogram, IntGauge};
+
+use super::label::label_enum;
+use super::{GaugeTable, Metrics, MetricsError, histogram_options, options};
+
+label_enum! {
+    /// How a webhook stands.
+    WebhookState as "state" {
+        Active = "active",
+        Paused = "paused",
+        Disabled = "disabled",
+    }
+}
+
+/// The group of the status role.
+#[derive(Clone, Debug)]
+pub struct StatusMetrics {
+    /// Journal records written by one statement.
+    pub batch_size: Histogram,
+    /// Of one batch, in seconds.
+    pub write_duration: Histogram,
+    /// Age of the oldest journal record not yet written.
+    pub lag_seconds: Gauge,
+    pub held: IntGauge,
+    pub overdue: IntGauge,
+    pub webhooks: GaugeTable<WebhookState>,
+}
+
+impl StatusMetrics {
+    /// # Errors
+    /// When the group is already registered.
+    pub fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
+        const SIZES: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0];
+        const WRITES: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+        let batch_size = histogram_options("status_batch_size", "Journal records to a batch.", &SIZES);
+        let write = histogram_options("status_write_duration_seconds", "Writing one batch.", &WRITES);
+        let gauge = |name, help| IntGauge::with_opts(options(name, help));
+        let lag = options("status_lag_seconds", "Age of the oldest journal record not yet written.");
+        Ok(StatusMetrics {
+            batch_size: metrics.register(Histogram::with_opts(batch_size)?)?,
+            write_duration: metrics.register(Histogram::with_opts(write)?)?,
+            lag_seconds: metrics.register(Gauge::with_opts(lag)?)?,
+            held: metrics.register(gauge("deliveries_held", "Deliveries in the waiting room.")?)?,
+            overdue: metrics.register(gauge("deliveries_overdue", "Deliveries past their due time.")?)?,
+            webhooks: GaugeTable::register(metrics, "webhooks", "Webhooks by state.")?,
+        })
+    }
+}

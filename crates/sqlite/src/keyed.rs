@@ -1,0 +1,119 @@
+//! Keyed requests: the first under its key counts, whoever asks again finds it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postrider_contract::clock::Timestamp;
+use postrider_contract::ids::TenantId;
+use postrider_contract::ports::{KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError};
+use postrider_contract::wire;
+use rusqlite::{Connection, Row, params};
+
+use crate::cells;
+use crate::engine::Running;
+
+/// Rows forgotten in one transaction: a few milliseconds of the writer's time.
+const FORGOTTEN_AT_ONCE: usize = 5_000;
+
+pub(crate) struct SqliteKeyedRequests {
+    pub(crate) running: Arc<Running>,
+}
+
+#[async_trait]
+impl KeyedRequests for SqliteKeyedRequests {
+    async fn begin(&self, requests: Vec<KeyedRequest>) -> Result<Vec<KeyedOutcome>, StoreError> {
+        let rows: Vec<(KeyedRequest, Bytes)> = requests
+            .into_iter()
+            .map(|request| {
+                let matches = wire::encode_matches(&request.matches);
+                (request, matches)
+            })
+            .collect();
+        let size = rows.iter().map(|(_, matches)| matches.len()).sum();
+        let work = move |connection: &Connection| {
+            rows.iter().map(|(request, matches)| begin_one(connection, request, matches)).collect()
+        };
+        Ok(self.running.writer.write(size, work, |outcomes| outcomes).await?)
+    }
+
+    async fn confirm(&self, names: Vec<(TenantId, KeyName)>) -> Result<(), StoreError> {
+        let work = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(
+                "UPDATE keyed_request SET is_confirmed = 1 WHERE tenant = ?1 AND name_kind = ?2 AND name = ?3",
+            )?;
+            names.iter().try_for_each(|(tenant, name)| {
+                let (kind, text) = name_cells(name);
+                statement.execute(params![tenant.as_str(), kind, text]).map(|_| ())
+            })
+        };
+        Ok(self.running.writer.write(0, work, |()| ()).await?)
+    }
+
+    async fn forget_before(&self, time: Timestamp) -> Result<(), StoreError> {
+        let time = time.as_millis();
+        loop {
+            let work = move |connection: &Connection| {
+                let mut statement = connection.prepare_cached(
+                    "DELETE FROM keyed_request WHERE (tenant, name_kind, name) IN \
+                     (SELECT tenant, name_kind, name FROM keyed_request WHERE accepted_at < ?1 LIMIT ?2)",
+                )?;
+                statement.execute(params![time, i64::try_from(FORGOTTEN_AT_ONCE).unwrap_or(i64::MAX)])
+            };
+            if self.running.writer.write(0, work, |forgotten| forgotten).await? < FORGOTTEN_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn name_cells(name: &KeyName) -> (i64, &str) {
+    match name {
+        KeyName::Request(key) => (0, key),
+        KeyName::Event(event) => (1, event.as_str()),
+    }
+}
+
+fn begin_one(
+    connection: &Connection,
+    request: &KeyedRequest,
+    matches: &Bytes,
+) -> rusqlite::Result<KeyedOutcome> {
+    let (kind, name) = name_cells(&request.name);
+    let inserted = connection
+        .prepare_cached(
+            "INSERT INTO keyed_request (tenant, name_kind, name, body_hash, event, accepted_at, matches) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            request.tenant.as_str(),
+            kind,
+            name,
+            request.body_hash,
+            request.event.as_str(),
+            request.accepted_at.as_millis(),
+            matches.as_ref(),
+        ])?;
+    if inserted > 0 {
+        return Ok(KeyedOutcome::Inserted);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT body_hash, event, accepted_at, is_confirmed, matches FROM keyed_request \
+         WHERE tenant = ?1 AND name_kind = ?2 AND name = ?3",
+    )?;
+    statement.query_row(params![request.tenant.as_str(), kind, name], |row| existing(row, request))
+}
+
+fn existing(row: &Row<'_>, asked: &KeyedRequest) -> rusqlite::Result<KeyedOutcome> {
+    let matches = Bytes::from(row.get::<_, Vec<u8>>(4)?);
+    let request = KeyedRequest {
+        tenant: asked.tenant.clone(),
+        name: asked.name.clone(),
+        body_hash: row.get(0)?,
+        event: cells::parsed(row, 1, "event id")?,
+        accepted_at: cells::time(row, 2)?,
+        matches: wire::decode_matches(matches).map_err(|_| cells::invalid(4, "list of matches"))?,
+    };
+    let state = if row.get(3)? { KeyedState::Confirmed } else { KeyedState::Pending };
+    Ok(KeyedOutcome::Exists { request, state })
+}

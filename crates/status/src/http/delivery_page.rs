@@ -1,0 +1,223 @@
+//! One delivery with its tries, as the API shows it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use postrider_contract::attempt::{AttemptResult, BodyExtent, Header, Response, Timings};
+use postrider_contract::clock::Timestamp;
+use postrider_contract::ids::AttemptId;
+use postrider_contract::outcome::{Cause, FailureReason, Outcome};
+use postrider_contract::ports::{AttemptView, DeliveryView};
+use postrider_contract::profile::ProfileName;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::deliveries::DeliverySummary;
+
+/// A delivery with every try.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DeliveryAnswer {
+    #[serde(flatten)]
+    summary: DeliverySummary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    profile: Option<ProfileName>,
+    tries: Vec<TryAnswer>,
+}
+
+/// One real HTTP call.
+#[derive(Serialize, ToSchema)]
+struct TryAnswer {
+    #[schema(value_type = String)]
+    id: AttemptId,
+    number: u32,
+    #[schema(value_type = String)]
+    started_at: Timestamp,
+    request: RequestAnswer,
+    /// The address connected to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    timings: TimingsAnswer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<ResponseAnswer>,
+    /// What kept a response from coming.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorAnswer>,
+    /// `delivered`, `retry`, `failed`, `held`, `canceled`, `expired`
+    outcome: &'static str,
+    /// Why: `exhausted`, `permanent`, `status 500`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome_reason: Option<String>,
+    /// After this try: when the next one was planned for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    next_attempt_at: Option<Timestamp>,
+}
+
+/// The request as sent; secrets are masked.
+#[derive(Serialize, ToSchema)]
+struct RequestAnswer {
+    method: String,
+    url: String,
+    headers: Vec<HeaderAnswer>,
+    body_sha256: String,
+    body_bytes: u64,
+    /// The body, rendered again for display. Absent where that is not possible any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    /// Whether the body shown is, byte for byte, the one that was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_matches: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct HeaderAnswer {
+    name: String,
+    value: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ResponseAnswer {
+    status: u16,
+    headers: Vec<HeaderAnswer>,
+    /// Text, or base64 where it is not UTF-8 (`body_encoding`).
+    body: String,
+    /// `utf-8` or `base64`
+    body_encoding: &'static str,
+    /// `whole`, `truncated` (over 16 KiB) or `cut_off` (still coming when the time limit ran out)
+    body_extent: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ErrorAnswer {
+    class: &'static str,
+    detail: String,
+}
+
+/// Milliseconds from the start of the try to the end of each part.
+#[derive(Serialize, ToSchema)]
+struct TimingsAnswer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_byte_ms: Option<f64>,
+    total_ms: f64,
+}
+
+impl DeliveryAnswer {
+    /// `body` is the delivery's body rendered again.
+    pub(super) fn new(view: DeliveryView, attempts: Vec<AttemptView>, body: Option<Bytes>) -> Self {
+        let profile = view.profile.clone();
+        let rendered = body.map(|bytes| (<[u8; 32]>::from(Sha256::digest(&bytes)), bytes));
+        let tries = attempts.into_iter().map(|attempt| TryAnswer::new(attempt, rendered.as_ref())).collect();
+        DeliveryAnswer { summary: view.into(), profile, tries }
+    }
+}
+
+impl TryAnswer {
+    fn new(view: AttemptView, rendered: Option<&([u8; 32], Bytes)>) -> Self {
+        let AttemptView { attempt, outcome } = view;
+        let (word, reason, next_attempt_at) = outcome_words(outcome);
+        let (response, error) = match attempt.result {
+            AttemptResult::Response(response) => (Some(ResponseAnswer::new(response)), None),
+            AttemptResult::Failure { class, detail } => {
+                (None, Some(ErrorAnswer { class: class.as_str(), detail }))
+            }
+        };
+        let sent = attempt.request;
+        TryAnswer {
+            id: attempt.id,
+            number: attempt.number.number(),
+            started_at: attempt.started_at,
+            request: RequestAnswer {
+                method: sent.method,
+                url: sent.url,
+                headers: headers(sent.headers),
+                body_sha256: hex::encode(sent.body_sha256),
+                body_bytes: sent.body_length,
+                body: rendered.map(|(_, body)| String::from_utf8_lossy(body).into_owned()),
+                body_matches: rendered.map(|(hash, _)| *hash == sent.body_sha256),
+            },
+            address: attempt.address.map(|address| address.to_string()),
+            timings: TimingsAnswer::new(attempt.timings),
+            response,
+            error,
+            outcome: word,
+            outcome_reason: reason,
+            next_attempt_at,
+        }
+    }
+}
+
+impl ResponseAnswer {
+    fn new(response: Response) -> Self {
+        let (body, body_encoding) = match String::from_utf8(response.body.to_vec()) {
+            Ok(text) => (text, "utf-8"),
+            Err(error) => (STANDARD.encode(error.as_bytes()), "base64"),
+        };
+        let body_extent = match response.extent {
+            BodyExtent::Whole => "whole",
+            BodyExtent::Truncated => "truncated",
+            BodyExtent::CutOff => "cut_off",
+        };
+        ResponseAnswer {
+            status: response.status,
+            headers: headers(response.headers),
+            body,
+            body_encoding,
+            body_extent,
+        }
+    }
+}
+
+impl TimingsAnswer {
+    fn new(timings: Timings) -> Self {
+        let millis = |duration: std::time::Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
+        TimingsAnswer {
+            dns_ms: timings.dns.map(millis),
+            connect_ms: timings.connect.map(millis),
+            tls_ms: timings.tls.map(millis),
+            first_byte_ms: timings.first_byte.map(millis),
+            total_ms: millis(timings.total),
+        }
+    }
+}
+
+fn headers(headers: Vec<Header>) -> Vec<HeaderAnswer> {
+    let answer = |header: Header| HeaderAnswer {
+        name: header.name,
+        value: String::from_utf8_lossy(&header.value).into_owned(),
+    };
+    headers.into_iter().map(answer).collect()
+}
+
+fn outcome_words(outcome: Outcome) -> (&'static str, Option<String>, Option<Timestamp>) {
+    match outcome {
+        Outcome::Delivered => ("delivered", None, None),
+        Outcome::Retry { at, cause } => ("retry", Some(cause_words(cause)), Some(at)),
+        Outcome::Failed { reason, cause } => {
+            let word = match reason {
+                FailureReason::Exhausted => "exhausted",
+                FailureReason::Permanent => "permanent",
+                FailureReason::Internal => "internal",
+            };
+            let cause = cause.map(|cause| format!(": {}", cause_words(cause))).unwrap_or_default();
+            ("failed", Some(format!("{word}{cause}")), None)
+        }
+        Outcome::Held { why: _ } => ("held", None, None),
+        Outcome::Canceled { reason: _ } => ("canceled", None, None),
+        Outcome::Expired => ("expired", None, None),
+    }
+}
+
+fn cause_words(cause: Cause) -> String {
+    match cause {
+        Cause::Status(status) => format!("status {status}"),
+        Cause::Failure(class) => class.as_str().to_owned(),
+    }
+}

@@ -1,0 +1,20 @@
+//! Status: the only writer of the log, and what follows from knowing it: releasing from the waiting room, healing
+//! of overdue deliveries, retention, and the answers to "where is my event?".
+
+mod duties;
+mod healing;
+mod http;
+mod releasing;
+mod rerendering;
+mod retention;
+mod tries;
+mod window;
+mod writing;
+
+pub use duties::{Duties, DutyParts};
+pub use healing::HealingBounds;
+pub use http::{StatusState, description, routes};
+pub use rerendering::Rerendering;
+pub use retention::Retention;
+pub use tries::TryBoard;
+pub use writing::run_writer;

@@ -1,0 +1,112 @@
+//! From the journal to the log: whatever has come is folded together, written at once, then acknowledged.
+//!
+//! **Written, then acknowledged.** A crash between the two writes the same rows again, which changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_contract::clock::Clock;
+use postrider_contract::journal::{JournalBatch, JournalRecord};
+use postrider_contract::log::{LogWrites, fold};
+use postrider_contract::ports::{DeliveryLog, Journal, JournalSource, Lease, LeaseTicket, QueueError};
+use postrider_service::failpoint;
+use postrider_service::lifecycle::Stop;
+use postrider_service::metrics::StatusMetrics;
+use tokio::time::Instant;
+
+use crate::tries::TryBoard;
+
+/// Messages in hand: a few hundred records each, so two statements' worth.
+const PREFETCH: u16 = 64;
+/// From here on a larger statement gains nothing (DESIGN.md, "Numbers to know": 500 rows).
+const ENOUGH_RECORDS: usize = 500;
+/// How long a write waits for more to come. The log may be this late.
+const LINGER: Duration = Duration::from_millis(5);
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+const TRY_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
+
+/// One writer: takes batches until told to stop, then writes what it has.
+///
+/// # Errors
+/// When the journal cannot be read and will not mend itself.
+pub async fn run_writer(
+    journal: Arc<dyn Journal>,
+    log: Arc<dyn DeliveryLog>,
+    board: Arc<TryBoard>,
+    metrics: Arc<StatusMetrics>,
+    (clock, stop): (Arc<dyn Clock>, Stop),
+) -> Result<(), QueueError> {
+    let mut source = journal.read(PREFETCH).await?;
+    loop {
+        let first = tokio::select! {
+            () = stop.draining() => return Ok(()),
+            lease = source.next() => match lease {
+                Ok(lease) => lease,
+                Err(QueueError::Closed) if stop.is_draining() => return Ok(()),
+                Err(error) => return Err(error),
+            },
+        };
+        metrics.lag_seconds.set(clock.now().since(first.message.written_at).as_secs_f64());
+        let (records, tickets) = gather(first, &mut *source).await;
+        metrics.batch_size.observe(f64::from(u32::try_from(records.len()).unwrap_or(u32::MAX)));
+        note_tries(&board, &records);
+        if write(&*log, &fold(records), &metrics, &stop).await == Written::No {
+            // Halted: the tickets give their messages back as they are dropped.
+            return Ok(());
+        }
+        tickets.into_iter().for_each(LeaseTicket::acknowledge);
+    }
+}
+
+/// Everything that is there, and what comes within a moment, up to one statement's worth.
+async fn gather(
+    first: Lease<JournalBatch>,
+    source: &mut dyn JournalSource,
+) -> (Vec<JournalRecord>, Vec<LeaseTicket>) {
+    let deadline = Instant::now() + LINGER;
+    let mut records = first.message.records;
+    let mut tickets = vec![first.ticket];
+    while records.len() < ENOUGH_RECORDS && tickets.len() < usize::from(PREFETCH) {
+        // An error is met again, and handled, by the next turn of the writer.
+        let Ok(Ok(more)) = tokio::time::timeout_at(deadline, source.next()).await else { break };
+        records.extend(more.message.records);
+        tickets.push(more.ticket);
+    }
+    (records, tickets)
+}
+
+fn note_tries(board: &TryBoard, records: &[JournalRecord]) {
+    for record in records {
+        if let JournalRecord::Attempted(attempted) = record {
+            board.note(attempted);
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Yes,
+    No,
+}
+
+/// Tries until it is written, or until everything is to be let go.
+async fn write(log: &dyn DeliveryLog, writes: &LogWrites, metrics: &StatusMetrics, stop: &Stop) -> Written {
+    let mut wait = TRY_AGAIN;
+    loop {
+        let started = Instant::now();
+        let before = failpoint::hit("status.before_write");
+        let result = if before.is_ok() { log.apply(writes).await } else { Ok(()) };
+        match result {
+            Ok(()) if before.is_ok() && failpoint::hit("status.after_write").is_ok() => {
+                metrics.write_duration.observe(started.elapsed().as_secs_f64());
+                return Written::Yes;
+            }
+            Ok(()) => {}
+            Err(error) => tracing::warn!(%error, "cannot write the delivery log; trying again"),
+        }
+        tokio::select! {
+            () = stop.halted() => return Written::No,
+            () = tokio::time::sleep(wait) => wait = (wait * 2).min(TRY_AGAIN_AT_MOST),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What keyed requests promise.
+
+use std::time::Duration;
+
+use postrider_contract::clock::Timestamp;
+use postrider_contract::ids::{DeliveryId, WebhookId};
+use postrider_contract::ports::{
+    KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoredMatch,
+};
+
+use super::samples::{event_id, profile, rendered_with, tenant};
+use super::{StoreUnderTest, soon};
+
+fn request(key: &str, event: &str, accepted_at: Timestamp) -> KeyedRequest {
+    let stored = |number: u128| StoredMatch {
+        delivery: DeliveryId::from_u128(number << 64),
+        webhook: WebhookId::from_u128(number),
+        profile: profile(),
+        rendered_with: rendered_with(),
+    };
+    KeyedRequest {
+        tenant: tenant("acme"),
+        name: KeyName::Request(key.to_owned()),
+        body_hash: [9; 32],
+        event: event_id(event),
+        accepted_at,
+        matches: vec![stored(1), stored(u128::MAX)],
+    }
+}
+
+async fn begin(keyed: &dyn KeyedRequests, one: KeyedRequest) -> KeyedOutcome {
+    let mut outcomes = soon(keyed.begin(vec![one])).await.expect("it answers");
+    assert_eq!(outcomes.len(), 1);
+    outcomes.remove(0)
+}
+
+fn exists(request: KeyedRequest, state: KeyedState) -> KeyedOutcome {
+    KeyedOutcome::Exists { request, state }
+}
+
+pub async fn a_key_counts_once(engine: &mut dyn StoreUnderTest) {
+    let keyed = engine.keyed();
+    let first = request("k", "evt_1", engine.now());
+    assert_eq!(begin(&*keyed, first.clone()).await, KeyedOutcome::Inserted);
+    let again =
+        KeyedRequest { body_hash: [1; 32], matches: Vec::new(), ..request("k", "evt_2", engine.now()) };
+    let found = begin(&*keyed, again).await;
+    assert_eq!(found, exists(first.clone(), KeyedState::Pending), "as first made");
+    engine.reopen().await;
+    let found = begin(&*engine.keyed(), first.clone()).await;
+    assert_eq!(found, exists(first, KeyedState::Pending), "over a restart");
+}
+
+pub async fn a_confirmed_key_says_so(engine: &mut dyn StoreUnderTest) {
+    let keyed = engine.keyed();
+    let (one, two) = (request("1", "evt_1", engine.now()), request("2", "evt_2", engine.now()));
+    soon(keyed.begin(vec![one.clone(), two.clone()])).await.expect("it answers");
+    let unknown = KeyName::Request("unknown".to_owned());
+    let names = vec![(one.tenant.clone(), unknown), (one.tenant.clone(), one.name.clone())];
+    keyed.confirm(names.clone()).await.expect("it answers");
+    keyed.confirm(names).await.expect("it answers twice");
+    assert_eq!(begin(&*keyed, one.clone()).await, exists(one, KeyedState::Confirmed));
+    assert_eq!(begin(&*keyed, two.clone()).await, exists(two, KeyedState::Pending));
+}
+
+pub async fn a_repeat_within_one_call_finds_its_elder(engine: &mut dyn StoreUnderTest) {
+    let keyed = engine.keyed();
+    let (old, new) = (request("old", "evt_0", engine.now()), request("new", "evt_1", engine.now()));
+    begin(&*keyed, old.clone()).await;
+    let repeat = request("new", "evt_2", engine.now());
+    let outcomes = soon(keyed.begin(vec![new.clone(), old.clone(), repeat])).await.expect("it answers");
+    let expected =
+        [KeyedOutcome::Inserted, exists(old, KeyedState::Pending), exists(new, KeyedState::Pending)];
+    assert_eq!(outcomes, expected);
+}
+
+pub async fn namespaces_and_tenants_never_meet(engine: &mut dyn StoreUnderTest) {
+    let keyed = engine.keyed();
+    let key = request("evt_1", "evt_1", engine.now());
+    let event = KeyedRequest { name: KeyName::Event(event_id("evt_1")), ..key.clone() };
+    let other = KeyedRequest { tenant: tenant("other"), ..key.clone() };
+    let outcomes = soon(keyed.begin(vec![key.clone(), event.clone(), other])).await.expect("it answers");
+    assert_eq!(outcomes, vec![KeyedOutcome::Inserted; 3]);
+    keyed.confirm(vec![(event.tenant.clone(), event.name.clone())]).await.expect("it answers");
+    assert_eq!(begin(&*keyed, key.clone()).await, exists(key, KeyedState::Pending));
+    assert_eq!(begin(&*keyed, event.clone()).await, exists(event, KeyedState::Confirmed));
+}
+
+pub async fn any_text_is_a_key(engine: &mut dyn StoreUnderTest) {
+    let keyed = engine.keyed();
+    for text in ["", " ", "a'b\"c", "ключ", "K", "k", &"x".repeat(255)] {
+        let one = request(text, "evt_1", engine.now());
+        assert_eq!(begin(&*keyed, one.clone()).await, KeyedOutcome::Inserted, "{text}");
+        assert_eq!(begin(&*keyed, one.clone()).await, exists(one, KeyedState::Pending), "{text}");
+    }
+}
+
+pub async fn what_is_older_is_forgotten(engine: &mut dyn StoreUnderTest) {
+    let keyed = engine.keyed();
+    let now = engine.now();
+    let (old, new) =
+        (request("old", "evt_1", now.minus(Duration::from_secs(60))), request("new", "evt_2", now));
+    soon(keyed.begin(vec![old.clone(), new.clone()])).await.expect("it answers");
+    soon(keyed.forget_before(now)).await.expect("it answers");
+    assert_eq!(begin(&*keyed, old).await, KeyedOutcome::Inserted);
+    assert_eq!(begin(&*keyed, new.clone()).await, exists(new, KeyedState::Pending));
+}
+
+pub async fn of_many_at_once_one_is_first(engine: &mut dyn StoreUnderTest) {
+    let now = engine.now();
+    let writers: Vec<_> = (0..8)
+        .map(|number| {
+            let keyed = engine.keyed();
+            let one = request("k", &format!("evt_{number}"), now);
+            tokio::spawn(async move { begin(&*keyed, one).await })
+        })
+        .collect();
+    let mut inserted = 0;
+    for writer in writers {
+        inserted += usize::from(soon(writer).await.expect("it does not panic") == KeyedOutcome::Inserted);
+    }
+    assert_eq!(inserted, 1);
+}
+
+#[macro_export]
+macro_rules! keyed_promises {
+    ($start:ident) => {
+        $crate::promises! {
+            $start,
+            keyed:
+            a_key_counts_once,
+            a_confirmed_key_says_so,
+            a_repeat_within_one_call_finds_its_elder,
+            namespaces_and_tenants_never_meet,
+            any_text_is_a_key,
+            what_is_older_is_forgotten,
+            of_many_at_once_one_is_first,
+        }
+    };
+}

@@ -1,0 +1,81 @@
+//! Waiting with a deadline. The one place where a test may look again after a moment: whatever announces
+//! itself (a request at the receiver, the end of a process's output) is waited for by signal instead.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+
+/// How long to leave between two looks. Short, because it bounds how much a wait adds to a test; not shorter,
+/// because the machine is busy with what is being waited for.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+
+/// Looks again and again until `look` answers `Some`, which is returned.
+///
+/// `Ok(None)` means "not yet", `Err` ends the wait at once. After `within` it fails, naming `what`; a look that
+/// is still running then is dropped.
+pub async fn eventually<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let search = async {
+        let mut moments = tokio::time::interval(BETWEEN_LOOKS);
+        moments.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            moments.tick().await;
+            if let Some(found) = look().await? {
+                return Ok(found);
+            }
+        }
+    };
+    match tokio::time::timeout(within, search).await {
+        Ok(result) => result,
+        Err(_) => Err(anyhow!("waited {within:?} in vain for {what}")),
+    }
+}
+
+/// The same for places that cannot be async, such as `Drop`. Answers whether it came true in time.
+pub fn eventually_blocking(within: Duration, mut look: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        if look() {
+            return true;
+        }
+        if start.elapsed() >= within {
+            return false;
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_true_is_returned() {
+        let mut looks = 0;
+        let found = eventually("the third look", Duration::from_secs(30), async || {
+            looks += 1;
+            Ok((looks == 3).then_some(looks))
+        })
+        .await
+        .unwrap();
+        assert_eq!(found, 3);
+    }
+
+    #[tokio::test]
+    async fn what_never_comes_true_fails_by_name() {
+        let error = eventually("rain", Duration::from_millis(30), async || Ok(None::<()>)).await.unwrap_err();
+        assert!(error.to_string().contains("rain"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_error_ends_the_wait_at_once() {
+        let error =
+            eventually("rain", Duration::from_secs(30), async || Err::<Option<()>, _>(anyhow!("drought")))
+                .await
+                .unwrap_err();
+        assert_eq!(error.to_string(), "drought");
+    }
+}

@@ -1,0 +1,76 @@
+//! The files that a private broker reads at its start.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Knobs;
+
+/// The name of the `number`th virtual host for tests.
+pub fn virtual_host(number: usize) -> String {
+    format!("test-{number}")
+}
+
+/// Writes them all into `folder`, for a broker with the virtual host `/` and `virtual_hosts` others.
+pub fn write(folder: &Path, knobs: &Knobs, virtual_hosts: usize) -> Result<()> {
+    let definitions = folder.join("definitions.json");
+    std::fs::create_dir(folder.join("home"))?;
+    std::fs::write(folder.join("enabled_plugins"), "[].\n")?;
+    std::fs::write(&definitions, serde_json::to_vec_pretty(&content(virtual_hosts))?)?;
+    std::fs::write(folder.join("rabbitmq.conf"), settings(&definitions, knobs)?)?;
+    std::fs::write(folder.join("advanced.config"), advanced(knobs))?;
+    Ok(())
+}
+
+fn settings(definitions: &Path, knobs: &Knobs) -> Result<String> {
+    let definitions = definitions.to_str().context("the temporary folder's name is not UTF-8")?;
+    let mut lines = vec![
+        // The default of 512 MB makes memory swing by as much.
+        "raft.wal_max_size_bytes = 64000000".to_owned(),
+        // Small machines have little room left; the tests are not about that unless they say so.
+        "disk_free_limit.absolute = 50MB".to_owned(),
+        format!("load_definitions = {definitions}"),
+    ];
+    lines.extend(knobs.configuration.iter().cloned());
+    Ok(lines.join("\n") + "\n")
+}
+
+fn advanced(knobs: &Knobs) -> String {
+    let mut terms = vec![format!("{{dead_letter_worker_consumer_prefetch,{}}}", knobs.dead_letter_prefetch)];
+    if let Some(timeout) = knobs.consumer_timeout {
+        terms.push(format!("{{consumer_timeout,{}}}", timeout.as_millis()));
+        // How often channels look whether it has passed; a minute by default.
+        terms.push("{channel_tick_interval,1000}".to_owned());
+    }
+    format!("[{{rabbit,[{}]}}].\n", terms.join(","))
+}
+
+/// A broker that loads definitions makes no default user, so they hold one.
+fn content(virtual_hosts: usize) -> Value {
+    let names: Vec<String> =
+        std::iter::once("/".to_owned()).chain((0..virtual_hosts).map(virtual_host)).collect();
+    json!({
+        "users": [{
+            "name": "guest",
+            "password_hash": password_hash("guest"),
+            "hashing_algorithm": "rabbit_password_hashing_sha256",
+            "tags": "administrator",
+        }],
+        "vhosts": names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>(),
+        "permissions": names
+            .iter()
+            .map(|name| json!({ "user": "guest", "vhost": name, "configure": ".*", "write": ".*", "read": ".*" }))
+            .collect::<Vec<_>>(),
+    })
+}
+
+/// Base64 of a four-byte salt and the SHA-256 of salt and password. The salt guards nothing here.
+fn password_hash(password: &str) -> String {
+    let salt = *b"salt";
+    let digest = Sha256::digest([salt.as_slice(), password.as_bytes()].concat());
+    STANDARD.encode([salt.as_slice(), digest.as_slice()].concat())
+}

@@ -1,0 +1,6 @@
+//! The tests that need more than one crate, and the harness that they run on.
+
+pub mod conformance;
+pub mod harness;
+pub mod load;
+pub mod stage;

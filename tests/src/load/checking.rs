@@ -1,0 +1,291 @@
+//! The check of an installation against a producer's ledger, in the manner of Jepsen's `total-queue`.
+//!
+//! Everything that was accepted is at the receiver with a 2xx, or stands in the log as ended; nothing else is
+//! there; every repeat has the same event id and body, signed rightly; the log contradicts neither side; the
+//! server's own ledger balances with nothing waiting. How many requests came twice is counted, and for the caller
+//! to judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::{EVENT_TYPE, Ledger, data};
+use crate::harness::{Api, Behaviour, Received, Receiver, eventually};
+use crate::stage::text;
+
+/// The profile that the check can read: its bodies hold the event's id, its waits have no jitter.
+pub const PROFILE: &str = "trcker";
+/// By this header of the profile the tries of one delivery are told from those of others.
+pub const DELIVERY_HEADER: &str = "X-Trcker-Webhook-Id";
+const SIGNATURE_HEADER: &str = "X-Trcker-Signature";
+const SECRET: &str = "a secret of the subscriber";
+/// Problems of one kind that are shown; the rest is counted.
+const SHOWN: usize = 5;
+/// The most a list answers at once.
+const PAGE: usize = 200;
+
+/// A webhook that gets every event of the load.
+#[derive(Debug, Clone)]
+pub struct Subscriber {
+    pub id: String,
+    pub path: String,
+    /// So many tries of each delivery are answered with 500.
+    pub failures: usize,
+}
+
+impl Subscriber {
+    /// Registers one to a path of the receiver, with short waits between tries.
+    pub async fn register(api: &Api, receiver: &Receiver, path: &str, failures: usize) -> Result<Self> {
+        receiver.script(path, Behaviour::fail_each(DELIVERY_HEADER, failures, 500));
+        let webhook = json!({
+            "name": path.trim_matches('/'),
+            "url": receiver.url(path),
+            "events": [EVENT_TYPE],
+            "secret": SECRET,
+            "retry": {"waits": WAITS},
+        });
+        let made = api.post("/v1/webhooks", &webhook).await?.require(201)?.json()?;
+        Ok(Self { id: text(&made, "id")?, path: path.to_owned(), failures })
+    }
+}
+
+/// Short, so that a test sees retries; several, so that a fault that costs a try does not end a delivery.
+pub const WAITS: [&str; 6] = ["300ms", "1s", "1s", "2s", "2s", "4s"];
+
+/// What the check found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    pub accepted: usize,
+    pub deliveries: usize,
+    pub requests: usize,
+    /// Requests beyond those that the receiver's failures explain.
+    pub duplicates: usize,
+    /// Requests without a try in the log.
+    pub unlogged: usize,
+    problems: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// What the receiver saw of one delivery.
+#[derive(Debug, Default)]
+struct Arrivals<'a> {
+    requests: Vec<&'a Received>,
+    events: BTreeSet<String>,
+}
+
+impl Findings {
+    /// Fails, telling all, unless nothing is wrong and at most so many requests came twice, or have no try in the log.
+    pub fn require_clean(self, at_most: usize) -> Result<Self> {
+        println!(
+            "{} events, {} deliveries, {} requests, {} of them repeats, {} not in the log; {at_most} may be",
+            self.accepted, self.deliveries, self.requests, self.duplicates, self.unlogged
+        );
+        if !self.problems.is_empty() {
+            let told = self.problems.iter().map(|(kind, found)| {
+                let shown = found.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n  ");
+                format!("{kind}: {}\n  {shown}", found.len())
+            });
+            bail!("{}", told.collect::<Vec<_>>().join("\n"));
+        }
+        ensure!(self.duplicates <= at_most, "{} repeats, {at_most} may be", self.duplicates);
+        ensure!(self.unlogged <= at_most, "{} tries are not in the log, {at_most} may be", self.unlogged);
+        Ok(self)
+    }
+
+    fn problem(&mut self, kind: &'static str, what: impl FnOnce() -> String) {
+        self.problems.entry(kind).or_default().push(what());
+    }
+}
+
+/// Waits until every delivery is concluded and the ledger balances, with nothing overdue; answers it.
+pub async fn concluded(api: &Api, within: Duration) -> Result<Value> {
+    let mut last = String::new();
+    let waited = eventually("every delivery to be concluded", within, async || {
+        // Not answering for a moment is part of what is being waited out.
+        let Ok(answer) = api.get("/v1/ledger").await else { return Ok(None) };
+        last = answer.to_string();
+        let Ok(ledger) = answer.require(200).and_then(|answer| answer.json()) else { return Ok(None) };
+        let counts = &ledger["deliveries"];
+        let waiting = ["pending", "retrying", "held", "overdue"].iter().any(|state| counts[state] != 0);
+        Ok((!waiting && ledger["settling"] == false && ledger["balanced"] == true).then_some(ledger))
+    });
+    waited.await.with_context(|| format!("the last ledger: {last}"))
+}
+
+/// Waits until all is concluded, then compares the producer's ledger, the receiver and the server's log.
+pub async fn examine(
+    ledger: &Ledger,
+    subscribers: &[Subscriber],
+    receiver: &Receiver,
+    api: &Api,
+    within: Duration,
+) -> Result<Findings> {
+    let counts = concluded(api, within).await?;
+    let requests = receiver.requests();
+    let log = read_log(api).await?;
+    let mut findings =
+        Findings { accepted: ledger.accepted.len(), requests: requests.len(), ..Findings::default() };
+    for unexpected in &ledger.unexpected {
+        findings.problem("unexpected answer", || unexpected.clone());
+    }
+    let arrivals = sort_arrivals(ledger, &requests, &mut findings);
+    for subscriber in subscribers {
+        check_subscriber(ledger, subscriber, &arrivals, &log, &mut findings);
+    }
+    check_strangers(ledger, &arrivals, &log, &mut findings);
+    let (accepted, in_doubt) = (&counts["events"]["accepted"], &counts["events"]["in_doubt"]);
+    let counted = accepted.as_u64().unwrap_or(0) + in_doubt.as_u64().unwrap_or(0);
+    let (sure, possible) =
+        (ledger.accepted.len() as u64, (ledger.accepted.len() + ledger.doubtful.len()) as u64);
+    if !(sure..=possible).contains(&counted) || accepted.as_u64() < Some(sure) {
+        findings.problem("wrong count", || format!("{sure} to {possible} events were accepted; {counts}"));
+    }
+    let tries: u64 = log.values().filter_map(|row| row["attempts"].as_u64()).sum();
+    let tries = usize::try_from(tries)?;
+    if tries > findings.requests {
+        findings
+            .problem("tries that never were", || format!("{tries} in the log, {} requests", requests.len()));
+    }
+    findings.unlogged = findings.requests.saturating_sub(tries);
+    Ok(findings)
+}
+
+/// The receiver's requests by path and number; what is wrong with each by itself is noted.
+fn sort_arrivals<'a>(
+    ledger: &Ledger,
+    requests: &'a [Received],
+    findings: &mut Findings,
+) -> BTreeMap<(&'a str, u64), Arrivals<'a>> {
+    let mut arrivals: BTreeMap<(&str, u64), Arrivals<'_>> = BTreeMap::new();
+    for request in requests {
+        match read_request(ledger.seed, request) {
+            Ok((number, event)) => {
+                let entry = arrivals.entry((request.path(), number)).or_default();
+                if let Some(first) = entry.requests.first()
+                    && (first.body != request.body
+                        || first.header(DELIVERY_HEADER) != request.header(DELIVERY_HEADER))
+                {
+                    findings
+                        .problem("a repeat that differs", || format!("event {number} to {}", request.path()));
+                }
+                entry.requests.push(request);
+                entry.events.insert(event);
+            }
+            Err(error) => findings.problem("corrupt", || format!("{error:#}")),
+        }
+    }
+    arrivals
+}
+
+/// The number in a request's data and its event's id, after checking signature and bytes.
+fn read_request(seed: u64, request: &Received) -> Result<(u64, String)> {
+    let header = request.header(SIGNATURE_HEADER).context("not signed")?;
+    let (time, signature) =
+        header.strip_prefix("t=").and_then(|rest| rest.split_once(",v1=")).context("not a signature")?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())?;
+    mac.update(&[time.as_bytes(), b".", &request.body].concat());
+    ensure!(signature == hex::encode(mac.finalize().into_bytes()), "a wrong signature");
+    let body = std::str::from_utf8(&request.body)?;
+    let number =
+        body.split_once(r#"{ "number":"#).and_then(|(_, rest)| rest.split_once(' ')).context("no number")?;
+    let number: u64 = number.0.parse()?;
+    ensure!(
+        body.ends_with(&format!(r#""data":{}}}"#, data(seed, number))),
+        "other data than was sent: {body}"
+    );
+    let event = body.strip_prefix(r#"{"id":""#).and_then(|rest| rest.split_once('"')).context("no id")?;
+    Ok((number, event.0.to_owned()))
+}
+
+fn check_subscriber(
+    ledger: &Ledger,
+    subscriber: &Subscriber,
+    arrivals: &BTreeMap<(&str, u64), Arrivals<'_>>,
+    log: &BTreeMap<String, Value>,
+    findings: &mut Findings,
+) {
+    for (number, accepted) in &ledger.accepted {
+        let Some((delivery, _)) = accepted.deliveries.iter().find(|(_, webhook)| *webhook == subscriber.id)
+        else {
+            findings.problem("not matched", || format!("event {number} to {}", subscriber.path));
+            continue;
+        };
+        findings.deliveries += 1;
+        let seen = arrivals.get(&(subscriber.path.as_str(), *number));
+        let requests = seen.map_or(0, |seen| seen.requests.len());
+        findings.duplicates += requests.saturating_sub(subscriber.failures + 1);
+        let has_arrived = requests > subscriber.failures;
+        let row = log.get(delivery);
+        let status = row.and_then(|row| row["status"].as_str());
+        let tell =
+            || format!("event {number} to {}: {delivery}, {requests} requests, {row:?}", subscriber.path);
+        match status {
+            Some("delivered") if has_arrived => {}
+            Some("delivered") => findings.problem("delivered only in the log", tell),
+            Some("failed" | "canceled" | "expired") if has_arrived => findings.problem("contradiction", tell),
+            Some("failed" | "canceled" | "expired") => findings.problem("ended without a reason", tell),
+            Some(_) | None if has_arrived => findings.problem("not in the log as delivered", tell),
+            Some(_) | None => findings.problem("lost", tell),
+        }
+        if let Some(seen) = seen
+            && seen.events.iter().any(|event| *event != accepted.event)
+        {
+            findings.problem("another id than the producer was told", || {
+                format!("{:?}; {}", seen.events, tell())
+            });
+        }
+    }
+}
+
+/// What is there although the producer does not count on it: only events in doubt may be, each under one id.
+fn check_strangers(
+    ledger: &Ledger,
+    arrivals: &BTreeMap<(&str, u64), Arrivals<'_>>,
+    log: &BTreeMap<String, Value>,
+    findings: &mut Findings,
+) {
+    let mut doubtful_events: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut ids_of: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
+    for ((path, number), seen) in arrivals {
+        if ledger.accepted.contains_key(number) {
+            continue;
+        }
+        if !ledger.doubtful.contains(number) {
+            findings
+                .problem("ghost", || format!("event {number} to {path} was never accepted, nor in doubt"));
+        }
+        ids_of.entry(*number).or_default().extend(seen.events.iter().map(String::as_str));
+        doubtful_events.extend(seen.events.iter().map(|event| (event.as_str(), *number)));
+    }
+    for (number, ids) in ids_of.iter().filter(|(_, ids)| ids.len() > 1) {
+        findings.problem("one event under two ids", || format!("event {number}: {ids:?}"));
+    }
+    let known: BTreeSet<&str> = ledger.accepted.values().map(|accepted| accepted.event.as_str()).collect();
+    for (delivery, row) in log {
+        let event = row["event_id"].as_str().unwrap_or_default();
+        if !known.contains(event) && !doubtful_events.contains_key(event) {
+            findings.problem("a ghost in the log", || format!("{delivery}: {row}"));
+        }
+    }
+}
+
+/// Every delivery of the tenant, by its id.
+async fn read_log(api: &Api) -> Result<BTreeMap<String, Value>> {
+    let mut rows = BTreeMap::new();
+    let mut cursor = None::<String>;
+    loop {
+        let next = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+        let page = api.get(&format!("/v1/deliveries?limit={PAGE}{next}")).await?.require(200)?.json()?;
+        for row in page["data"].as_array().context("not a list")? {
+            let id = text(row, "id")?;
+            ensure!(rows.insert(id.clone(), row.clone()).is_none(), "{id} is in the list twice");
+        }
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            return Ok(rows);
+        }
+    }
+}

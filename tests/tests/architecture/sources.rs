@@ -1,0 +1,159 @@
+//! What a source file may be called, how long it may be, and what it may not hold.
+
+use postrider_contract::profile::builtin_profiles;
+
+use super::tree::{all_files, assert_none, files_ending, rust_files};
+
+const LONGEST_FILE: usize = 500;
+
+/// Names that say nothing of what is inside.
+const NAMES_OF_NOTHING: [&str; 10] =
+    ["util", "utils", "common", "helper", "helpers", "misc", "types", "manager", "managers", "shared_types"];
+
+/// Where the name of a built-in profile may stand in code, and why.
+const NAMED_PROFILES: [(&str, &str); 3] = [
+    ("crates/cli/src/bench/installation.rs", "the load test says which contract it measures"),
+    ("crates/contract/src/profile/name.rs", "the default of a tenant that chose none"),
+    ("crates/manage/src/catalogue.rs", "the table of built-in catalogues, found by the name a profile gives"),
+];
+
+/// Where test code may let time pass, and why.
+const WAITING: [(&str, &str); 4] = [
+    ("tests/src/harness/", "waits with a deadline in one place; its receiver is slow on purpose"),
+    ("tests/src/conformance.rs", "asks again until it is so, with a deadline"),
+    ("tests/tests/conformance/rabbitmq/broker.rs", "asks a broker that announces nothing, with a deadline"),
+    ("crates/delivery-worker/src/client/tests/receiver.rs", "a receiver that drips on purpose"),
+];
+
+/// What starts a server that must be installed first.
+const NEEDS_SERVERS: [&str; 5] = [
+    "shared_rabbitmq()",
+    "shared_postgres()",
+    "RabbitMq::start",
+    "Postgres::start",
+    "ServerOptions::cluster(",
+];
+/// By these names in a test's path `make test-embedded` leaves it out.
+const SERVER_MODULES: [&str; 4] = ["rabbitmq", "postgres", "servers", "cluster"];
+
+#[test]
+fn a_file_is_at_most_500_lines() {
+    // What a generator writes is as long as its input.
+    let files = files_ending(&[".rs"]).into_iter().filter(|file| file.stem() != "generated");
+    let long =
+        files.map(|file| (file.text.lines().count(), file.path)).filter(|(lines, _)| *lines > LONGEST_FILE);
+    let violations: Vec<_> = long.map(|(lines, path)| format!("{path}: {lines} lines")).collect();
+    assert_none("a file is one idea", &violations);
+}
+
+#[test]
+fn a_file_is_named_for_its_idea() {
+    let violations: Vec<_> = files_ending(&[".rs"])
+        .into_iter()
+        .filter(|file| file.path.split(['/', '.']).any(|part| NAMES_OF_NOTHING.contains(&part)))
+        .map(|file| file.path)
+        .collect();
+    assert_none("a name says what is inside", &violations);
+}
+
+#[test]
+fn exceptions_are_expected_never_allowed() {
+    let words = [
+        concat!("#[", "allow("),
+        concat!("#![", "allow("),
+        concat!("to", "do!("),
+        concat!("unimple", "mented!("),
+    ];
+    assert_none("exceptions say why they are there", &lines_with(&words, |_| true));
+}
+
+#[test]
+fn no_work_is_left_as_a_note() {
+    let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:")];
+    assert_none("what is not done is an issue, not a comment", &lines_with(&words, |_| true));
+}
+
+#[test]
+fn no_test_waits_by_the_clock() {
+    let mut violations = Vec::new();
+    for file in rust_files("") {
+        let may_wait = WAITING.iter().any(|(place, _)| file.path.starts_with(place));
+        if may_wait || file.path.starts_with("tests/tests/architecture") {
+            continue;
+        }
+        let code = file.test_code();
+        // A clock that stands still until it is moved makes no test wait.
+        if code.contains("sleep(") && !code.contains("start_paused") {
+            violations.push(file.path);
+        }
+    }
+    assert_none("tests wait for signals, with a deadline", &violations);
+}
+
+#[test]
+fn no_code_knows_a_profile_by_name() {
+    let mut violations = Vec::new();
+    for file in rust_files("crates/") {
+        if NAMED_PROFILES.iter().any(|(path, _)| *path == file.path) {
+            continue;
+        }
+        for (number, line) in file.product_code().lines().enumerate() {
+            let is_code = !line.trim_start().starts_with("//") && !line.trim_start().starts_with("#[");
+            let names = |profile: &str| line.contains(&format!("\"{profile}\""));
+            if is_code && builtin_profiles().iter().any(|profile| names(profile.name().as_str())) {
+                violations.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+            }
+        }
+    }
+    assert_none("a delivery contract is data, never an `if`", &violations);
+}
+
+#[test]
+fn tests_that_need_servers_can_be_left_out_by_name() {
+    let mut violations = Vec::new();
+    for file in rust_files("tests/tests/") {
+        let is_named = file.path.split(['/', '.', '_']).any(|part| SERVER_MODULES.contains(&part));
+        if is_named || file.path.starts_with("tests/tests/architecture") {
+            continue;
+        }
+        let modules = SERVER_MODULES.map(|name| format!("mod {name} {{"));
+        let needs = NEEDS_SERVERS.iter().any(|word| file.text.contains(word));
+        if needs && !modules.iter().any(|module| file.text.contains(module)) {
+            violations.push(file.path);
+        }
+    }
+    let rule = "a test that needs RabbitMQ or PostgreSQL is in a module called rabbitmq, postgres, servers or cluster";
+    assert_none(rule, &violations);
+}
+
+#[test]
+fn the_repository_knows_no_machine() {
+    let words = ["work", "tmp", "root", "home"].map(|folder| format!("/{folder}/"));
+    let mut violations = Vec::new();
+    for file in all_files() {
+        for (number, line) in file.text.lines().enumerate() {
+            let found = words.iter().find(|word| names_a_place(line, word));
+            violations.extend(found.map(|word| format!("{}:{}: {word}", file.path, number + 1)));
+        }
+    }
+    assert_none("no path of anyone's machine", &violations);
+}
+
+/// Whether a path begins there: not so where a host name stands before it.
+fn names_a_place(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        before.is_none_or(|before| !before.is_alphanumeric() && !"})_-.$*".contains(before))
+    })
+}
+
+fn lines_with(words: &[&str], concerns: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in rust_files("").into_iter().filter(|file| concerns(&file.path)) {
+        for (number, line) in file.text.lines().enumerate() {
+            let word = words.iter().find(|word| line.contains(**word));
+            found.extend(word.map(|word| format!("{}:{}: {word}", file.path, number + 1)));
+        }
+    }
+    found
+}

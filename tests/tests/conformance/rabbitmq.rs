@@ -1,0 +1,79 @@
+//! RabbitMQ: the conformance suite of the queue and the journal, and what is RabbitMQ's alone.
+
+#[path = "rabbitmq/broker.rs"]
+mod broker;
+#[path = "rabbitmq/consuming.rs"]
+mod consuming;
+#[path = "rabbitmq/lanes.rs"]
+mod lanes;
+#[path = "rabbitmq/producers.rs"]
+mod producers;
+#[path = "rabbitmq/proxy.rs"]
+mod proxy;
+#[path = "rabbitmq/publishing.rs"]
+mod publishing;
+#[path = "rabbitmq/starting.rs"]
+mod starting;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use postrider_contract::clock::{Clock, Timestamp};
+use postrider_contract::ports::{Journal, WorkKind, WorkQueue};
+use postrider_rabbitmq::{QueueName, RabbitEngine};
+use postrider_service::system::SystemClock;
+use postrider_tests::conformance::QueueUnderTest;
+use postrider_tests::queue_conformance;
+
+use broker::{Raw, connect, fresh_url, settings};
+
+queue_conformance!(start);
+
+struct RabbitUnderTest {
+    url: String,
+    engine: Option<RabbitEngine>,
+}
+
+async fn start() -> RabbitUnderTest {
+    let url = fresh_url().await;
+    let engine = Some(connect(settings(&url)).await);
+    RabbitUnderTest { url, engine }
+}
+
+impl RabbitUnderTest {
+    fn engine(&self) -> &RabbitEngine {
+        self.engine.as_ref().expect("it is open")
+    }
+}
+
+#[async_trait]
+impl QueueUnderTest for RabbitUnderTest {
+    fn queue(&self) -> Arc<dyn WorkQueue> {
+        self.engine().work_queue()
+    }
+
+    fn journal(&self) -> Arc<dyn Journal> {
+        self.engine().journal()
+    }
+
+    async fn reopen(&mut self) {
+        // Dropped, not closed: its connections end, and what it had in hand comes again.
+        self.engine = None;
+        self.engine = Some(connect(settings(&self.url)).await);
+    }
+
+    async fn inject_undecodable(&self, kind: WorkKind) {
+        let queue = match kind {
+            WorkKind::First => QueueName::First,
+            WorkKind::Retry => QueueName::Retry,
+            WorkKind::Release => QueueName::Release,
+            WorkKind::Large => QueueName::Large,
+        };
+        let raw = Raw::connect(&self.url).await;
+        raw.publish("", &settings(&self.url).describe_topology().queue(queue), b"not protobuf").await;
+    }
+
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+}

@@ -1,0 +1,43 @@
+//! What producers publish over AMQP.
+
+use lapin::BasicProperties;
+use postrider_contract::ports::Refusal;
+use postrider_rabbitmq::QueueName;
+use postrider_tests::conformance::soon;
+
+use super::broker::{Raw, connect, fresh_url, name_of, settings};
+
+#[tokio::test]
+async fn a_producers_message_comes_in_as_it_was_published() {
+    let url = fresh_url().await;
+    let engine = connect(settings(&url)).await;
+    let properties = BasicProperties::default()
+        .with_message_id("order-1".into())
+        .with_content_type("application/json".into());
+    let raw = Raw::connect(&url).await;
+    raw.publish_with("postrider.events", "tnt_acme", b"{\"type\":\"a.b\"}", properties).await;
+    let mut intake = engine.intake(10).expect("events can be taken");
+    let lease = soon(intake.next()).await.expect("it is open");
+    assert_eq!(lease.message.routing_key, "tnt_acme");
+    assert_eq!(lease.message.message_id.as_deref(), Some("order-1"));
+    assert_eq!(lease.message.content_type.as_deref(), Some("application/json"));
+    assert_eq!(&lease.message.body[..], b"{\"type\":\"a.b\"}");
+    lease.ticket.acknowledge();
+}
+
+#[tokio::test]
+async fn what_is_refused_is_kept_with_the_problem_in_its_headers() {
+    let url = fresh_url().await;
+    let engine = connect(settings(&url)).await;
+    let raw = Raw::connect(&url).await;
+    raw.publish("postrider.events", "nobody", b"{").await;
+    let mut intake = engine.intake(10).expect("events can be taken");
+    let lease = soon(intake.next()).await.expect("it is open");
+    let refusal = Refusal { code: "invalid_json".to_owned(), detail: "it ends too early — ü".to_owned() };
+    soon(engine.refused_queue().refuse(&lease.message, &refusal)).await.expect("it is confirmed");
+    lease.ticket.acknowledge();
+    let (properties, body) = raw.take(&name_of(QueueName::EventsRefused)).await;
+    assert_eq!(body, b"{");
+    assert!(properties.contains("postrider-code") && properties.contains("invalid_json"), "{properties}");
+    assert!(properties.contains("nobody"), "{properties}");
+}

@@ -1,0 +1,196 @@
+//! A publish is `Ok` only for what the broker certainly has.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_contract::clock::Clock;
+use postrider_contract::ports::{Publication, PublishError, Route, WorkKind, WorkQueue};
+use postrider_rabbitmq::{QueueLimits, QueueName, Settings, TopologyAtStart};
+use postrider_service::system::SystemClock;
+use postrider_tests::conformance::samples::Sample;
+use postrider_tests::conformance::{eventually, soon};
+use postrider_tests::harness::RabbitMq;
+
+use super::broker::{Raw, connect, fresh_url, name_of, publish, settings};
+use super::proxy::Proxy;
+
+fn sample(number: u32) -> Sample {
+    Sample::numbered(number, SystemClock.now())
+}
+
+/// An engine that leaves what is missing missing.
+async fn assuming(url: &str) -> Arc<dyn WorkQueue> {
+    connect(settings(url)).await.work_queue().close().await;
+    connect(Settings { topology: TopologyAtStart::Assume, ..settings(url) }).await.work_queue()
+}
+
+#[tokio::test]
+async fn an_unroutable_publish_is_refused_and_not_lost() {
+    let url = fresh_url().await;
+    let queue = assuming(&url).await;
+    publish(&*queue, &sample(1)).await.expect("it is confirmed");
+    Raw::connect(&url).await.delete(&name_of(QueueName::First)).await;
+    let refused = publish(&*queue, &sample(2)).await;
+    assert!(matches!(refused, Err(PublishError::Refused { .. })), "{refused:?}");
+    soon(queue.publish(vec![sample(3).publication(Route::Release)])).await.expect("the channel lives");
+}
+
+/// The broker confirms many messages at once, returned ones among them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_message_that_was_returned_is_the_one_that_is_refused() {
+    const EACH: u32 = 3_000;
+    let url = fresh_url().await;
+    let queue = assuming(&url).await;
+    let raw = Raw::connect(&url).await;
+    raw.delete(&name_of(QueueName::First)).await;
+    let mut calls = Vec::new();
+    for number in 0..EACH {
+        for route in [Route::First, Route::Release] {
+            let (queue, publication) = (Arc::clone(&queue), sample(number).publication(route));
+            calls.push((route, tokio::spawn(async move { queue.publish(vec![publication]).await })));
+        }
+    }
+    for (route, call) in calls {
+        let published = soon(call).await.expect("it does not panic");
+        assert_eq!(published.is_ok(), route == Route::Release, "{route:?}: {published:?}");
+    }
+    assert_eq!(raw.ready(&name_of(QueueName::Release)).await, Some(EACH));
+}
+
+#[tokio::test]
+async fn a_queue_that_was_deleted_is_declared_again() {
+    let url = fresh_url().await;
+    let queue = connect(settings(&url)).await.work_queue();
+    Raw::connect(&url).await.delete(&name_of(QueueName::First)).await;
+    eventually(|| async { publish(&*queue, &sample(1)).await.is_ok() }).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses() {
+    let url = fresh_url().await;
+    let limits = QueueLimits { messages: 1, ..QueueLimits::default() };
+    let queue = connect(Settings { limits, ..settings(&url) }).await.work_queue();
+    let mut confirmed = HashSet::new();
+    // The limit is soft: the broker takes a few more than it says.
+    let refused = soon(async {
+        for number in 0.. {
+            match publish(&*queue, &sample(number)).await {
+                Ok(()) => confirmed.insert(sample(number).event),
+                Err(refused) => return refused,
+            };
+        }
+        unreachable!("the queue fills up")
+    })
+    .await;
+    assert!(matches!(refused, PublishError::Refused { .. }), "{refused:?}");
+    assert_eq!(soon(queue.depths()).await.expect("it answers").first, confirmed.len() as u64);
+}
+
+#[tokio::test]
+async fn a_call_of_which_a_part_was_refused_is_in_doubt() {
+    let url = fresh_url().await;
+    let queue = assuming(&url).await;
+    Raw::connect(&url).await.delete(&name_of(QueueName::First)).await;
+    let publications = vec![sample(1).first(), sample(2).publication(Route::Release)];
+    let published = soon(queue.publish(publications)).await;
+    assert!(matches!(published, Err(PublishError::InDoubt { .. })), "{published:?}");
+}
+
+#[tokio::test]
+async fn a_confirm_that_does_not_come_leaves_the_publish_in_doubt() {
+    let proxy = Proxy::before(&fresh_url().await).await;
+    let mut settings = settings(proxy.url());
+    settings.timings.confirm = Duration::from_millis(300);
+    let queue = connect(settings).await.work_queue();
+    publish(&*queue, &sample(1)).await.expect("it is confirmed");
+    proxy.fall_silent();
+    let published = publish(&*queue, &sample(2)).await;
+    assert!(matches!(published, Err(PublishError::InDoubt { .. })), "{published:?}");
+    eventually(|| async { queue.check_writable().is_err() }).await;
+    proxy.pass();
+    eventually(|| async { publish(&*queue, &sample(3)).await.is_ok() }).await;
+}
+
+#[tokio::test]
+async fn without_a_connection_a_publish_is_refused_at_once() {
+    let proxy = Proxy::before(&fresh_url().await).await;
+    let queue = connect(settings(proxy.url())).await.work_queue();
+    proxy.refuse();
+    eventually(|| async { queue.check_writable().is_err() }).await;
+    let published = publish(&*queue, &sample(1)).await;
+    assert!(matches!(published, Err(PublishError::Refused { .. })), "{published:?}");
+    proxy.pass();
+    eventually(|| async { queue.check_writable().is_ok() }).await;
+    publish(&*queue, &sample(2)).await.expect("it is confirmed");
+}
+
+/// Whatever is confirmed while the connection is cut again and again is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_confirmed_survives_cuts() {
+    let url = fresh_url().await;
+    let proxy = Proxy::before(&url).await;
+    let queue = connect(settings(proxy.url())).await.work_queue();
+    let mut confirmed = HashSet::new();
+    for round in 0..10_u32 {
+        eventually(|| async { queue.check_writable().is_ok() }).await;
+        let calls: Vec<_> = (0..50)
+            .map(|number| {
+                let (queue, sample) = (Arc::clone(&queue), sample(round * 50 + number));
+                tokio::spawn(async move { queue.publish(vec![sample.first()]).await.map(|()| sample.event) })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        proxy.cut();
+        for call in calls {
+            confirmed.extend(soon(call).await.expect("it does not panic"));
+        }
+    }
+    let reader = connect(settings(&url)).await.work_queue();
+    let mut source = reader.consume(WorkKind::First, 1_000).await.expect("work can be taken");
+    while !confirmed.is_empty() {
+        let lease = soon(source.next()).await.expect("it is open");
+        if let postrider_contract::delivery::Work::Deliver(delivery) = &lease.message {
+            confirmed.remove(&delivery.reference.event_id);
+        }
+        lease.ticket.acknowledge();
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_is_refused_and_harms_no_other() {
+    let queue = connect(settings(&fresh_url().await)).await.work_queue();
+    let long = Sample { body: Bytes::from(vec![b'x'; 17 * 1024 * 1024]), ..sample(1) };
+    let (refused, published) =
+        tokio::join!(queue.publish(vec![long.first()]), queue.publish(vec![sample(2).first()]));
+    assert!(matches!(refused, Err(PublishError::Refused { .. })), "{refused:?}");
+    published.expect("it is confirmed");
+}
+
+#[tokio::test]
+async fn a_call_of_more_than_a_window_is_confirmed_whole() {
+    let queue = connect(settings(&fresh_url().await)).await.work_queue();
+    let publications: Vec<Publication> = (0..5_000).map(|number| sample(number).first()).collect();
+    soon(queue.publish(publications)).await.expect("it is confirmed");
+    assert_eq!(soon(queue.depths()).await.expect("it answers").first, 5_000);
+}
+
+#[tokio::test]
+async fn while_the_broker_blocks_nothing_is_written_and_then_it_goes_on() {
+    let broker = RabbitMq::start().await.expect("RabbitMQ starts");
+    let mut settings = settings(&broker.url());
+    settings.timings.confirm = Duration::from_secs(2);
+    let queue = connect(settings).await.work_queue();
+    let mut source = queue.consume(WorkKind::First, 10).await.expect("work can be taken");
+    publish(&*queue, &sample(1)).await.expect("it is confirmed");
+    broker.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await.expect("the alarm is set off");
+    // The broker tells a connection when it next publishes.
+    eventually(|| async { publish(&*queue, &sample(2)).await.is_err() }).await;
+    eventually(|| async { queue.check_writable().is_err() }).await;
+    let published = publish(&*queue, &sample(3)).await;
+    assert!(matches!(published, Err(PublishError::Refused { .. })), "{published:?}");
+    soon(source.next()).await.expect("consuming goes on").ticket.acknowledge();
+    broker.ctl(&["set_vm_memory_high_watermark", "0.6"]).await.expect("the alarm is over");
+    eventually(|| async { publish(&*queue, &sample(4)).await.is_ok() }).await;
+}

@@ -1,0 +1,14 @@
+//! What users are promised, through the real binary, on both engines: one file per promise.
+
+mod end_to_end {
+    mod a_failed_delivery_follows_its_schedule;
+    mod a_paused_webhook_is_held_and_resumed;
+    mod a_repeated_request_counts_once;
+    mod a_restart_loses_nothing;
+    mod a_rotated_secret_signs;
+    mod an_accepted_event_is_delivered_signed;
+    mod data_goes_through_byte_for_byte;
+    mod private_addresses_are_refused;
+    mod the_ledger_balances;
+    mod the_server_stops_in_order;
+}

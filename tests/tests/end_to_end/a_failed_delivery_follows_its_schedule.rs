@@ -1,0 +1,61 @@
+//! A receiver that fails gets the same body again, after the waits of its profile.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use postrider_tests::harness::Behaviour;
+use postrider_tests::on_both_engines;
+use postrider_tests::stage::{EngineKind, SOON, Stage, only_delivery};
+use serde_json::json;
+
+on_both_engines!(
+    a_retry_comes_after_its_wait_with_the_same_body,
+    a_delivery_ends_as_failed_when_its_schedule_is_over,
+    gone_ends_a_standard_delivery_at_once
+);
+
+/// The queue may be a little early by its own clock, never by more.
+const CLOCK_GRAIN: Duration = Duration::from_millis(5);
+
+async fn a_retry_comes_after_its_wait_with_the_same_body(engine: EngineKind) -> Result<()> {
+    let stage = Stage::open(engine, "trcker").await?;
+    stage.receiver.script("/hook", Behaviour::fail_times(2, 500));
+    stage.webhook("/hook", "*", json!({"secret": "a secret of the subscriber"})).await?;
+    let accepted = stage.publish("conversion.created", json!({"n": 1})).await?;
+    let seen = stage.receiver.wait_for_requests("/hook", 3, SOON).await?;
+    let [first, second, third] = seen.as_slice() else { anyhow::bail!("not three requests") };
+    ensure!(second.at - first.at + CLOCK_GRAIN >= Duration::from_secs(1), "the first wait is 1 s");
+    ensure!(third.at - second.at + CLOCK_GRAIN >= Duration::from_secs(5), "the second wait is 5 s");
+    for request in &seen {
+        ensure!(request.body == first.body);
+        ensure!(request.header("X-Trcker-Webhook-Id") == first.header("X-Trcker-Webhook-Id"));
+    }
+    let delivery = stage.wait_for_status(&only_delivery(&accepted)?, "delivered").await?;
+    let tries = delivery["tries"].as_array().context("no tries")?;
+    ensure!(
+        tries.len() == 3 && tries[0]["outcome"] == "retry" && tries[2]["outcome"] == "delivered",
+        "{delivery}"
+    );
+    Ok(())
+}
+
+async fn a_delivery_ends_as_failed_when_its_schedule_is_over(engine: EngineKind) -> Result<()> {
+    let stage = Stage::open(engine, "standard").await?;
+    stage.receiver.script("/hook", Behaviour::status(503));
+    stage.webhook("/hook", "*", json!({"retry": {"waits": ["300ms", "500ms"]}})).await?;
+    let accepted = stage.publish("a.b", json!({})).await?;
+    let delivery = stage.wait_for_status(&only_delivery(&accepted)?, "failed").await?;
+    ensure!(delivery["reason"] == "exhausted" && delivery["attempts"] == 3, "{delivery}");
+    ensure!(stage.receiver.count() == 3);
+    Ok(())
+}
+
+async fn gone_ends_a_standard_delivery_at_once(engine: EngineKind) -> Result<()> {
+    let stage = Stage::open(engine, "standard").await?;
+    stage.receiver.script("/hook", Behaviour::status(410));
+    stage.webhook("/hook", "*", json!({})).await?;
+    let accepted = stage.publish("a.b", json!({})).await?;
+    let delivery = stage.wait_for_status(&only_delivery(&accepted)?, "failed").await?;
+    ensure!(delivery["reason"] == "permanent" && delivery["attempts"] == 1, "{delivery}");
+    Ok(())
+}

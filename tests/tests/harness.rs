@@ -1,0 +1,8 @@
+//! What the harness promises to the tests that stand on it.
+
+#[path = "harness/postrider.rs"]
+mod postrider;
+#[path = "harness/receiver.rs"]
+mod receiver;
+#[path = "harness/servers.rs"]
+mod servers;
