@@ -7,7 +7,9 @@ mod end_to_end {
     mod a_restart_loses_nothing;
     mod a_rotated_secret_signs;
     mod an_accepted_event_is_delivered_signed;
+    mod an_event_may_have_many_webhooks;
     mod data_goes_through_byte_for_byte;
+    mod events_come_over_amqp;
     mod private_addresses_are_refused;
     mod the_ledger_balances;
     mod the_server_stops_in_order;

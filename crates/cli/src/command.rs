@@ -61,7 +61,6 @@ enum Command {
     },
     /// Print the description of the HTTP API (OpenAPI 3.1)
     Openapi,
-    /// A local receiver: prints each request, checks its signature, can misbehave on purpose
     Listen(Listen),
     Bench(Bench),
     #[command(flatten)]

@@ -55,10 +55,12 @@ async fn main() -> Result<()> {
     let mut end = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
-        result = run(postrider, &addresses) => result,
-        _ = end.recv() => Ok(println!("\nending")),
-        _ = terminated.recv() => Ok(()),
+        result = run(postrider, &addresses) => return result,
+        _ = end.recv() => {}
+        _ = terminated.recv() => {}
     }
+    println!("\nending");
+    Ok(())
 }
 
 /// Never returns unless something failed: what it holds ends when it is dropped.

@@ -46,7 +46,9 @@ pub fn root() -> PathBuf {
 
 /// One file that must exist.
 pub fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
+    let text = std::fs::read_to_string(root().join(path));
+    assert!(text.is_ok(), "cannot read {path}: {text:?}");
+    text.unwrap_or_default()
 }
 
 /// Every file with text in it whose path ends so.

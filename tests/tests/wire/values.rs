@@ -31,7 +31,7 @@ fn timestamp() -> impl Strategy<Value = Timestamp> {
 
 /// Whole milliseconds, as the wire keeps them.
 fn duration() -> impl Strategy<Value = Duration> {
-    any::<u64>().prop_map(Duration::from_millis)
+    any::<u32>().prop_map(|millis| Duration::from_millis(u64::from(millis)))
 }
 
 fn bytes() -> impl Strategy<Value = Bytes> {

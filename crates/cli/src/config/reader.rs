@@ -116,13 +116,12 @@ impl Reader {
     pub(super) fn finish(&mut self) {
         let file = std::mem::take(&mut self.file);
         for (section, value) in file {
-            match value {
-                Value::Table(rest) => {
-                    for name in rest.keys() {
-                        self.refuse(format!("{section}.{name}"), "is not a setting");
-                    }
-                }
-                _ => self.refuse(section, "is not a section"),
+            let Value::Table(rest) = value else {
+                self.refuse(section, "is not a section");
+                continue;
+            };
+            for name in rest.keys() {
+                self.refuse(format!("{section}.{name}"), "is not a setting");
             }
         }
         for name in std::mem::take(&mut self.variables).into_keys() {
