@@ -1,11 +1,12 @@
 # Every command that is worth knowing. `make` alone lists them; the list is made from the comments behind `##`.
 
 CARGO ?= cargo
-# Tests in modules of these names start RabbitMQ or PostgreSQL.
-NEEDS_SERVERS := --skip rabbitmq:: --skip postgres:: --skip servers:: --skip cluster::
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Tests with one of these words in their path may start RabbitMQ or PostgreSQL.
+NEEDS_SERVERS := --skip rabbitmq --skip postgres --skip amqp --skip servers --skip cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster install-services test test-embedded check generate bench clean
+.PHONY: help run cluster install-services test test-embedded fault check generate bench bench-cluster clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,7 +16,7 @@ run: ## Everything in one process, nothing to install; data in ./data
 
 cluster: install-services ## RabbitMQ, PostgreSQL and two processes of each role, on this machine
 	$(CARGO) build --release --locked -p postrider-cli
-	$(CARGO) run --release --locked -p postrider-tests --bin cluster
+	$(CARGO) run --locked -p postrider-tests --bin cluster -- $(TARGET)/release/postrider
 
 install-services: ## Install RabbitMQ and PostgreSQL if they are missing, without starting them
 	@tests/install-services.sh
@@ -25,6 +26,9 @@ test: install-services ## Every test, on real servers that are started and ended
 
 test-embedded: ## The tests that need cargo alone
 	$(CARGO) test --workspace --locked -- $(NEEDS_SERVERS)
+
+fault: install-services ## The fault tests alone: things are killed under load
+	$(CARGO) test --workspace --locked --test fault
 
 check: ## Formatting, lints, architecture, documents, generated files, licences
 	$(CARGO) fmt --all -- --check
@@ -40,6 +44,10 @@ generate: ## Write the files that are made from code
 
 bench: ## Load an installation of its own on the embedded engine and report; see `postrider bench --help`
 	$(CARGO) run --release --locked -p postrider-cli -- bench
+
+bench-cluster: install-services ## The same on a private RabbitMQ and PostgreSQL
+	$(CARGO) build --release --locked -p postrider-cli
+	$(CARGO) run --locked -p postrider-tests --bin bench-cluster -- $(TARGET)/release/postrider
 
 clean: ## Remove what was built; data stays
 	$(CARGO) clean

@@ -64,5 +64,9 @@ fn read_file(named: Option<&Path>) -> Result<toml::Table, SettingsError> {
         }
         Err(source) => return Err(SettingsError::File { path, source }),
     };
-    text.parse().map_err(|source| SettingsError::Syntax { path, source: Box::new(source) })
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let detail = error.message().lines().collect::<Vec<_>>().join(", ");
+        SettingsError::Syntax { path, line: before.matches('\n').count() + 1, detail }
+    })
 }

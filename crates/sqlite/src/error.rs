@@ -10,7 +10,7 @@ use rusqlite::ErrorCode;
 pub enum OpenError {
     #[error("the data directory {} is used by another process", folder.display())]
     InUse { folder: PathBuf },
-    #[error("cannot use {}: {source}", path.display())]
+    #[error("cannot use {}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{} is not a file of this program: {reason}; move it away or choose another data directory", path.display())]
     Foreign { path: PathBuf, reason: String },
@@ -18,13 +18,16 @@ pub enum OpenError {
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("{} is damaged: {reason}; restore it from a backup", path.display())]
     Damaged { path: PathBuf, reason: String },
-    #[error("cannot open {}: {source}", path.display())]
+    #[error("cannot open {}", path.display())]
     Engine { path: PathBuf, source: rusqlite::Error },
 }
 
 impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
-        let reason = error.to_string();
+        let reason = match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
         match error {
             OpenError::InUse { .. } | OpenError::Io { .. } | OpenError::Engine { .. } => {
                 StoreError::Unavailable { reason }

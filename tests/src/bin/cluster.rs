@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postrider_contract::clock::Entropy;
@@ -131,12 +131,13 @@ impl Installation {
     }
 }
 
-/// The product, which is built beside this program.
+/// The product, as the one argument names it.
 fn postrider_binary() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("finding this program")?;
-    let path = own.with_file_name("postrider");
-    ensure!(path.exists(), "{} is not there; `make cluster` builds it first", path.display());
-    Ok(path)
+    let path = std::env::args_os().nth(1).map(PathBuf::from).context("usage: cluster PATH-OF-POSTRIDER")?;
+    std::path::absolute(&path)
+        .ok()
+        .filter(|path| path.is_file())
+        .with_context(|| format!("{} is not there; `make cluster` builds it first", path.display()))
 }
 
 fn master_key() -> String {

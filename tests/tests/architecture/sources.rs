@@ -33,8 +33,8 @@ const NEEDS_SERVERS: [&str; 5] = [
     "Postgres::start",
     "ServerOptions::cluster(",
 ];
-/// By these names in a test's path `make test-embedded` leaves it out.
-const SERVER_MODULES: [&str; 4] = ["rabbitmq", "postgres", "servers", "cluster"];
+/// By these words in a test's path `make test-embedded` leaves it out.
+const SERVER_MODULES: [&str; 5] = ["rabbitmq", "postgres", "amqp", "servers", "cluster"];
 
 #[test]
 fn a_file_is_at_most_500_lines() {
@@ -122,7 +122,7 @@ fn tests_that_need_servers_can_be_left_out_by_name() {
             violations.push(file.path);
         }
     }
-    let rule = "a test that needs RabbitMQ or PostgreSQL is in a module called rabbitmq, postgres, servers or cluster";
+    let rule = "a test that needs RabbitMQ or PostgreSQL has rabbitmq, postgres, amqp, servers or cluster in its path";
     assert_none(rule, &violations);
 }
 

@@ -18,6 +18,13 @@ pub struct SettingProblem {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(pub Vec<SettingProblem>);
 
+impl Problems {
+    /// What stands between the sentence and its problems: one goes on in the same line, more have a line each.
+    pub fn lead(&self) -> &'static str {
+        if self.0.len() == 1 { ": " } else { "\n" }
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {

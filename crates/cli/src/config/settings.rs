@@ -17,9 +17,10 @@ use super::reader::{Declared, Problems, Reader};
 pub enum SettingsError {
     #[error("cannot read the configuration file {path}", path = .path.display())]
     File { path: PathBuf, source: std::io::Error },
-    #[error("the configuration file {path} is not TOML", path = .path.display())]
-    Syntax { path: PathBuf, source: Box<toml::de::Error> },
-    #[error("the configuration is not valid\n{0}")]
+    /// One line, where the parser's own message draws a picture.
+    #[error("the configuration file {path} is not TOML: line {line}: {detail}", path = .path.display())]
+    Syntax { path: PathBuf, line: usize, detail: String },
+    #[error("the configuration is not valid{lead}{problems}", lead = .0.lead(), problems = .0)]
     Invalid(Problems),
 }
 
