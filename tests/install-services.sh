@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes sure that the servers which the tests start for themselves are installed: RabbitMQ and PostgreSQL.
+# Makes sure that what the tests need is installed: the servers that they start for themselves, RabbitMQ and
+# PostgreSQL, and Python for the receivers that are written in it.
 # Does nothing if they are; installs them from the distribution if it may; otherwise says in one line what to
 # install, and fails. It never leaves a server running that was not running before.
 set -eu
@@ -13,6 +14,10 @@ if ! present '/usr/lib/rabbitmq/bin/rabbitmq-server' && ! present '/usr/lib/rabb
 fi
 if ! present '/usr/lib/postgresql/*/bin/initdb' && ! command -v initdb >/dev/null 2>&1; then
     missing="$missing postgresql"
+fi
+# For the receivers in Python: `venv` alone is there without `ensurepip` on Debian.
+if ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then
+    missing="$missing python3 python3-venv"
 fi
 missing=${missing# }
 [ -n "$missing" ] || exit 0

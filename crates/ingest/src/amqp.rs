@@ -39,7 +39,10 @@ pub async fn run_amqp_intake(
     loop {
         let lease = tokio::select! {
             () = stop.draining() => break,
-            lease = source.next() => lease?,
+            lease = source.next() => match lease {
+                Err(QueueError::Closed) if stop.is_draining() => break,
+                lease => lease?,
+            },
         };
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
         let worker = OneMessage {
@@ -111,7 +114,17 @@ impl OneMessage {
             Ok(parts) => parts,
             Err(refusal) => return Verdict::Refuse(refusal, IngestResult::Invalid),
         };
-        match self.intake.accept_request(&tenant, submission, Some(key), &message.body).await {
+        let accept =
+            || self.intake.accept_request(&tenant, submission.clone(), Some(key.clone()), &message.body);
+        let mut result = accept().await;
+        if let Err(IntakeError::UnknownTenant | IntakeError::UnknownWebhook(_)) = result {
+            // It may be newer than the directory, and a refusal is for good: the store has the last word.
+            result = match self.intake.refresh_directory().await {
+                Ok(()) => accept().await,
+                Err(error) => Err(error),
+            };
+        }
+        match result {
             Ok(receipt) if receipt.replayed => Verdict::Accepted(IngestResult::Duplicate),
             Ok(_) => Verdict::Accepted(IngestResult::Accepted),
             Err(error) => verdict_on(&error),
@@ -161,3 +174,6 @@ fn read(message: &ProducerMessage) -> Result<(TenantId, IdempotencyKey, Submissi
         Err(field @ InvalidSubmission::Field { .. }) => Err(refusal("invalid_request", field.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,6 +157,7 @@ async fn publish_event(
         (status = 400, description = "malformed JSON"),
         (status = 401, description = "no valid key"),
         (status = 413, description = "over 1,000 events, or over 16 MiB"),
+        (status = 429, description = "the backlog is too old; nothing was accepted"),
         (status = 503, description = "nothing was accepted"),
     )
 )]
@@ -171,6 +172,7 @@ async fn publish_batch(
         return Err(Problem::new(Code::BadRequest, detail));
     }
     let tenant = caller.tenant_with(Scope::Publish, state.authenticator.directory())?;
+    state.intake.check_open(&tenant).map_err(problem_of)?;
     let answer = batch::publish(&state, &tenant, batch).await?;
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
@@ -201,7 +203,8 @@ pub(crate) fn read_submission(body: &bytes::Bytes) -> Result<Submission, Problem
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(first) = values.next() else { return Ok(None) };
-    let refused = |detail: String| Problem::new(Code::InvalidRequest, detail);
+    // Named like a member, so that every 422 says in the same place what was wrong.
+    let refused = |detail: String| Problem::invalid_field("/Idempotency-Key", detail);
     if values.next().is_some() {
         return Err(refused("Idempotency-Key was given more than once".to_owned()));
     }
@@ -270,3 +273,6 @@ pub(crate) fn result_of(code: Code) -> IngestResult {
         | Code::HeadTooLarge => IngestResult::Invalid,
     }
 }
+
+#[cfg(test)]
+mod tests;

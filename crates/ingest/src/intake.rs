@@ -15,7 +15,7 @@ use postrider_contract::event::Event;
 use postrider_contract::ids::{EventId, TenantId};
 use postrider_contract::ports::{
     EventIntake, IntakeError, IntakeReceipt, KeyName, KeyedOutcome, KeyedRequest, KeyedState, PublishError,
-    StoredMatch, WorkQueue,
+    StoreError, WorkQueue,
 };
 use postrider_contract::rendering::RenderError;
 use postrider_contract::submission::Submission;
@@ -60,11 +60,12 @@ struct Keyed {
     body_hash: [u8; 32],
 }
 
-/// An event with the deliveries it makes, before it is published.
+/// An event with the webhooks it goes to, before anything is rendered.
 struct Ready {
     event: Event,
+    /// As its producer gave it, if at all.
+    given_timestamp: Option<Timestamp>,
     matches: Vec<Planned>,
-    check: Check,
 }
 
 impl Intake {
@@ -85,16 +86,27 @@ impl Intake {
         body: &Bytes,
     ) -> Result<IntakeReceipt, IntakeError> {
         let view = self.view(tenant)?;
-        let own_id = submission.id.clone();
-        let hash = || <[u8; 32]>::from(Sha256::digest(body));
+        let keys = keys_of(submission.id.as_ref(), key, body);
         let ready = self.prepare(&view, submission)?;
-        let mut keys = Vec::new();
-        keys.extend(own_id.map(|id| Keyed { name: KeyName::Event(id), body_hash: hash() }));
-        keys.extend(key.map(|key| Keyed { name: KeyName::Request(key.into_text()), body_hash: hash() }));
-        if keys.is_empty() {
-            return self.publish(ready, Origin::Producer).await;
-        }
-        self.accept_keyed(&view, ready, keys).await
+        let plan =
+            plan(&ready.event, &ready.matches, Origin::Producer, Check::Fresh).map_err(unrenderable)?;
+        if keys.is_empty() { self.publish(plan).await } else { self.accept_keyed(ready, plan, keys).await }
+    }
+
+    /// Whether this tenant's events could be accepted now: what a batch asks before its first event.
+    ///
+    /// # Errors
+    /// See [`IntakeError`]; nothing has happened then.
+    pub fn check_open(&self, tenant: &TenantId) -> Result<(), IntakeError> {
+        self.view(tenant).map(drop)
+    }
+
+    /// Brings in what was configured since: before something is said not to exist, once and for all.
+    ///
+    /// # Errors
+    /// [`IntakeError::Unavailable`] when the store does not answer.
+    pub(crate) async fn refresh_directory(&self) -> Result<(), IntakeError> {
+        self.parts.directory.refresh().await.map_err(|error| store_away(&error))
     }
 
     fn view(&self, tenant: &TenantId) -> Result<Arc<TenantView>, IntakeError> {
@@ -118,9 +130,10 @@ impl Intake {
         let matches = match_webhooks(view, &submission, &self.parts.room)
             .map_err(|UnknownWebhook(id)| IntakeError::UnknownWebhook(id))?;
         let accepted_at = self.parts.clock.now();
+        let given_timestamp = submission.timestamp;
         let event = self.event(view, submission, accepted_at);
         let matches = matches.into_iter().map(|matched| Planned::new(matched, &event)).collect();
-        Ok(Ready { event, matches, check: Check::Fresh })
+        Ok(Ready { event, given_timestamp, matches })
     }
 
     fn event(&self, view: &TenantView, submission: Submission, accepted_at: Timestamp) -> Event {
@@ -141,8 +154,8 @@ impl Intake {
     /// Each key in turn: the first that exists already decides what this request is a repeat of.
     async fn accept_keyed(
         &self,
-        view: &TenantView,
         mut ready: Ready,
+        mut plan: Plan,
         keys: Vec<Keyed>,
     ) -> Result<IntakeReceipt, IntakeError> {
         for key in &keys {
@@ -166,12 +179,13 @@ impl Intake {
                     if self.parts.clock.now().since(request.accepted_at) < STILL_RUNNING {
                         return Err(IntakeError::KeyInProgress);
                     }
-                    ready = self.as_first_made(view, ready, request);
+                    ready = self.as_first_made(ready, request).await?;
+                    plan = repeated_plan(&ready)?;
                 }
             }
         }
         let tenant = ready.event.tenant.clone();
-        let receipt = self.publish(ready, Origin::Producer).await?;
+        let receipt = self.publish(plan).await?;
         for key in keys {
             // The event is durable: a key that stays pending costs a check when it is repeated, no more.
             if let Err(error) = self.parts.keyed.confirm(tenant.clone(), key.name).await {
@@ -181,37 +195,42 @@ impl Intake {
         Ok(receipt)
     }
 
-    /// The same event with the same ids and matches as when it was first tried, whatever changed meanwhile. A webhook
-    /// that is gone keeps its place in the ledger: its delivery ends there as canceled.
-    fn as_first_made(&self, view: &TenantView, ready: Ready, first: KeyedRequest) -> Ready {
-        let event = Event { id: first.event, accepted_at: first.accepted_at, ..ready.event };
-        let matches =
-            first.matches.into_iter().filter_map(|stored| self.planned_again(view, stored)).collect();
-        Ready { event, matches, check: Check::LookUp }
+    /// The same event with the same ids, matches and bodies as when it was first tried, whatever changed meanwhile.
+    /// A webhook that is deleted by now is among them: a worker cancels its delivery, and the ledger balances.
+    async fn as_first_made(&self, ready: Ready, first: KeyedRequest) -> Result<Ready, IntakeError> {
+        let timestamp = ready.given_timestamp.unwrap_or(first.accepted_at);
+        let event = Event { id: first.event, accepted_at: first.accepted_at, timestamp, ..ready.event };
+        let mut matches = Vec::with_capacity(first.matches.len());
+        for stored in first.matches {
+            let entry = self.parts.directory.webhook_as_rendered(
+                &event.tenant,
+                stored.webhook,
+                &stored.profile,
+                stored.rendered_with,
+            );
+            let entry = entry.await.map_err(|error| store_away(&error))?.ok_or_else(|| {
+                let reason = format!("webhook {} cannot be read as it was", stored.webhook);
+                IntakeError::Unavailable { reason }
+            })?;
+            // Whether it is to be held is for a worker to see: it may be in the room already.
+            matches.push(Planned { entry, held: None, stored });
+        }
+        Ok(Ready { event, matches, ..ready })
     }
 
-    fn planned_again(&self, view: &TenantView, stored: StoredMatch) -> Option<Planned> {
-        let index = view.webhooks.binary_search_by_key(&stored.webhook, |entry| entry.webhook.id).ok()?;
-        let entry = Arc::clone(&view.webhooks[index]);
-        let profile = self.parts.directory.profile(&stored.profile).unwrap_or_else(|| entry.profile.clone());
-        Some(Planned { entry, profile, held: None, stored })
-    }
-
-    async fn publish(&self, ready: Ready, origin: Origin) -> Result<IntakeReceipt, IntakeError> {
-        let receipt = IntakeReceipt {
-            event: ready.event.id.clone(),
-            deliveries: ready.matches.iter().map(|one| (one.stored.delivery, one.stored.webhook)).collect(),
-            replayed: false,
-        };
-        let Plan { publications, records, first_tries } =
-            plan(ready.event, ready.matches, origin, ready.check).map_err(unrenderable)?;
+    async fn publish(&self, plan: Plan) -> Result<IntakeReceipt, IntakeError> {
+        let Plan { receipt, publications, holds, accepted, first_tries } = plan;
         hit("ingest.before_publish")?;
         let deliveries = async {
             if publications.is_empty() { Ok(()) } else { self.parts.queue.publish(publications).await }
         };
-        let journal = futures_util::future::try_join_all(
-            records.into_iter().map(|record| self.parts.journal.record(record)),
-        );
+        // A held record is its delivery's only copy, so it is durable before the accepted record says that the
+        // delivery is held.
+        let journal = async {
+            let holds = holds.into_iter().map(|record| self.parts.journal.record(record));
+            futures_util::future::try_join_all(holds).await?;
+            self.parts.journal.record(accepted).await
+        };
         // Both run to their end: a journal record without its deliveries is healed, silence about it is not.
         let (deliveries, journal) = futures_util::join!(deliveries, journal);
         hit("ingest.after_publish")?;
@@ -232,8 +251,20 @@ impl EventIntake for Intake {
     ) -> Result<IntakeReceipt, IntakeError> {
         let view = self.view(tenant)?;
         let ready = self.prepare(&view, submission)?;
-        self.publish(ready, origin).await
+        self.publish(plan(&ready.event, &ready.matches, origin, Check::Fresh).map_err(unrenderable)?).await
     }
+}
+
+/// What makes a request recognisable: its event's own id, its key.
+fn keys_of(own_id: Option<&EventId>, key: Option<IdempotencyKey>, body: &Bytes) -> Vec<Keyed> {
+    let event = own_id.map(|id| KeyName::Event(id.clone()));
+    let request = key.map(|key| KeyName::Request(key.into_text()));
+    let names = event.into_iter().chain(request);
+    names.map(|name| Keyed { name, body_hash: Sha256::digest(body).into() }).collect()
+}
+
+fn repeated_plan(ready: &Ready) -> Result<Plan, IntakeError> {
+    plan(&ready.event, &ready.matches, Origin::Producer, Check::LookUp).map_err(unrenderable)
 }
 
 fn replayed(request: &KeyedRequest) -> IntakeReceipt {
@@ -242,6 +273,10 @@ fn replayed(request: &KeyedRequest) -> IntakeReceipt {
 }
 
 fn unavailable(error: Unanswered) -> IntakeError {
+    IntakeError::Unavailable { reason: error.to_string() }
+}
+
+fn store_away(error: &StoreError) -> IntakeError {
     IntakeError::Unavailable { reason: error.to_string() }
 }
 
@@ -256,3 +291,6 @@ fn in_doubt(error: PublishError) -> IntakeError {
 fn hit(place: &'static str) -> Result<(), IntakeError> {
     failpoint::hit(place).map_err(|failure| IntakeError::InDoubt { reason: failure.to_string() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,3 +21,6 @@ pub use intake::{Intake, IntakeParts};
 pub use key::IdempotencyKey;
 pub use keyed_gate::KeyedGate;
 pub use room_watch::RoomWatch;
+
+#[cfg(test)]
+mod tests;

@@ -10,10 +10,10 @@ use postrider_contract::event::Event;
 use postrider_contract::ids::DeliveryId;
 use postrider_contract::journal::{AcceptedRecord, ExpectedDelivery, HeldRecord, JournalRecord};
 use postrider_contract::outcome::HoldReason;
-use postrider_contract::ports::{Publication, Route, StoredMatch};
+use postrider_contract::ports::{IntakeReceipt, Publication, Route, StoredMatch};
 use postrider_contract::profile::ProfileName;
 use postrider_contract::rendering::{RenderError, render};
-use postrider_service::directory::{ProfileEntry, WebhookEntry};
+use postrider_service::directory::WebhookEntry;
 
 use crate::matching::Match;
 
@@ -21,18 +21,21 @@ use crate::matching::Match;
 const FAN_OUT_MATCHES: usize = 64;
 const FAN_OUT_BYTES: usize = 4 * 1024 * 1024;
 
-/// What one event makes ingest publish, all of it together.
+/// What one event makes ingest publish, and the answer once all of it is durable.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    pub(crate) receipt: IntakeReceipt,
     pub(crate) publications: Vec<Publication>,
-    pub(crate) records: Vec<JournalRecord>,
+    /// Deliveries that go straight to the waiting room.
+    pub(crate) holds: Vec<JournalRecord>,
+    pub(crate) accepted: JournalRecord,
     pub(crate) first_tries: usize,
 }
 
 /// A match, settled: which delivery it makes, rendered with what.
 pub(crate) struct Planned {
+    /// With the profile and tenant that its body is rendered with.
     pub(crate) entry: Arc<WebhookEntry>,
-    pub(crate) profile: ProfileEntry,
     pub(crate) held: Option<HoldReason>,
     pub(crate) stored: StoredMatch,
 }
@@ -40,7 +43,7 @@ pub(crate) struct Planned {
 impl Planned {
     pub(crate) fn new(matched: Match, event: &Event) -> Self {
         let entry = matched.entry;
-        let profile = entry.profile.clone();
+        let profile = &entry.profile;
         let stored = StoredMatch {
             delivery: DeliveryId::derive(event.accepted_at, &event.id, entry.webhook.id, 0),
             webhook: entry.webhook.id,
@@ -51,7 +54,7 @@ impl Planned {
                 tenant: entry.tenant_revision,
             },
         };
-        Planned { entry, profile, held: matched.held, stored }
+        Planned { entry, held: matched.held, stored }
     }
 }
 
@@ -62,7 +65,7 @@ struct Bodies(Vec<(ProfileName, Bytes)>);
 
 impl Bodies {
     fn of(&mut self, planned: &Planned, event: &Event) -> Result<Bytes, RenderError> {
-        let profile = &planned.profile.profile;
+        let profile = &planned.entry.profile.profile;
         let is_shared = !profile.body_depends_on_webhook();
         if is_shared && let Some((_, body)) = self.0.iter().find(|(name, _)| name == profile.name()) {
             return Ok(body.clone());
@@ -77,18 +80,18 @@ impl Bodies {
 
 /// Renders and lays out everything. `check` says whether another copy may exist already.
 pub(crate) fn plan(
-    event: Event,
-    matches: Vec<Planned>,
+    event: &Event,
+    matches: &[Planned],
     origin: Origin,
     check: Check,
 ) -> Result<Plan, RenderError> {
     let mut bodies = Bodies::default();
     let mut expected = Vec::with_capacity(matches.len());
     let mut queued = Vec::with_capacity(matches.len());
-    let mut records = Vec::with_capacity(1);
-    for planned in &matches {
-        let body = bodies.of(planned, &event)?;
-        let delivery = delivery(&event, planned, body, origin, check);
+    let mut holds = Vec::new();
+    for planned in matches {
+        let body = bodies.of(planned, event)?;
+        let delivery = delivery(event, planned, body, origin, check);
         expected.push(ExpectedDelivery {
             id: delivery.reference.id,
             webhook: delivery.reference.webhook,
@@ -100,13 +103,19 @@ pub(crate) fn plan(
         match planned.held {
             Some(why) => {
                 let since = event.accepted_at;
-                records.push(JournalRecord::Held(HeldRecord { delivery: delivery.held(), why, since }));
+                holds.push(JournalRecord::Held(HeldRecord { delivery: delivery.held(), why, since }));
             }
             None => queued.push(delivery),
         }
     }
-    records.push(JournalRecord::Accepted(AcceptedRecord { event, origin, deliveries: expected }));
-    Ok(Plan { first_tries: queued.len(), publications: publications(queued), records })
+    let receipt = IntakeReceipt {
+        event: event.id.clone(),
+        deliveries: expected.iter().map(|one| (one.id, one.webhook)).collect(),
+        replayed: false,
+    };
+    let accepted =
+        JournalRecord::Accepted(AcceptedRecord { event: event.clone(), origin, deliveries: expected });
+    Ok(Plan { receipt, first_tries: queued.len(), publications: publications(queued), holds, accepted })
 }
 
 fn delivery(event: &Event, planned: &Planned, body: Bytes, origin: Origin, check: Check) -> Delivery {

@@ -28,7 +28,9 @@ pub enum ConnectError {
         "the schema of {database} is version {found}, newer than this program knows ({known}); use a newer one"
     )]
     SchemaNewer { database: String, found: i32, known: i32 },
-    #[error("the schema of {database} could not be migrated: {reason}")]
+    #[error(
+        "the schema of {database} could not be migrated: {reason}; is it a database of its own, and may this user make tables there?"
+    )]
     Migration { database: String, reason: String },
 }
 

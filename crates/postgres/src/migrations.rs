@@ -49,8 +49,14 @@ pub async fn migrate(settings: &Settings) -> Result<Migrated, ConnectError> {
         let (database, known) = (server.database().to_owned(), newest_version());
         return Err(ConnectError::SchemaNewer { database, found, known });
     }
-    let report = embedded::migrations::runner().run_async(client).await.map_err(|e| failed(e.to_string()))?;
+    let report = embedded::migrations::runner().run_async(client).await.map_err(|e| failed(innermost(&e)))?;
     Ok(Migrated { steps: report.applied_migrations().len(), version: newest_version() })
+}
+
+/// What the server said, below what the libraries between say about it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// That the schema is the one this program was built with.

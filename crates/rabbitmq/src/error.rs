@@ -14,7 +14,7 @@ use crate::version::Version;
 pub enum ConnectError {
     #[error("the broker's URL is not valid: {reason}")]
     InvalidUrl { reason: String },
-    #[error("cannot reach the broker at {address}: {reason}")]
+    #[error("cannot reach RabbitMQ at {address}: {reason}; is it running, and is the address right?")]
     Unreachable { address: String, reason: String },
     #[error("the broker at {address} refuses user {user:?}: check the name and password in its URL")]
     AccessRefused { address: String, user: String },

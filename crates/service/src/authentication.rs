@@ -14,7 +14,7 @@ use postrider_contract::ids::{KeyId, TenantId};
 use postrider_contract::key::{ApiKey, KeyHash, Scope};
 use subtle::ConstantTimeEq;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::directory::{Directory, Found};
 use crate::key_text::is_tenant_key;
@@ -26,6 +26,8 @@ pub const TENANT_HEADER: &str = "postrider-tenant";
 const MAX_KEY: usize = 512;
 /// A well-formed key that is not known may be newer than the directory; but not every such guess asks the store.
 const ASK_STORE_EVERY: Duration = Duration::from_millis(200);
+/// How long such a request waits for a store that does not answer.
+const ASK_STORE_AT_MOST: Duration = Duration::from_secs(1);
 
 /// Where the admin key's hash is to be found.
 #[derive(Clone, Debug)]
@@ -87,17 +89,23 @@ impl Authenticator {
         expected.is_some_and(|expected| expected.as_str().as_bytes().ct_eq(hash.as_str().as_bytes()).into())
     }
 
+    /// Asks the store, once for all who came before it was asked, and not again until a while later: who comes
+    /// meanwhile waits. A key that was just made is then never refused, whatever else is being guessed.
     async fn newer_key(&self, hash: &KeyHash) -> Option<Arc<ApiKey>> {
-        {
-            let mut asked = self.asked_store_at.lock().await;
-            if asked.is_some_and(|at| at.elapsed() < ASK_STORE_EVERY) {
-                return self.directory.key(hash);
+        let came_at = Instant::now();
+        let mut asked_at = self.asked_store_at.lock().await;
+        if asked_at.is_none_or(|at| at <= came_at) {
+            if let Some(at) = *asked_at {
+                sleep_until(at + ASK_STORE_EVERY).await;
             }
-            *asked = Some(Instant::now());
+            *asked_at = Some(Instant::now());
+            match timeout(ASK_STORE_AT_MOST, self.directory.refresh()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "cannot ask the store for a key that is not known"),
+                Err(_) => tracing::debug!("the store did not say in time whether it knows a key"),
+            }
         }
-        if let Err(error) = self.directory.refresh().await {
-            tracing::debug!(%error, "cannot ask the store for a key that is not known");
-        }
+        drop(asked_at);
         self.directory.key(hash)
     }
 
@@ -175,7 +183,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn named_tenant(headers: &HeaderMap) -> Result<Option<TenantId>, Problem> {
-    let Some(value) = headers.get(TENANT_HEADER) else { return Ok(None) };
+    let mut values = headers.get_all(TENANT_HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::new(Code::BadRequest, "Postrider-Tenant was given more than once"));
+    }
     // What cannot be an id names a tenant that is not there.
     let parsed = value.to_str().ok().and_then(|text| text.parse().ok());
     parsed.map(Some).ok_or_else(Problem::not_found)
@@ -188,3 +200,6 @@ fn scope_word(scope: Scope) -> &'static str {
         Scope::Manage => "manage",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,15 @@
 //! Configuration documents as types: how each is named in the store, and its JSON form.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::key::{AdminKey, ApiKey};
-use postrider_contract::ports::{ConfigKey, ConfigKind, ConfigRecord, ConfigWrite, Expected};
+use postrider_contract::ports::{
+    ConfigKey, ConfigKind, ConfigRecord, ConfigStore, ConfigWrite, Expected, StoreError,
+};
+use postrider_contract::profile::{CompiledProfile, Profile, ProfileName, builtin_profile};
+use postrider_contract::revision::Revision;
 use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::Webhook;
 use serde::Serialize;
@@ -61,6 +67,37 @@ pub fn webhook_key(tenant: &TenantId, id: WebhookId) -> ConfigKey {
 #[must_use]
 pub fn admin_key() -> ConfigKey {
     ConfigKey { kind: ConfigKind::AdminKey, tenant: None, id: "admin".to_owned() }
+}
+
+/// An object as it was at a revision. `None` where it was not there, was deleted, or cannot be read.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn read_object_at<T: ConfigObject>(
+    store: &dyn ConfigStore,
+    key: &ConfigKey,
+    revision: Revision,
+) -> Result<Option<T>, StoreError> {
+    let record = store.read_at(key, revision).await?;
+    Ok(record.and_then(|record| read_object(&record).ok().flatten()))
+}
+
+/// A profile as it was at a revision; a built-in one has none of its own.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn read_profile_at(
+    store: &dyn ConfigStore,
+    name: &ProfileName,
+    revision: Revision,
+) -> Result<Option<Arc<CompiledProfile>>, StoreError> {
+    if let Some(profile) = builtin_profile(name) {
+        return Ok(Some(profile));
+    }
+    let key = ConfigKey { kind: ConfigKind::Profile, tenant: None, id: name.to_string() };
+    let document = store.read_at(&key, revision).await?.and_then(|record| record.document);
+    let compile = |document: Bytes| Profile::from_json(&document).and_then(Profile::compile).ok();
+    Ok(document.and_then(compile).map(Arc::new))
 }
 
 impl ConfigObject for Tenant {

@@ -11,6 +11,7 @@ mod contents;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use postrider_contract::delivery::RenderedWith;
 use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::key::{ApiKey, KeyHash};
 use postrider_contract::ports::{ConfigStore, StoreError};
@@ -20,6 +21,7 @@ use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::Webhook;
 use tokio::time::Instant;
 
+use crate::config_object::{read_object_at, read_profile_at, tenant_key, webhook_key};
 use crate::lifecycle::Stop;
 use contents::Contents;
 
@@ -77,7 +79,7 @@ impl<T> Found<T> {
 pub struct Directory {
     store: Arc<dyn ConfigStore>,
     contents: RwLock<Contents>,
-    /// One refresh at a time; holds when the last one succeeded.
+    /// One refresh at a time.
     refreshed: tokio::sync::Mutex<()>,
     refreshed_at: RwLock<Option<Instant>>,
 }
@@ -125,6 +127,24 @@ impl Directory {
     /// When the store does not answer.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.refreshed.lock().await;
+        self.bring_in().await
+    }
+
+    /// Makes sure that a change is in, which whoever asks has seen elsewhere.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn refresh_to(&self, revision: Revision) -> Result<(), StoreError> {
+        if self.revision() >= revision {
+            return Ok(());
+        }
+        let _one_at_a_time = self.refreshed.lock().await;
+        // Of many that wait for the same change, the first brings it in for all.
+        if self.revision() >= revision { Ok(()) } else { self.bring_in().await }
+    }
+
+    /// One at a time.
+    async fn bring_in(&self) -> Result<(), StoreError> {
         loop {
             let asked_at = Instant::now();
             let changes = self.store.changes_since(self.revision(), PAGE).await?;
@@ -137,12 +157,41 @@ impl Directory {
         }
     }
 
-    /// Makes sure that a change is in, which whoever asks has seen elsewhere.
+    /// A webhook with its tenant and profile as they were when a delivery of it was rendered, deleted or not since.
+    /// `None` where one of them cannot be read any more.
     ///
     /// # Errors
-    /// When the store does not answer.
-    pub async fn refresh_to(&self, revision: Revision) -> Result<(), StoreError> {
-        if self.revision() >= revision { Ok(()) } else { self.refresh().await }
+    /// When something has changed since and the store, which keeps what was, does not answer.
+    pub async fn webhook_as_rendered(
+        &self,
+        tenant: &TenantId,
+        id: WebhookId,
+        profile: &ProfileName,
+        rendered_with: RenderedWith,
+    ) -> Result<Option<Arc<WebhookEntry>>, StoreError> {
+        let is_that = |entry: &Arc<WebhookEntry>| {
+            entry.revision == rendered_with.webhook
+                && entry.tenant_revision == rendered_with.tenant
+                && entry.profile.revision == rendered_with.profile
+                && entry.profile.profile.name() == profile
+        };
+        if let Some(entry) = self.webhook(id).known().filter(is_that) {
+            return Ok(Some(entry));
+        }
+        let store = &*self.store;
+        let webhook = read_object_at(store, &webhook_key(tenant, id), rendered_with.webhook).await?;
+        let tenant = read_object_at(store, &tenant_key(tenant), rendered_with.tenant).await?;
+        let profile = read_profile_at(store, profile, rendered_with.profile).await?;
+        let (Some(webhook), Some(tenant), Some(profile)) = (webhook, tenant, profile) else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(WebhookEntry {
+            webhook,
+            revision: rendered_with.webhook,
+            tenant: Arc::new(tenant),
+            tenant_revision: rendered_with.tenant,
+            profile: ProfileEntry { profile, revision: rendered_with.profile },
+        })))
     }
 
     /// Everything up to here is in.
@@ -194,3 +243,6 @@ impl Directory {
         ask(&self.contents.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -6,7 +6,7 @@
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use http::header::CONTENT_TYPE;
 use http_body::Body;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
@@ -47,6 +47,10 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer = pointer_of(error.path());
+        // The library calls a wrong kind of value a syntax error where it expects one of several words.
+        if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() && error.inner().is_syntax() {
+            return Problem::invalid_field(pointer, "is not of the kind that is expected here");
+        }
         refuse(error.inner(), pointer)
     })?;
     deserializer.end().map_err(|error| refuse(&error, String::new()))?;

@@ -61,9 +61,12 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     set.map_err(|_| TelemetryError::AlreadySet)
 }
 
+/// What the broker's library says is said by us where it is handled, once. Whoever wants it too names it.
+const SAID_ELSEWHERE: &str = "lapin=off";
+
 fn parse_filter(filter: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::builder()
-        .parse(filter)
+        .parse(format!("{SAID_ELSEWHERE},{filter}"))
         .map_err(|source| TelemetryError::InvalidFilter { filter: filter.to_owned(), source })
 }
 
@@ -93,6 +96,8 @@ mod tests {
     #[test]
     fn a_filter_that_cannot_be_read_is_told_back() {
         assert!(parse_filter("info,postrider_ingest=debug").is_ok());
+        let named = parse_filter("info,lapin=debug").expect("a filter").to_string();
+        assert!(named.contains("lapin=debug") && !named.contains("off"), "{named}");
         let error = parse_filter("info,x=loudly").expect_err("no such level");
         assert!(error.to_string().contains("x=loudly"), "{error}");
     }

@@ -114,3 +114,6 @@ async fn pause(stop: &Stop, wait: Duration) {
         () = tokio::time::sleep(wait) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,3 +95,6 @@ async fn again(parts: &DutyParts, overdue: OverdueDelivery) -> Result<Option<Del
         body,
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,3 +76,6 @@ fn cursor_text(identity: ListIdentity<'_>, cursor: Option<&str>) -> Result<Optio
     let text = String::from_utf8(identity.position(cursor)?);
     text.map(Some).map_err(|_| Problem::new(Code::InvalidQuery, "cursor: is not one of this list"))
 }
+
+#[cfg(test)]
+mod tests;

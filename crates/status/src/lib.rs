@@ -18,3 +18,6 @@ pub use rerendering::Rerendering;
 pub use retention::Retention;
 pub use tries::TryBoard;
 pub use writing::run_writer;
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,13 @@ struct Pace {
     refilled_at: Instant,
 }
 
+impl Pace {
+    /// A bucket that may not be full yet is kept although nothing waits: a new one would give a token too early.
+    fn is_in_use(&self) -> bool {
+        self.tokens.is_some() && self.refilled_at.elapsed() < Tokens::FULL_AFTER
+    }
+}
+
 /// What a round found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Round {
@@ -82,7 +89,9 @@ impl Releasing {
                 pace.window.note(seen);
             }
         }
-        self.paces.retain(|webhook, _| summaries.iter().any(|summary| summary.webhook == *webhook));
+        self.paces.retain(|webhook, pace| {
+            pace.is_in_use() || summaries.iter().any(|summary| summary.webhook == *webhook)
+        });
         if summaries.is_empty() {
             return Ok(Round::Empty);
         }
@@ -190,3 +199,6 @@ fn allowance(entry: &WebhookEntry) -> Allowance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,9 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
+    /// From empty.
+    pub(crate) const FULL_AFTER: Duration = Duration::from_secs(1);
+
     pub(crate) fn new(rate: NonZeroU32) -> Self {
         Tokens { rate, thousandths: 1_000 }
     }

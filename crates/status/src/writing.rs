@@ -110,3 +110,6 @@ async fn write(log: &dyn DeliveryLog, writes: &LogWrites, metrics: &StatusMetric
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

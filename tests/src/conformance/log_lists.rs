@@ -217,6 +217,7 @@ pub async fn the_ledger_tells_what_is_in_doubt(engine: &mut dyn StoreUnderTest) 
     apply(engine, vec![doubtful.delivered(position(1, 0)), known.accepted()]).await;
     let counted = ledger(engine, LedgerQuery::default(), now).await;
     assert_eq!((counted.in_doubt, counted.delivered, counted.pending), (1, 1, 1));
+    assert_eq!(counted.expected, 2, "what is in doubt is expected to have the deliveries it has");
     apply(engine, vec![doubtful.accepted()]).await;
     let counted = ledger(engine, LedgerQuery::default(), now).await;
     assert_eq!((counted.in_doubt, counted.accepted, counted.expected), (0, 2, 2));

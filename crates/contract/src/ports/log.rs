@@ -112,7 +112,8 @@ pub struct Ledger {
     pub matched: u64,
     pub unmatched: u64,
     pub in_doubt: u64,
-    /// The match counts of accepted records, and replays. For one webhook: its delivery rows.
+    /// The match counts of accepted records, replays, and what events in doubt have. For one webhook: its delivery
+    /// rows.
     pub expected: u64,
     pub pending: u64,
     pub retrying: u64,

@@ -42,7 +42,15 @@ pub(super) async fn ledger(
             FROM events e WHERE {events}) AS certain,
         (SELECT count(*) AS in_doubt FROM events_in_doubt e WHERE {events} AND NOT EXISTS (
             SELECT 1 FROM events k
-            WHERE k.tenant = e.tenant AND k.id = e.id AND k.accepted_at = e.accepted_at)) AS doubted"
+            WHERE k.tenant = e.tenant AND k.id = e.id AND k.accepted_at = e.accepted_at)) AS doubted,
+        (SELECT count(*) AS doubtful FROM events_in_doubt e JOIN deliveries d
+                ON d.tenant = e.tenant AND d.event_id = e.id AND d.replay = 0
+                AND d.id >= {first} AND d.id < {after}
+            WHERE {events} AND {deliveries} AND NOT EXISTS (
+            SELECT 1 FROM events k
+            WHERE k.tenant = e.tenant AND k.id = e.id AND k.accepted_at = e.accepted_at)) AS of_doubted",
+        first = first_id_of("e.accepted_at"),
+        after = first_id_of("e.accepted_at + 1"),
     );
     let parameters: Vec<&(dyn ToSql + Sync)> =
         scope.parameters.iter().map(|parameter| parameter.as_ref() as &(dyn ToSql + Sync)).collect();
@@ -51,12 +59,20 @@ pub(super) async fn ledger(
     counted(row, query)
 }
 
+/// The lowest delivery id of a moment, as SQL: [`Id::first_at`].
+fn first_id_of(millis: &str) -> String {
+    format!("(lpad(to_hex({millis}), 12, '0') || repeat('0', 20))::uuid")
+}
+
 fn counted(row: &Row, query: &LedgerQuery) -> Result<Ledger, StoreError> {
     let count = |column| number::<u64>(row, column);
     let (accepted, matched, total) = (count("accepted")?, count("matched")?, count("total")?);
     let expected = match query.webhook {
         Some(_) => total,
-        None => count("matches")?.saturating_add(count("replays")?),
+        // Of an event in doubt nobody has told how many deliveries it should have: it is expected to have those it has.
+        None => {
+            [count("replays")?, count("doubtful")?].into_iter().fold(count("matches")?, u64::saturating_add)
+        }
     };
     let mut ledger = Ledger {
         accepted,

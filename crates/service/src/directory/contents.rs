@@ -148,6 +148,8 @@ impl Contents {
             let name = webhook.profile.as_ref().unwrap_or(&tenant.profile);
             let Some(profile) = self.profile(name) else {
                 tracing::error!(webhook.id = %webhook_id, profile = %name, "the profile of a webhook is not there");
+                // What is known must not depend on what was known before.
+                self.entries.remove(&webhook_id);
                 continue;
             };
             let entry = Arc::new(WebhookEntry {

@@ -12,7 +12,7 @@ use postrider_service::query::Query;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{StatusState, checked_window, unavailable};
+use super::{RETRY_SOON, StatusState, checked_window, unavailable};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -85,12 +85,14 @@ pub(super) async fn get_ledger(
     let now = state.clock.now();
     let settled_until = state.journal.settled_until(now).await.map_err(|error| {
         tracing::warn!(%error, "cannot ask how far the journal is read");
-        Problem::new(Code::Unavailable, "the journal does not answer; try again")
+        Problem::new(Code::Unavailable, "the journal does not answer; try again").with_retry_after(RETRY_SOON)
     })?;
     let query = LedgerQuery { tenant, webhook: window.webhook_id, since: window.since, until: window.until };
     let overdue_before = now.minus(state.healing.overdue_after);
     let ledger = state.queries.ledger(&query, overdue_before).await.map_err(|error| unavailable(&error))?;
-    let settling_since = (settled_until < window.until.unwrap_or(now)).then_some(settled_until);
+    // Nothing of the future is on its way yet.
+    let until = window.until.map_or(now, |until| until.min(now));
+    let settling_since = (settled_until < until).then_some(settled_until);
     Ok(Json(LedgerAnswer::new(&ledger, settling_since)))
 }
 

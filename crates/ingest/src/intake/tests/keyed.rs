@@ -1,0 +1,181 @@
+//! A request that comes twice counts once, whatever happened to the first.
+
+use postrider_contract::fakes::{FakeKeyedRequests, FakeLog, Outage};
+use postrider_contract::journal::{ConcludedRecord, Conclusion};
+use postrider_contract::log::fold;
+use postrider_contract::outcome::CancelReason;
+use postrider_contract::ports::{DeliveryLog, KeyedRequests, LedgerQuery, LogQueries};
+use postrider_contract::tenant::Tenant;
+
+use super::*;
+
+const OWN: &str = r#"{"type":"order.paid","id":"order-7","data":{}}"#;
+const OWN_CHANGED: &str = r#"{"type":"order.paid","id":"order-7","data":{"n":1}}"#;
+
+#[tokio::test]
+async fn a_repeat_is_answered_as_the_first_was_and_publishes_nothing() {
+    let door = Door::open().await;
+    door.put(&webhook(1)).await;
+    let first = door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    door.deliveries().await;
+    door.records().await;
+    door.clock.advance(Duration::from_secs(3_600));
+    door.put(&webhook(2)).await;
+    let repeat = door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    assert_eq!(repeat, IntakeReceipt { replayed: true, ..first });
+    door.assert_nothing_happened().await;
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_one_body() {
+    let door = Door::open().await;
+    door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    let other = r#"{"type":"order.paid","data":{}}"#;
+    assert!(matches!(door.accept_keyed(Some("k"), other).await, Err(IntakeError::KeyReused)));
+    door.accept(OWN).await.unwrap();
+    assert!(matches!(door.accept(OWN_CHANGED).await, Err(IntakeError::KeyReused)));
+}
+
+#[tokio::test]
+async fn an_events_own_id_and_a_requests_key_never_meet() {
+    let door = Door::open().await;
+    assert!(!door.accept(OWN).await.unwrap().replayed);
+    assert!(!door.accept_keyed(Some("order-7"), ORDER).await.unwrap().replayed);
+}
+
+#[tokio::test]
+async fn a_request_with_a_key_and_an_id_of_its_own_is_recognised_by_either() {
+    let door = Door::open().await;
+    door.put(&webhook(1)).await;
+    let first = door.accept_keyed(Some("k"), OWN).await.unwrap();
+    let again = IntakeReceipt { replayed: true, ..first };
+    assert_eq!(door.accept(OWN).await.unwrap(), again);
+    assert_eq!(door.accept_keyed(Some("k"), OWN).await.unwrap(), again);
+    assert_eq!(door.accept_keyed(Some("another"), OWN).await.unwrap(), again);
+    assert!(matches!(door.accept_keyed(Some("k"), ORDER).await, Err(IntakeError::KeyReused)));
+    assert_eq!(door.deliveries().await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_key_of_two_tenants_is_two_keys() {
+    let door = Door::open().await;
+    door.put(&tenant("b", "standard")).await;
+    door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    let body = Bytes::from_static(OWN.as_bytes());
+    let submission = Submission::parse(&body).unwrap();
+    let key = IdempotencyKey::parse("k").ok();
+    let receipt = door.intake.accept_request(&tenant_id("b"), submission, key, &body).await.unwrap();
+    assert!(!receipt.replayed);
+}
+
+#[tokio::test]
+async fn a_repeat_while_the_first_may_still_be_running_is_told_to_wait() {
+    let door = Door::open().await;
+    door.fail_journal();
+    assert!(matches!(door.accept_keyed(Some("k"), ORDER).await, Err(IntakeError::InDoubt { .. })));
+    door.journal.fail_publishes(PublishFault::None);
+    door.clock.advance(STILL_RUNNING - Duration::from_millis(1));
+    assert!(matches!(door.accept_keyed(Some("k"), ORDER).await, Err(IntakeError::KeyInProgress)));
+    door.clock.advance(Duration::from_millis(1));
+    assert!(!door.accept_keyed(Some("k"), ORDER).await.unwrap().replayed);
+    assert!(door.accept_keyed(Some("k"), ORDER).await.unwrap().replayed);
+}
+
+/// The first try of a request is in doubt: its delivery is in the queue, the journal does not know.
+async fn in_doubt(door: &Door, key: &str, body: &str) -> postrider_contract::delivery::Delivery {
+    door.fail_journal();
+    assert!(matches!(door.accept_keyed(Some(key), body).await, Err(IntakeError::InDoubt { .. })));
+    door.journal.fail_publishes(PublishFault::None);
+    door.clock.advance(STILL_RUNNING);
+    let mut deliveries = door.deliveries().await;
+    assert_eq!(deliveries.len(), 1);
+    deliveries.remove(0)
+}
+
+#[tokio::test]
+async fn a_request_in_doubt_is_published_again_byte_for_byte_with_a_check() {
+    let door = Door::open().await;
+    // This envelope shows the tenant's name, the next one the time of an event that says none.
+    door.put(&webhook(1)).await;
+    for (profile, number) in [("trakkr", 2), ("trcker", 3)] {
+        door.put(&tenant("a", profile)).await;
+        let first = in_doubt(&door, profile, ORDER).await;
+        door.put(&Tenant { name: "Another".to_owned(), ..tenant("a", "standard") }).await;
+        door.put(&webhook(number)).await;
+        let receipt = door.accept_keyed(Some(profile), ORDER).await.unwrap();
+        assert_eq!(receipt.deliveries, [(first.reference.id, webhook(1).id)]);
+        let again = door.deliveries().await;
+        let expected = postrider_contract::delivery::Delivery { check: Check::LookUp, ..first };
+        assert_eq!(again, [expected]);
+        let (accepted, _) = door.accepted().await;
+        assert_eq!(accepted.deliveries.len(), 1);
+        door.delete(webhook(number).key()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_to_a_webhook_deleted_meanwhile_is_still_expected_and_ends_as_canceled() {
+    let door = Door::open().await;
+    door.put(&webhook(1)).await;
+    let first = in_doubt(&door, "k", ORDER).await;
+    door.delete(webhook(1).key()).await;
+    let receipt = door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    assert_eq!(receipt.deliveries, [(first.reference.id, webhook(1).id)]);
+    let again = door.deliveries().await;
+    assert_eq!((again.len(), &again[0].body), (1, &first.body));
+    // The worker that gets it knows that the webhook is deleted.
+    let concluded = JournalRecord::Concluded(ConcludedRecord {
+        delivery: again[0].reference.clone(),
+        conclusion: Conclusion::Canceled(CancelReason::WebhookDeleted),
+        at: door.clock.now(),
+    });
+    let log = FakeLog::new(Arc::default());
+    log.apply(&fold(door.records().await.into_iter().chain([concluded]))).await.unwrap();
+    let ledger = log.ledger(&LedgerQuery::default(), door.clock.now()).await.unwrap();
+    assert_eq!((ledger.accepted, ledger.matched, ledger.expected, ledger.canceled), (1, 1, 1, 1));
+}
+
+#[tokio::test]
+async fn while_the_keys_store_is_away_only_keyed_requests_wait() {
+    let door = Door::open().await;
+    door.put(&webhook(1)).await;
+    door.keyed_outage.begin("gone");
+    for refused in [door.accept_keyed(Some("k"), ORDER).await, door.accept(OWN).await] {
+        assert!(matches!(refused, Err(IntakeError::Unavailable { .. })), "{refused:?}");
+    }
+    door.assert_nothing_happened().await;
+    door.accept(ORDER).await.unwrap();
+    door.keyed_outage.end();
+    assert!(!door.accept_keyed(Some("k"), ORDER).await.unwrap().replayed);
+}
+
+/// Goes away once something is begun.
+struct NeverConfirms(FakeKeyedRequests);
+
+#[async_trait]
+impl KeyedRequests for NeverConfirms {
+    async fn begin(&self, requests: Vec<KeyedRequest>) -> Result<Vec<KeyedOutcome>, StoreError> {
+        self.0.begin(requests).await
+    }
+
+    async fn confirm(&self, _: Vec<(TenantId, KeyName)>) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable { reason: "gone".to_owned() })
+    }
+
+    async fn forget_before(&self, time: Timestamp) -> Result<(), StoreError> {
+        self.0.forget_before(time).await
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_durable_is_accepted_although_its_key_cannot_be_confirmed() {
+    let outage = Arc::new(Outage::default());
+    let keyed = Arc::new(NeverConfirms(FakeKeyedRequests::new(Arc::clone(&outage))));
+    let door = Door::open_with(keyed, outage).await;
+    door.put(&webhook(1)).await;
+    let first = door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    assert_eq!(door.deliveries().await[0].check, Check::Fresh);
+    door.clock.advance(STILL_RUNNING);
+    assert_eq!(door.accept_keyed(Some("k"), ORDER).await.unwrap(), first);
+    assert_eq!(door.deliveries().await[0].check, Check::LookUp);
+}

@@ -1,0 +1,3 @@
+//! What the tests of the parts have in common.
+
+pub(crate) mod fixture;

@@ -1,0 +1,172 @@
+use postrider_contract::clock::Clock;
+use postrider_contract::fakes::PublishFault;
+
+use postrider_contract::journal::HeldRecord;
+use postrider_contract::outcome::{Cause, DeliveryStatus, HoldReason, Outcome};
+use postrider_contract::ports::{
+    DeliveryLog, Journal, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, LogQueries, WorkKind,
+};
+use postrider_contract::tenant::Tenant;
+
+use super::*;
+use crate::retention::tidy;
+use crate::tests::fixture::{OVERDUE_AFTER, Office, QUICK, accepted, attempted, tenant, tenant_id};
+
+const A_MOMENT: Duration = Duration::from_millis(1);
+
+#[tokio::test]
+async fn an_overdue_delivery_is_published_again_byte_for_byte_with_a_check() {
+    let office = Office::open().await;
+    let (event, delivery) = office.delivery("e", 1);
+    office.log([accepted(event, &delivery, None)]).await;
+    // The envelope shows the tenant's name, which is another by now.
+    office.put(&Tenant { name: "Another".to_owned(), ..tenant("a") }).await;
+    office.clock.advance(OVERDUE_AFTER);
+    assert_eq!(heal(&office.parts).await.unwrap(), 0, "it is late, not yet overdue");
+    office.clock.advance(A_MOMENT);
+    assert_eq!(heal(&office.parts).await.unwrap(), 1);
+    let expected = Delivery {
+        position: Position { deferrals: 1, ..Position::START },
+        check: Check::LookUp,
+        due_at: office.clock.now(),
+        ..delivery
+    };
+    assert_eq!(office.published().await, [expected]);
+}
+
+#[tokio::test]
+async fn what_was_healed_is_not_overdue_again_until_it_is_late_once_more() {
+    let office = Office::open().await;
+    let (event, delivery) = office.delivery("e", 1);
+    office.log([accepted(event, &delivery, None)]).await;
+    for round in 1..=3 {
+        office.clock.advance(OVERDUE_AFTER + A_MOMENT);
+        assert_eq!(heal(&office.parts).await.unwrap(), 1);
+        assert_eq!(heal(&office.parts).await.unwrap(), 0);
+        let published = office.published().await;
+        assert_eq!((published.len(), published[0].position.deferrals), (1, round));
+    }
+    let view = office.view(delivery.reference.id).await;
+    assert_eq!((view.status, view.due_at), (DeliveryStatus::Pending, Some(office.clock.now())));
+}
+
+#[tokio::test]
+async fn a_retry_that_is_lost_goes_on_where_it_was() {
+    let office = Office::open().await;
+    let (event, delivery) = office.delivery("e", 1);
+    let at = office.clock.now().plus(Duration::from_secs(3_600));
+    let retry = Outcome::Retry { at, cause: Cause::Status(500) };
+    office.log([accepted(event, &delivery, None), attempted(&delivery, 500, QUICK, retry)]).await;
+    office.clock.set(at.plus(OVERDUE_AFTER));
+    assert_eq!(heal(&office.parts).await.unwrap(), 0);
+    office.clock.advance(A_MOMENT);
+    assert_eq!(heal(&office.parts).await.unwrap(), 1);
+    let published = office.published().await;
+    assert_eq!(published[0].position.attempt.number(), 2);
+    assert_eq!(published[0].body, delivery.body);
+    assert_eq!(office.view(delivery.reference.id).await.status, DeliveryStatus::Retrying);
+}
+
+#[tokio::test]
+async fn nothing_is_overdue_while_the_queues_or_the_journal_are_behind() {
+    let office = Office::open().await;
+    let (event, delivery) = office.delivery("e", 1);
+    office.log([accepted(event, &delivery, None)]).await;
+    let (late, _) = office.delivery("late", 1);
+    office.journal(vec![accepted(late, &delivery, None)]).await;
+    office.clock.advance(OVERDUE_AFTER + A_MOMENT);
+    assert_eq!(heal(&office.parts).await.unwrap(), 0, "the journal may hold its attempt");
+    let mut source = Journal::read(&office.queue, 10).await.unwrap();
+    source.next().await.unwrap().ticket.acknowledge();
+    for kind in [WorkKind::First, WorkKind::Retry, WorkKind::Release] {
+        let waiting = postrider_contract::wire::encode_work(&Work::Deliver(delivery.clone()));
+        office.queue.inject(kind, waiting);
+        assert_eq!(heal(&office.parts).await.unwrap(), 0, "{kind:?} is behind");
+        office.published().await;
+    }
+    assert_eq!(heal(&office.parts).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_is_concluded_or_held_is_left_alone() {
+    let office = Office::open().await;
+    let (event, done) = office.delivery("done", 1);
+    let delivered = attempted(&done, 200, QUICK, Outcome::Delivered);
+    office.log([accepted(event, &done, None), delivered]).await;
+    office.hold(1, 1).await;
+    office.clock.advance(OVERDUE_AFTER * 10);
+    assert_eq!(heal(&office.parts).await.unwrap(), 0);
+    assert_eq!(office.published().await, []);
+}
+
+#[tokio::test]
+async fn a_delivery_whose_event_is_in_doubt_is_passed_over_and_others_are_healed() {
+    let office = Office::open().await;
+    let (_, doubtful) = office.delivery("doubtful", 1);
+    let doubtful = doubtful.held();
+    let held =
+        HeldRecord { delivery: doubtful.clone(), why: HoldReason::Overflow, since: office.clock.now() };
+    let released = ReleasedRecord {
+        delivery: doubtful.reference.clone(),
+        position: doubtful.position,
+        released_at: office.clock.now(),
+    };
+    office.log([JournalRecord::Held(held), JournalRecord::Released(released)]).await;
+    let (event, delivery) = office.delivery("e", 1);
+    office.log([accepted(event, &delivery, None)]).await;
+    office.clock.advance(OVERDUE_AFTER + A_MOMENT);
+    assert_eq!(office.log.overdue(office.clock.now(), 10).await.unwrap().len(), 2);
+    assert_eq!(heal(&office.parts).await.unwrap(), 1);
+    assert_eq!(office.published().await[0].reference, delivery.reference);
+}
+
+#[tokio::test]
+async fn a_publish_that_is_not_confirmed_is_made_again() {
+    let office = Office::open().await;
+    let (event, delivery) = office.delivery("e", 1);
+    office.log([accepted(event, &delivery, None)]).await;
+    office.clock.advance(OVERDUE_AFTER + A_MOMENT);
+    office.queue.fail_publishes(PublishFault::LostBefore { reason: "cut off".to_owned() });
+    assert!(matches!(heal(&office.parts).await, Err(HealError::Publish(_))));
+    office.queue.fail_publishes(PublishFault::None);
+    assert_eq!(heal(&office.parts).await.unwrap(), 1);
+    assert_eq!(office.published().await.len(), 1);
+}
+
+#[tokio::test]
+async fn days_are_dropped_once_they_are_old_and_nothing_of_them_is_open_and_keys_are_forgotten() {
+    let office = Office::open().await;
+    let (open_event, open) = office.delivery("open", 1);
+    office.log([accepted(open_event, &open, None)]).await;
+    office.clock.advance(Duration::from_secs(86_400));
+    let (event, done) = office.delivery("done", 1);
+    office.log([accepted(event, &done, None), attempted(&done, 200, QUICK, Outcome::Delivered)]).await;
+    let request = keyed_request(&office);
+    office.keyed.begin(vec![request.clone()]).await.unwrap();
+    tidy(&office.parts).await.unwrap();
+    assert!(matches!(
+        office.keyed.begin(vec![request.clone()]).await.unwrap()[..],
+        [KeyedOutcome::Exists { .. }]
+    ));
+    office.clock.advance(Duration::from_secs(86_400 * u64::from(office.parts.retention.days)));
+    tidy(&office.parts).await.unwrap();
+    let tenant = tenant_id("a");
+    let known = async |id| office.log.delivery(&tenant, id).await.unwrap().is_some();
+    assert!(known(done.reference.id).await, "the day is kept to its end");
+    office.clock.advance(Duration::from_secs(86_400));
+    tidy(&office.parts).await.unwrap();
+    assert!(!known(done.reference.id).await);
+    assert!(known(open.reference.id).await, "it is not concluded");
+    assert_eq!(office.keyed.begin(vec![request]).await.unwrap(), [KeyedOutcome::Inserted]);
+}
+
+fn keyed_request(office: &Office) -> KeyedRequest {
+    KeyedRequest {
+        tenant: tenant_id("a"),
+        name: KeyName::Request("k".to_owned()),
+        body_hash: [0; 32],
+        event: "e".parse().unwrap(),
+        accepted_at: office.clock.now(),
+        matches: Vec::new(),
+    }
+}

@@ -1,0 +1,12 @@
+//! Nothing accepted is lost, shown by ending things: one file per fault, each against the whole ledger of what was
+//! sent. `POSTRIDER_TEST_SEED` repeats a run, `POSTRIDER_TEST_LONG=1` makes the runs long.
+
+mod fault {
+    mod a_cluster_outlives_its_processes;
+    mod a_crash_between_two_steps_loses_nothing;
+    mod a_killed_server_loses_nothing;
+    mod a_postgres_outage_holds_up_no_delivery;
+    mod a_rabbitmq_outage_loses_nothing;
+    mod a_receiver_that_was_away_gets_everything;
+    mod trial;
+}
