@@ -2,8 +2,8 @@
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-# Tests with one of these words in their path may start RabbitMQ or PostgreSQL.
-NEEDS_SERVERS := --skip rabbitmq --skip postgres --skip amqp --skip servers --skip cluster
+# Tests with one of these words in their path may start RabbitMQ, PostgreSQL or Python.
+NEEDS_SERVERS := --skip rabbitmq --skip postgres --skip amqp --skip servers --skip cluster --skip receivers
 
 .DEFAULT_GOAL := help
 .PHONY: help run cluster install-services test test-embedded fault check generate bench bench-cluster clean

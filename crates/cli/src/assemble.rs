@@ -95,7 +95,7 @@ async fn open_cluster(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> anyhow::Result<Engine> {
-    let store_settings = store_settings(settings, urls)?;
+    let store_settings = store_settings(settings, urls.store)?;
     if settings.engine.migrate_at_start {
         postrider_postgres::migrate(&store_settings).await?;
     }
@@ -129,27 +129,24 @@ async fn connect_queue(
 ) -> anyhow::Result<RabbitEngine> {
     let at_start =
         if settings.engine.migrate_at_start { TopologyAtStart::Declare } else { TopologyAtStart::Assume };
-    let rabbit_settings = queue_settings(settings, urls, at_start)?;
+    let rabbit_settings = queue_settings(settings, urls.queue, at_start)?;
     Ok(RabbitEngine::connect(rabbit_settings, clock, entropy).await?)
 }
 
 fn queue_settings(
     settings: &Settings,
-    urls: &ClusterUrls<'_>,
+    url: &Secret,
     topology: TopologyAtStart,
 ) -> anyhow::Result<postrider_rabbitmq::Settings> {
-    let mut rabbit = postrider_rabbitmq::Settings::new(urls.queue.reveal(), process_name(settings));
+    let mut rabbit = postrider_rabbitmq::Settings::new(url.reveal(), process_name(settings));
     rabbit.prefix.clone_from(&settings.engine.queue_prefix);
     rabbit.topology = topology;
     rabbit.tls.authorities_pem = authorities(settings)?.map(|pem| String::from_utf8_lossy(&pem).into_owned());
     Ok(rabbit)
 }
 
-fn store_settings(
-    settings: &Settings,
-    urls: &ClusterUrls<'_>,
-) -> anyhow::Result<postrider_postgres::Settings> {
-    let mut store = postrider_postgres::Settings::new(urls.store.reveal());
+fn store_settings(settings: &Settings, url: &Secret) -> anyhow::Result<postrider_postgres::Settings> {
+    let mut store = postrider_postgres::Settings::new(url.reveal());
     store.pool_size = settings.engine.store_connections;
     store.application_name = process_name(settings);
     store.ca_certificates = authorities(settings)?;
@@ -175,12 +172,12 @@ fn process_name(settings: &Settings) -> String {
 /// # Errors
 /// When the store cannot be reached or its schema cannot be brought up to date.
 pub async fn migrate(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<String> {
-    let Some(urls) = ClusterUrls::of(settings) else {
+    let Some(store) = &settings.engine.store else {
         // Opening brings the files up to date.
         open_embedded(settings, clock).await?.queue.close().await;
         return Ok(format!("the files in {} are up to date", settings.engine.data.display()));
     };
-    let done = postrider_postgres::migrate(&store_settings(settings, &urls)?).await?;
+    let done = postrider_postgres::migrate(&store_settings(settings, store)?).await?;
     Ok(match done.steps {
         0 => format!("the schema is up to date (version {})", done.version),
         steps => format!("the schema is now at version {} ({steps} steps taken)", done.version),
@@ -205,16 +202,16 @@ pub async fn topology(
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> anyhow::Result<(String, bool)> {
-    let urls = ClusterUrls::of(settings);
+    let queue = settings.engine.queue.as_ref();
     if command == TopologyCommand::Print {
         let nowhere = Secret::new("amqp://localhost".to_owned());
-        let urls = urls.unwrap_or(ClusterUrls { queue: &nowhere, store: &nowhere });
-        let text = queue_settings(settings, &urls, TopologyAtStart::Assume)?.describe_topology().print();
+        let url = queue.unwrap_or(&nowhere);
+        let text = queue_settings(settings, url, TopologyAtStart::Assume)?.describe_topology().print();
         return Ok((text, true));
     }
-    let urls = urls.context("the embedded engine has no broker; set engine.queue (--queue amqp://…)")?;
+    let url = queue.context("the embedded engine has no broker; set engine.queue (--queue amqp://…)")?;
     let rabbit =
-        RabbitEngine::connect(queue_settings(settings, &urls, TopologyAtStart::Assume)?, clock, entropy)
+        RabbitEngine::connect(queue_settings(settings, url, TopologyAtStart::Assume)?, clock, entropy)
             .await?;
     let findings = match command {
         TopologyCommand::Declare => {

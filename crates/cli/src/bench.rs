@@ -11,15 +11,16 @@ mod report;
 
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
-use postrider_contract::profile::Span;
+use postrider_contract::profile::{InvalidSpan, Span};
 
 use self::cpu::{CpuSample, Watched};
 use self::installation::Installation;
 use self::load::{Load, LoadResult, Pace};
 use self::receiver::{Arrivals, BenchReceiver};
 use self::report::{Phase, Report};
+use crate::config::variable;
 
 /// Load an installation and report accepted/s, delivered/s, latency and CPU per delivery
 ///
@@ -28,9 +29,10 @@ use self::report::{Phase, Report};
 #[derive(Args)]
 pub struct Bench {
     /// An installation that runs already, in development mode
-    #[arg(long, value_name = "URL", requires = "admin_key")]
+    #[arg(long, value_name = "URL")]
     against: Option<String>,
-    /// Its admin key
+    /// Its admin key; better given by the variable, which does not show in a list of processes
+    /// [env: POSTRIDER_ADMIN_KEY]
     #[arg(long, value_name = "KEY")]
     admin_key: Option<String>,
     /// RabbitMQ for the installation that is started
@@ -46,10 +48,10 @@ pub struct Bench {
     #[arg(long, value_name = "NAME=PID")]
     watch: Vec<String>,
     /// Events per second of the phase at a fixed rate
-    #[arg(long, value_name = "RATE", default_value_t = 200)]
+    #[arg(long, value_name = "RATE", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
-    /// How long each phase lasts
-    #[arg(long, value_name = "TIME", default_value = "10s")]
+    /// How long each phase lasts: 1s to 1h
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = phase_length)]
     duration: Span,
     /// Webhooks that every event matches
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
@@ -58,7 +60,7 @@ pub struct Bench {
     #[arg(long, value_name = "BYTES", default_value_t = 600, value_parser = clap::value_parser!(u32).range(64..=1_000_000))]
     size: u32,
     /// Connections of the generator when it saturates
-    #[arg(long, value_name = "COUNT", default_value_t = 128)]
+    #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=4096))]
     connections: u16,
     /// Used by the bench itself: be the receiver
     #[arg(long, hide = true)]
@@ -67,6 +69,13 @@ pub struct Bench {
 
 /// After a phase, how long what was accepted may take to arrive.
 const DRAIN: Duration = Duration::from_secs(120);
+
+/// Shorter, and there is nothing to divide by; longer, and what is kept of every delivery no longer fits in memory.
+fn phase_length(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error: InvalidSpan| error.to_string())?;
+    let bounds = Duration::from_secs(1)..=Duration::from_secs(3_600);
+    if bounds.contains(&span.duration()) { Ok(span) } else { Err("must be from 1s to 1h".to_owned()) }
+}
 
 impl Bench {
     /// # Errors
@@ -88,10 +97,15 @@ impl Bench {
     }
 
     async fn installation(&self) -> anyhow::Result<Installation> {
-        match (&self.against, &self.admin_key, &self.queue, &self.store) {
-            (Some(url), Some(key), ..) => Installation::running(url, key),
-            (Some(_), None, ..) => bail!("--against needs --admin-key"),
-            (None, _, Some(queue), Some(store)) => {
+        match (&self.against, &self.queue, &self.store) {
+            (Some(url), ..) => {
+                let key = self.admin_key.clone().or_else(|| variable("POSTRIDER_ADMIN_KEY"));
+                Installation::running(
+                    url,
+                    &key.context("--against needs POSTRIDER_ADMIN_KEY or --admin-key")?,
+                )
+            }
+            (None, Some(queue), Some(store)) => {
                 eprintln!("starting an installation on RabbitMQ and PostgreSQL …");
                 Installation::start_cluster(queue, store, self.of_each_role).await
             }
@@ -142,5 +156,30 @@ impl Bench {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let after = CpuSample::take(watched);
         Ok(Phase { sent, expected, arrivals, cpu: after.since(&before), memory: after.memory() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        bench: Bench,
+    }
+
+    #[test]
+    fn what_would_measure_nothing_is_refused_with_its_bounds() {
+        let refused = |option: &str, value: &str| {
+            let line = CommandLine::try_parse_from(["bench", option, value]);
+            line.err().map(|error| error.to_string()).expect("refused")
+        };
+        assert!(refused("--rate", "0").contains("1..=100000"));
+        assert!(refused("--connections", "0").contains("1..=4096"));
+        assert!(refused("--duration", "0s").contains("from 1s to 1h"));
+        let line = CommandLine::try_parse_from(["bench", "--rate", "50", "--duration", "2s"]).expect("right");
+        assert_eq!((line.bench.rate, line.bench.duration.duration()), (50, Duration::from_secs(2)));
     }
 }

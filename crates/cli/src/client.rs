@@ -17,11 +17,13 @@ mod tail;
 mod tenants;
 mod transport;
 mod webhook_options;
+mod webhook_test;
 mod webhooks;
 
 #[cfg(test)]
 mod tests;
 
+use crate::config::variable;
 use crate::table::Screen;
 
 pub use error::{ClientError, verdict};
@@ -30,38 +32,54 @@ use session::Session;
 /// Which server, and as whom. The options may stand anywhere on the command line.
 #[derive(clap::Args, Clone)]
 pub struct Connection {
-    /// Where the server listens
+    /// Where the server listens [env: POSTRIDER_URL] [default: http://127.0.0.1:8080]
     #[arg(
         id = "connection_url",
         long = "server",
-        env = "POSTRIDER_URL",
-        default_value = "http://127.0.0.1:8080",
         value_name = "URL",
         global = true,
         help_heading = "Connection"
     )]
-    pub url: String,
+    pub url: Option<String>,
     /// The admin key, or a tenant's key; better given by the variable, which does not show in a list of processes
+    /// [env: POSTRIDER_KEY]
     #[arg(
         id = "connection_key",
         long = "key",
-        env = "POSTRIDER_KEY",
-        hide_env_values = true,
         value_name = "KEY",
         global = true,
         help_heading = "Connection"
     )]
     pub key: Option<String>,
-    /// The tenant to act for; needed with the admin key alone
+    /// The tenant to act for; needed with the admin key alone [env: POSTRIDER_TENANT]
     #[arg(
         id = "connection_tenant",
         long = "tenant",
-        env = "POSTRIDER_TENANT",
         value_name = "ID",
         global = true,
         help_heading = "Connection"
     )]
     pub tenant: Option<String>,
+}
+
+/// Where `postrider serve` listens unless it is told otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
+impl Connection {
+    /// What is not on the command line is taken from the variables. Not the parser's own doing: it would show these
+    /// options in the usage line of every refused command, as if they were required.
+    #[must_use]
+    pub fn or_from_environment(self) -> Self {
+        Connection {
+            url: self.url.or_else(|| variable("POSTRIDER_URL")),
+            key: self.key.or_else(|| variable("POSTRIDER_KEY")),
+            tenant: self.tenant.or_else(|| variable("POSTRIDER_TENANT")),
+        }
+    }
+
+    fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or(DEFAULT_URL)
+    }
 }
 
 /// How answers are printed.

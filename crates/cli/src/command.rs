@@ -11,7 +11,7 @@ use postrider_service::system::{SystemClock, SystemEntropy};
 use crate::assemble::{self, TopologyCommand};
 use crate::bench::Bench;
 use crate::client::{ClientCommand, Connection, Output, verdict};
-use crate::config::{self, Settings, Sources};
+use crate::config::{self, Purpose, Settings, Sources};
 use crate::listen::Listen;
 use crate::serve;
 
@@ -181,9 +181,9 @@ pub fn run() -> ExitCode {
 async fn dispatch(CommandLine { connection, output, command }: CommandLine) -> anyhow::Result<ExitCode> {
     let clock = || Arc::new(SystemClock);
     match command {
-        Command::Serve(flags) => serve::serve(config::load(&flags.sources())?).await,
+        Command::Serve(flags) => serve::serve(config::load(&flags.sources(), Purpose::Serve)?).await,
         Command::Migrate(engine) => {
-            println!("{}", assemble::migrate(&load(engine)?, clock()).await?);
+            println!("{}", assemble::migrate(&load(engine, Purpose::Migrate)?, clock()).await?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Topology { command } => {
@@ -193,7 +193,8 @@ async fn dispatch(CommandLine { connection, output, command }: CommandLine) -> a
                 TopologyVerb::Print(engine) => (TopologyCommand::Print, engine),
             };
             let (text, is_well) =
-                assemble::topology(&load(engine)?, verb, clock(), Arc::new(SystemEntropy)).await?;
+                assemble::topology(&load(engine, Purpose::Topology)?, verb, clock(), Arc::new(SystemEntropy))
+                    .await?;
             println!("{text}");
             Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
@@ -202,7 +203,7 @@ async fn dispatch(CommandLine { connection, output, command }: CommandLine) -> a
             Ok(ExitCode::SUCCESS)
         }
         Command::Config { command: ConfigVerb::Print { defaults: false, engine } } => {
-            print!("{}", config::print_effective(&load(engine)?));
+            print!("{}", config::print_effective(&load(engine, Purpose::Serve)?));
             Ok(ExitCode::SUCCESS)
         }
         Command::Config { command: ConfigVerb::Reference } => {
@@ -215,13 +216,14 @@ async fn dispatch(CommandLine { connection, output, command }: CommandLine) -> a
         }
         Command::Listen(listen) => listen.run().await.map(|()| ExitCode::SUCCESS),
         Command::Bench(bench) => bench.run().await.map(|()| ExitCode::SUCCESS),
-        Command::Client(command) => command.run(connection, output).await.map(|()| ExitCode::SUCCESS),
+        Command::Client(command) => {
+            command.run(connection.or_from_environment(), output).await.map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 
-fn load(engine: EngineFlags) -> anyhow::Result<Settings> {
-    // A command that runs no role needs none of the rules between roles and engines but those of the engine.
-    Ok(config::load(&engine.sources())?)
+fn load(engine: EngineFlags, purpose: Purpose) -> anyhow::Result<Settings> {
+    Ok(config::load(&engine.sources(), purpose)?)
 }
 
 /// Says what went wrong, once, and how the process ends.

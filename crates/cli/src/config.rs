@@ -3,15 +3,19 @@
 //! The only place that reads files and variables for settings. Every part gets its own section by value. All that
 //! is wrong is said at once, each with its path and where it came from; what is not a setting is an error.
 
+mod kind;
 mod print;
 mod reader;
 mod settings;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use print::{print_defaults, print_effective, reference_page};
-pub use settings::{Egress, LogFormatSetting, Settings, SettingsError};
+pub use settings::{Egress, LogFormatSetting, Purpose, Settings, SettingsError};
 
 /// Read when `--config` names no other file; it need not exist.
 const DEFAULT_FILE: &str = "postrider.toml";
@@ -30,10 +34,10 @@ pub struct Sources {
 }
 
 /// # Errors
-/// Everything that is wrong with the file, the variables and the flags.
-pub fn load(sources: &Sources) -> Result<Settings, SettingsError> {
+/// Everything that is wrong with the file, the variables and the flags, and what `purpose` needs and is not there.
+pub fn load(sources: &Sources, purpose: Purpose) -> Result<Settings, SettingsError> {
     let file = read_file(sources.file.as_deref())?;
-    Settings::read(file, environment(), sources.flags.clone())
+    Settings::read(file, environment(), sources.flags.clone(), purpose)
 }
 
 /// The variables that begin with `POSTRIDER_`.

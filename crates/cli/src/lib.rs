@@ -2,6 +2,7 @@
 
 mod admin_key;
 mod api_page;
+mod api_refusals;
 mod assemble;
 mod bench;
 mod client;
@@ -9,6 +10,7 @@ mod command;
 mod config;
 mod listen;
 mod sampling;
+mod secret_argument;
 mod serve;
 mod table;
 

@@ -24,6 +24,7 @@ use postrider_service::system::{SystemClock, SystemEntropy};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::secret_argument::SecretArgument;
 use crate::table::Screen;
 use behaviour::{Behaviour, FailRate};
 use checking::Checking;
@@ -51,9 +52,10 @@ pub struct Listen {
     /// The address to listen on; 0.0.0.0 for every address of this machine
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// The webhook's signing secret, as it was shown when it was registered; may be repeated
-    #[arg(long = "secret", value_name = "SECRET")]
-    secrets: Vec<String>,
+    /// The webhook's signing secret, as it was shown when it was registered: itself, @file, or @- for standard input;
+    /// may be repeated
+    #[arg(long = "secret", value_name = "SECRET|@FILE")]
+    secrets: Vec<SecretArgument>,
     /// The delivery contract: a built-in profile's name, or a profile's file (.toml)
     #[arg(long)]
     profile: Option<String>,
@@ -94,7 +96,8 @@ impl Listen {
 
     async fn run_until(self, stop: CancellationToken, screen: Screen) -> anyhow::Result<()> {
         let shown = if self.full { BodyShown::Whole } else { BodyShown::Excerpt };
-        let checking = Checking::new(self.profile.as_deref(), self.secrets)?;
+        let secrets = self.secrets.into_iter().map(SecretArgument::resolve).collect::<Result<_, _>>();
+        let checking = Checking::new(self.profile.as_deref(), secrets.context("--secret")?)?;
         let behaviour = Behaviour {
             status: self.respond,
             body: self.body.into(),

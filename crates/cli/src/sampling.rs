@@ -1,10 +1,11 @@
 //! What is looked at every second, for `/readyz` and `/metrics`: can we publish, is the directory fresh, how much
-//! stands in the queues.
+//! stands in the queues, how far behind is the log.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_contract::ports::WorkQueue;
+use postrider_contract::clock::Clock;
+use postrider_contract::ports::{Journal, WorkQueue};
 use postrider_service::directory::Directory;
 use postrider_service::health::HealthReporter;
 use postrider_service::lifecycle::Stop;
@@ -21,7 +22,28 @@ pub struct Sampling {
     pub store_health: HealthReporter,
     pub metrics: QueueMetrics,
     /// Only where this process has the status role: webhooks are counted once.
-    pub status: Option<Arc<StatusMetrics>>,
+    pub status: Option<StatusSampling>,
+}
+
+/// What a process with the status role looks at besides.
+pub struct StatusSampling {
+    pub metrics: Arc<StatusMetrics>,
+    pub journal: Arc<dyn Journal>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl StatusSampling {
+    /// Whatever the writers do, stuck ones included: how old is what is not written?
+    async fn sample(&self, directory: &Directory) {
+        let now = self.clock.now();
+        if let Ok(settled_until) = self.journal.settled_until(now).await {
+            self.metrics.lag_seconds.set(now.since(settled_until).as_secs_f64());
+        }
+        let states = [WebhookState::Active, WebhookState::Paused, WebhookState::Disabled];
+        for (state, (_, count)) in states.into_iter().zip(directory.webhook_counts()) {
+            self.metrics.webhooks.at(state).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
 }
 
 impl Sampling {
@@ -60,10 +82,7 @@ impl Sampling {
             }
         }
         if let Some(status) = &self.status {
-            let states = [WebhookState::Active, WebhookState::Paused, WebhookState::Disabled];
-            for (state, (_, count)) in states.into_iter().zip(self.directory.webhook_counts()) {
-                status.webhooks.at(state).set(i64::try_from(count).unwrap_or(i64::MAX));
-            }
+            status.sample(&self.directory).await;
         }
     }
 }

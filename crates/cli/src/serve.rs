@@ -11,6 +11,7 @@ use postrider_contract::clock::{Clock, Entropy};
 use postrider_contract::secret::Secret;
 use postrider_service::authentication::Authenticator;
 use postrider_service::directory::Directory;
+use postrider_service::file_limit::{FileLimit, raise_file_limit};
 use postrider_service::health::Health;
 use postrider_service::http_server::{HttpLimits, HttpServer, bind};
 use postrider_service::lifecycle::{Lifecycle, Stopped, end_signals};
@@ -45,6 +46,7 @@ struct Foundation {
 /// What keeps it from starting, as one line.
 pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     start_logs(&settings)?;
+    note_file_limit(&settings, raise_file_limit());
     arm_failpoints()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -99,6 +101,29 @@ fn start_logs(settings: &Settings) -> anyhow::Result<()> {
         LogFormatSetting::Json => LogFormat::Json,
     };
     Ok(telemetry::init(format, &settings.log.level)?)
+}
+
+/// Files that are open beside the sockets of clients and receivers: the engine's, the log's, the runtime's.
+const OTHER_FILES: u64 = 200;
+
+/// What the settings allow to be open at once should fit into what the system allows.
+fn note_file_limit(settings: &Settings, limit: FileLimit) {
+    let worker = &settings.worker;
+    let of_worker = u64::from(worker.slots.get()) + u64::from(worker.max_idle_connections.get());
+    let wanted = u64::from(settings.server.max_connections.get())
+        + if settings.server.roles.worker { of_worker } else { 0 }
+        + OTHER_FILES;
+    if limit.is_enough_for(wanted) {
+        tracing::debug!(limit.soft, limit.hard, wanted, "the limit on open files is enough");
+    } else {
+        tracing::warn!(
+            limit.soft,
+            limit.hard,
+            wanted,
+            "the limit on open files is below what the settings may need; raise it (ulimit -n, LimitNOFILE=), or \
+             lower server.max_connections, worker.slots or worker.max_idle_connections"
+        );
+    }
 }
 
 /// The one that is given, or the one beside the data of the embedded engine.

@@ -133,7 +133,7 @@ impl Delivery {
     #[must_use]
     pub fn deferred(self, at: Timestamp, now: Timestamp) -> Self {
         let position = Position { deferrals: self.position.deferrals.saturating_add(1), ..self.position };
-        Delivery { position, due_at: at, parked_for: at.since(now), ..self }
+        Delivery { position, due_at: at, parked_for: at.since(now), check: Check::LookUp, ..self }
     }
 
     /// The same try, put into the waiting room.

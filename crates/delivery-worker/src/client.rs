@@ -2,12 +2,15 @@
 //!
 //! It promises: never more than one request on the wire for a call; no redirect followed, no proxy from the
 //! environment, nothing decompressed; no address called that the rule did not vet; one time limit over everything;
-//! a response as soon as its head is in, with at most [`MAX_KEPT_BODY`](postrider_contract::attempt::MAX_KEPT_BODY) bytes of body kept and the rest not read.
+//! a response as soon as its head is in, with at most [`MAX_KEPT_BODY`](postrider_contract::attempt::MAX_KEPT_BODY) bytes of body
+//! and 8 KiB of headers kept, credentials masked, and the rest not read.
 
 mod connection;
 mod dialer;
 mod failure;
 mod header_case;
+mod kept_headers;
+mod lookups;
 mod pool;
 mod progress;
 mod resolver;
@@ -25,9 +28,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use postrider_contract::attempt::{
-    AttemptResult, BodyExtent, FailureClass, Header, Phase, Response, Timings,
-};
+use postrider_contract::attempt::{AttemptResult, BodyExtent, FailureClass, Phase, Response, Timings};
 use postrider_contract::egress::AddressRule;
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout_at;
@@ -42,6 +43,8 @@ pub use tls::TlsSetupError;
 use connection::{Connection, SendFailure};
 use dialer::Dialer;
 use failure::CallFailure;
+use kept_headers::kept_headers;
+use lookups::{Lookups, MAX_LOOKUPS};
 use pool::Pool;
 use progress::{Progress, Shown};
 
@@ -61,7 +64,7 @@ impl ClientParts {
     pub fn with_rule(rule: AddressRule) -> Self {
         ClientParts {
             rule,
-            resolver: Arc::new(SystemResolver::default()),
+            resolver: Arc::new(SystemResolver),
             connect: Arc::new(TcpConnect),
             extra_authorities: Vec::new(),
             limits: PoolLimits::default(),
@@ -104,13 +107,14 @@ impl HttpClient {
     pub fn new(parts: ClientParts) -> Result<Self, TlsSetupError> {
         let tls = tls::connector(&parts.extra_authorities)?;
         let ClientParts { rule, resolver, connect, limits, .. } = parts;
-        Ok(HttpClient { dialer: Dialer { rule, resolver, connect, tls }, pool: Pool::new(limits) })
+        let lookups = Lookups::new(resolver, MAX_LOOKUPS);
+        Ok(HttpClient { dialer: Dialer { rule, lookups, connect, tls }, pool: Pool::new(limits) })
     }
 
     /// Makes one call.
     ///
     /// # Errors
-    /// Only when no call was made, for want of sockets on our side. What a receiver does is in the [`Exchange`].
+    /// Only when no call was made, for want of something on our side: sockets, or a turn to look up the name. What a receiver does is in the [`Exchange`].
     pub async fn call(&self, request: OutgoingRequest) -> Result<Exchange, LocalShortage> {
         let mut progress = Progress::begin(request.time_limit);
         let endpoint = Arc::clone(&request.endpoint);
@@ -203,13 +207,9 @@ impl HttpClient {
         if extent == BodyExtent::Whole && connection.is_usable().await {
             self.pool.put(endpoint, connection);
         }
-        let headers = head.headers.iter().map(|(name, value)| Header {
-            name: name.as_str().to_owned(),
-            value: Bytes::copy_from_slice(value.as_bytes()),
-        });
         let response = Response {
             status: head.status.as_u16(),
-            headers: headers.collect(),
+            headers: kept_headers(&head.headers),
             body: kept.freeze(),
             extent,
         };

@@ -63,7 +63,7 @@ pub enum Deferral {
     StaleDirectory,
     /// A secret of the webhook cannot be opened or read.
     NoSecrets,
-    /// No socket could be opened here.
+    /// No socket could be opened here, or no name looked up.
     NoSockets,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_contract::attempt::{Attempt, AttemptResult, FailureClass};
-use postrider_contract::clock::{Clock, Entropy};
+use postrider_contract::clock::{Clock, Entropy, Timestamp};
 use postrider_contract::decide::{DeliveryRules, decide};
 use postrider_contract::delivery::Delivery;
 use postrider_contract::journal::Conclusion;
@@ -59,7 +59,7 @@ impl Path {
         if let Some(rest) = self.too_early(&taken.delivery) {
             return self.settle.parked_again(taken, rest).await;
         }
-        let Some(taken) = self.unless_recorded(taken).await else { return Ok(()) };
+        let Some(taken) = self.unless_recorded(taken).await? else { return Ok(()) };
         match self.gate.judge(&taken.delivery, taken.passage()).await {
             Verdict::Hold(why) => self.settle.held(taken, why).await,
             Verdict::Cancel(reason) => self.cancel(taken, reason).await,
@@ -79,7 +79,7 @@ impl Path {
     /// # Errors
     /// When it was given back instead.
     pub async fn put_away(&self, taken: Taken) -> Result<(), Unsettled> {
-        match self.unless_recorded(taken).await {
+        match self.unless_recorded(taken).await? {
             Some(taken) => self.settle.held(taken, HoldReason::Overflow).await,
             None => Ok(()),
         }
@@ -110,7 +110,8 @@ impl Path {
         let entry = &prepared.entry;
         let rules = DeliveryRules::new(&entry.profile.profile, &entry.webhook.overrides);
         let now = self.clock.now();
-        let outcome = decide(&attempt.result, attempt.number, &rules, now, self.entropy.draw_jitter());
+        let decided = decide(&attempt.result, attempt.number, &rules, now, self.entropy.draw_jitter());
+        let outcome = self.as_parked(decided, now);
         match outcome {
             Outcome::Failed { reason: FailureReason::Permanent, cause: Some(cause) } => {
                 match self.gate.newer_than(entry).await {
@@ -127,18 +128,33 @@ impl Path {
         }
     }
 
-    /// Acknowledges what was tried already; a record implies that its follow-up exists.
-    async fn unless_recorded(&self, taken: Taken) -> Option<Taken> {
+    /// A retry is due when its lane lets it go, which may be later than was decided: what the log says is due must
+    /// not look overdue.
+    fn as_parked(&self, outcome: Outcome, now: Timestamp) -> Outcome {
+        match outcome {
+            Outcome::Retry { at, cause } => {
+                Outcome::Retry { at: now.plus(self.settle.queue.parked_for(at.since(now))), cause }
+            }
+            Outcome::Delivered
+            | Outcome::Failed { .. }
+            | Outcome::Held { .. }
+            | Outcome::Canceled { .. }
+            | Outcome::Expired => outcome,
+        }
+    }
+
+    /// Acknowledges what was tried already; a record implies that its follow-up exists. What came out of the
+    /// waiting room leaves it first: that try's own record may not have known of the row.
+    async fn unless_recorded(&self, taken: Taken) -> Result<Option<Taken>, Unsettled> {
         if !taken.must_be_checked() {
-            return Some(taken);
+            return Ok(Some(taken));
         }
         match self.checker.is_recorded(taken.delivery.reference.id, taken.delivery.position).await {
-            Recorded::No => Some(taken),
-            Recorded::Yes => {
-                taken.ticket.acknowledge();
-                None
-            }
+            Recorded::No => return Ok(Some(taken)),
+            Recorded::Yes if taken.delivery.position.holds > 0 => self.settle.left_room(taken).await?,
+            Recorded::Yes => taken.ticket.acknowledge(),
         }
+        Ok(None)
     }
 
     async fn cancel(&self, taken: Taken, reason: CancelReason) -> Result<(), Unsettled> {

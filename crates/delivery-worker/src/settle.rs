@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use postrider_contract::attempt::Attempt;
 use postrider_contract::clock::Clock;
-use postrider_contract::delivery::{Delivery, Work};
+use postrider_contract::delivery::{Check, Delivery, Work};
 use postrider_contract::journal::{
     AttemptedRecord, ConcludedRecord, Conclusion, DeferredRecord, HeldRecord, JournalRecord,
 };
@@ -136,13 +136,25 @@ impl Settle {
         Ok(())
     }
 
+    /// Tried already, but its row in the waiting room may still be there and hold a place in the window: a record of
+    /// the same position takes the row out and changes nothing else.
+    ///
+    /// # Errors
+    /// When it was given back instead.
+    pub async fn left_room(&self, taken: Taken) -> Result<(), Unsettled> {
+        let Delivery { reference: delivery, position, due_at, .. } = taken.delivery;
+        self.record(JournalRecord::Deferred(DeferredRecord { delivery, position, due_at })).await?;
+        taken.ticket.acknowledge();
+        Ok(())
+    }
+
     /// The same try, later, at no cost of a try.
     ///
     /// # Errors
     /// When it was given back instead.
     pub async fn deferred(&self, taken: Taken, delay: Duration) -> Result<(), Unsettled> {
         let now = self.clock.now();
-        let delivery = taken.delivery.deferred(now.plus(delay), now);
+        let delivery = taken.delivery.deferred(now.plus(self.queue.parked_for(delay)), now);
         let record = DeferredRecord {
             delivery: delivery.reference.clone(),
             position: delivery.position,
@@ -176,7 +188,16 @@ impl Settle {
     /// # Errors
     /// Only when the worker is stopped first.
     pub async fn publish(&self, publications: Vec<Publication>) -> Result<(), Unsettled> {
-        self.until_confirmed("publish", || self.queue.publish(publications.clone())).await
+        let mut is_repeat = false;
+        self.until_confirmed("publish", || {
+            let mut publications = publications.clone();
+            if std::mem::replace(&mut is_repeat, true) {
+                // An earlier copy may have arrived.
+                publications.iter_mut().for_each(mark_as_repeat);
+            }
+            self.queue.publish(publications)
+        })
+        .await
     }
 
     /// Journals until confirmed.
@@ -208,6 +229,13 @@ impl Settle {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+}
+
+fn mark_as_repeat(publication: &mut Publication) {
+    match &mut publication.work {
+        Work::Deliver(delivery) => delivery.check = Check::LookUp,
+        Work::FanOut(fan_out) => fan_out.deliveries.iter_mut().for_each(|one| one.check = Check::LookUp),
     }
 }
 

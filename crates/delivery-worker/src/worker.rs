@@ -116,6 +116,8 @@ impl Worker {
         }
         let looking = tokio::spawn(look_around(Arc::clone(&floor)));
         let taken = finish_taking(&mut sources, &stop).await;
+        // If one source failed, the others must not go on taking what will not be finished.
+        sources.shutdown().await;
         drop(floor.fair().take_waiting());
         floor.tasks.close();
         tokio::select! {

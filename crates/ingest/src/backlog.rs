@@ -23,7 +23,14 @@ pub struct Backlog {
     bound: BacklogBound,
     published: AtomicU64,
     age_millis: AtomicU64,
-    samples: Mutex<VecDeque<Sample>>,
+    samples: Mutex<Samples>,
+}
+
+struct Samples {
+    published: VecDeque<Sample>,
+    /// Nothing that is queued is older than the last moment at which nothing was: what bounds the estimate where
+    /// others publish far more than this process.
+    last_empty: Instant,
 }
 
 struct Sample {
@@ -38,7 +45,7 @@ impl Backlog {
             bound,
             published: AtomicU64::new(0),
             age_millis: AtomicU64::new(0),
-            samples: Mutex::new(VecDeque::new()),
+            samples: Mutex::new(Samples { published: VecDeque::new(), last_empty: Instant::now() }),
         })
     }
 
@@ -76,12 +83,17 @@ impl Backlog {
     fn sample(&self, now: Instant, queued: u64) {
         let published = self.published.load(Ordering::Relaxed);
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        if queued == 0 {
+            samples.last_empty = now;
+        }
+        let since_empty = now - samples.last_empty;
+        let samples = &mut samples.published;
         samples.push_back(Sample { at: now, published });
         // Twice the bound is enough to know that it is passed.
         while samples.front().is_some_and(|oldest| now - oldest.at > self.bound.0 * 2) {
             samples.pop_front();
         }
-        let age = oldest_age(&samples, now, published, queued);
+        let age = oldest_age(samples, now, published, queued).min(since_empty);
         self.age_millis.store(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }

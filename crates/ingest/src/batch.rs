@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::http::{IngestState, problem_of, read_submission, result_of};
+use crate::http::{IngestState, Start, accept, result_of};
 
 const MAX_EVENTS: usize = 1_000;
 /// As `POST /v1/events` has it.
@@ -59,7 +59,7 @@ pub(crate) async fn publish(
     Ok(BatchAnswer { accepted, rejected: results.len() - accepted, results })
 }
 
-async fn publish_item(state: &IngestState, tenant: &TenantId, item: Bytes) -> BatchResult {
+async fn publish_item(state: &IngestState, tenant: &TenantId, item: Item) -> BatchResult {
     let result = accept_item(state, tenant, &item).await;
     let metric = match &result {
         Ok((_, replayed)) if *replayed => IngestResult::Duplicate,
@@ -76,21 +76,27 @@ async fn publish_item(state: &IngestState, tenant: &TenantId, item: Bytes) -> Ba
 async fn accept_item(
     state: &IngestState,
     tenant: &TenantId,
-    item: &Bytes,
+    Item { start, bytes }: &Item,
 ) -> Result<(EventId, bool), Problem> {
-    if item.len() > MAX_EVENT_BYTES {
+    if bytes.len() > MAX_EVENT_BYTES {
         return Err(Problem::new(
             Code::PayloadTooLarge,
             format!("an event is at most {MAX_EVENT_BYTES} bytes"),
         ));
     }
-    let submission = read_submission(item)?;
-    let receipt = state.intake.accept_request(tenant, submission, None, item).await.map_err(problem_of)?;
+    let receipt = accept(state, tenant, bytes, None, *start).await?;
     Ok((receipt.event, receipt.replayed))
 }
 
+/// One event of a batch.
+#[derive(Debug, PartialEq, Eq)]
+struct Item {
+    start: Start,
+    bytes: Bytes,
+}
+
 /// The bytes of each event, as slices of the request.
-fn split(batch: &RawBatch) -> Result<Vec<Bytes>, Problem> {
+fn split(batch: &RawBatch) -> Result<Vec<Item>, Problem> {
     match batch.layout {
         BatchLayout::Array => {
             json::check_depth(&batch.bytes).map_err(|error| malformed(&error))?;
@@ -101,11 +107,19 @@ fn split(batch: &RawBatch) -> Result<Vec<Bytes>, Problem> {
                     malformed(&InvalidJson::from_serde(&error))
                 }
             })?;
-            Ok(items.into_iter().map(|item| batch.bytes.slice_ref(item.get().as_bytes())).collect())
+            // They are valid JSON already, so no error will ask where they begin.
+            let start = Start::default();
+            let item = |item: &RawValue| Item { start, bytes: batch.bytes.slice_ref(item.get().as_bytes()) };
+            Ok(items.into_iter().map(item).collect())
         }
         BatchLayout::Lines => {
-            let lines = batch.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-            Ok(lines.filter(|line| !line.is_empty()).map(|line| batch.bytes.slice_ref(line)).collect())
+            let lines = batch.bytes.split(|byte| *byte == b'\n').enumerate();
+            let item = |(lines, line): (usize, &[u8])| {
+                let text = line.trim_ascii_start();
+                let start = Start { lines, columns: line.len() - text.len() };
+                Item { start, bytes: batch.bytes.slice_ref(text.trim_ascii_end()) }
+            };
+            Ok(lines.map(item).filter(|item| !item.bytes.is_empty()).collect())
         }
     }
 }
@@ -126,8 +140,10 @@ mod tests {
     fn both_layouts_give_the_same_events_byte_for_byte() {
         let array = split(&batch(BatchLayout::Array, "[ {\"a\": 1.0},\n {\"b\":2} ]")).expect("a batch");
         let lines = split(&batch(BatchLayout::Lines, "{\"a\": 1.0}\r\n\n {\"b\":2}\n")).expect("a batch");
-        assert_eq!(array, lines);
-        assert_eq!(array[0], "{\"a\": 1.0}");
+        let bytes = |items: &[Item]| items.iter().map(|item| item.bytes.clone()).collect::<Vec<_>>();
+        assert_eq!(bytes(&array), bytes(&lines));
+        assert_eq!(array[0].bytes, "{\"a\": 1.0}");
+        assert_eq!(lines[1].start, Start { lines: 2, columns: 1 });
     }
 
     #[test]

@@ -6,14 +6,16 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use postrider_contract::ids::{DeliveryId, EventId, WebhookId};
+use postrider_contract::ids::{DeliveryId, EventId, TenantId, WebhookId};
+use postrider_contract::json::InvalidJson;
 use postrider_contract::key::Scope;
 use postrider_contract::ports::{IntakeError, IntakeReceipt};
 use postrider_contract::submission::{InvalidSubmission, Submission};
 use postrider_service::authentication::{Authenticator, Caller};
 use postrider_service::metrics::{IngestMetrics, IngestResult, IngestSource};
-use postrider_service::problem::{Code, Problem};
+use postrider_service::problem::{Code, Problem, RETRY_SOON};
 use postrider_service::raw_body::{BodyLimit, RawBatch, RawBody};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -27,8 +29,6 @@ use crate::key::IdempotencyKey;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// After a 503: the time a reconnect takes.
-const RETRY_SOON: Duration = Duration::from_secs(2);
 /// After a 429: the time in which a backlog shrinks noticeably.
 const RETRY_LATER: Duration = Duration::from_secs(10);
 /// Sixteen events of the largest size, or a thousand of 16 KiB.
@@ -172,7 +172,7 @@ async fn publish_batch(
         return Err(Problem::new(Code::BadRequest, detail));
     }
     let tenant = caller.tenant_with(Scope::Publish, state.authenticator.directory())?;
-    state.intake.check_open(&tenant).map_err(problem_of)?;
+    state.intake.check_open(&tenant).map_err(|error| problem_of(error, None))?;
     let answer = batch::publish(&state, &tenant, batch).await?;
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
@@ -185,13 +185,49 @@ async fn publish_one(
 ) -> Result<IntakeReceipt, Problem> {
     let tenant = caller.tenant_with(Scope::Publish, state.authenticator.directory())?;
     let key = idempotency_key(headers)?;
-    let submission = read_submission(&body)?;
-    state.intake.accept_request(&tenant, submission, key, &body).await.map_err(problem_of)
+    accept(state, &tenant, &body, key, Start::default()).await
 }
 
-pub(crate) fn read_submission(body: &bytes::Bytes) -> Result<Submission, Problem> {
+/// Where an event's text begins in the request: lines and columns before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) lines: usize,
+    pub(crate) columns: usize,
+}
+
+impl Start {
+    /// An error's place as the request counts it.
+    fn of_request(self, error: InvalidJson) -> InvalidJson {
+        match error {
+            InvalidJson::Syntax { line, column, reason } => {
+                let columns = if line == 1 { self.columns } else { 0 };
+                InvalidJson::Syntax { line: line + self.lines, column: column + columns, reason }
+            }
+            InvalidJson::TooDeep => InvalidJson::TooDeep,
+            InvalidJson::NotAnObject => InvalidJson::NotAnObject,
+        }
+    }
+}
+
+/// Reads and accepts one event.
+pub(crate) async fn accept(
+    state: &IngestState,
+    tenant: &TenantId,
+    body: &Bytes,
+    key: Option<IdempotencyKey>,
+    start: Start,
+) -> Result<IntakeReceipt, Problem> {
+    let submission = read_submission(body, start)?;
+    let named = submission.webhook_ids.clone();
+    let accepted = state.intake.accept_request(tenant, submission, key, body).await;
+    accepted.map_err(|error| problem_of(error, named.as_deref()))
+}
+
+fn read_submission(body: &Bytes, start: Start) -> Result<Submission, Problem> {
     let submission = Submission::parse(body).map_err(|error| match error {
-        InvalidSubmission::Json(error) => Problem::new(Code::MalformedJson, error.to_string()),
+        InvalidSubmission::Json(error) => {
+            Problem::new(Code::MalformedJson, start.of_request(error).to_string())
+        }
         InvalidSubmission::Field { pointer, detail } => Problem::invalid_field(pointer, detail),
     })?;
     if submission.event_type.is_reserved() {
@@ -221,11 +257,15 @@ fn accepted(receipt: IntakeReceipt) -> Response {
     response
 }
 
-pub(crate) fn problem_of(error: IntakeError) -> Problem {
+/// `named`: the webhooks that the event was meant for, as its producer listed them.
+fn problem_of(error: IntakeError, named: Option<&[WebhookId]>) -> Problem {
     match error {
         IntakeError::UnknownTenant => Problem::not_found(),
         IntakeError::UnknownWebhook(id) => {
-            Problem::invalid_field("/webhook_ids", format!("webhook {id} does not exist"))
+            let index = named.and_then(|ids| ids.iter().position(|named| *named == id));
+            let pointer =
+                index.map_or_else(|| "/webhook_ids".to_owned(), |index| format!("/webhook_ids/{index}"));
+            Problem::invalid_field(pointer, format!("webhook {id} does not exist"))
         }
         IntakeError::KeyReused => Problem::new(Code::IdempotencyKeyReused, error.to_string()),
         IntakeError::KeyInProgress => {
@@ -263,7 +303,6 @@ pub(crate) fn result_of(code: Code) -> IngestResult {
         | Code::RequestTimeout
         | Code::Conflict
         | Code::IdempotencyInProgress
-        | Code::Gone
         | Code::PreconditionFailed
         | Code::PayloadTooLarge
         | Code::UriTooLong

@@ -20,6 +20,8 @@ use crate::matching::Match;
 /// Above this many matches, or bytes, a worker makes the deliveries from one message.
 const FAN_OUT_MATCHES: usize = 64;
 const FAN_OUT_BYTES: usize = 4 * 1024 * 1024;
+/// The most deliveries of one message: some 200 KiB beside their bodies, far below a broker's 16 MiB.
+const FAN_OUT_MAX: usize = 1_000;
 
 /// What one event makes ingest publish, and the answer once all of it is durable.
 #[derive(Debug)]
@@ -90,7 +92,7 @@ pub(crate) fn plan(
     let mut queued = Vec::with_capacity(matches.len());
     let mut holds = Vec::new();
     for planned in matches {
-        let body = bodies.of(planned, event)?;
+        let body = bodies.of(planned, event).map_err(|error| for_webhook(error, planned))?;
         let delivery = delivery(event, planned, body, origin, check);
         expected.push(ExpectedDelivery {
             id: delivery.reference.id,
@@ -116,6 +118,14 @@ pub(crate) fn plan(
     let accepted =
         JournalRecord::Accepted(AcceptedRecord { event: event.clone(), origin, deliveries: expected });
     Ok(Plan { receipt, first_tries: queued.len(), publications: publications(queued), holds, accepted })
+}
+
+/// The producer sees its event alone: it must hear whose envelope the event does not go into.
+fn for_webhook(error: RenderError, planned: &Planned) -> RenderError {
+    let webhook = &planned.entry.webhook.id;
+    let profile = planned.entry.profile.profile.name();
+    let detail = format!("{} (for webhook {webhook}, in the profile {profile})", error.detail);
+    RenderError { detail, ..error }
 }
 
 fn delivery(event: &Event, planned: &Planned, body: Bytes, origin: Origin, check: Check) -> Delivery {
@@ -144,13 +154,37 @@ fn delivery(event: &Event, planned: &Planned, body: Bytes, origin: Origin, check
     }
 }
 
-fn publications(deliveries: Vec<Delivery>) -> Vec<Publication> {
+fn publications(mut deliveries: Vec<Delivery>) -> Vec<Publication> {
     let bytes: usize = deliveries.iter().map(|delivery| delivery.body.len()).sum();
-    if deliveries.len() > FAN_OUT_MATCHES || bytes > FAN_OUT_BYTES && deliveries.len() > 1 {
-        return vec![Publication { route: Route::First, work: Work::FanOut(fan_out(deliveries)) }];
+    let is_fan_out = deliveries.len() > FAN_OUT_MATCHES || bytes > FAN_OUT_BYTES && deliveries.len() > 1;
+    let first = |work| Publication { route: Route::First, work };
+    if !is_fan_out {
+        return deliveries.into_iter().map(Work::Deliver).map(first).collect();
     }
-    let publication = |delivery| Publication { route: Route::First, work: Work::Deliver(delivery) };
-    deliveries.into_iter().map(publication).collect()
+    let mut publications = Vec::new();
+    while !deliveries.is_empty() {
+        let rest = deliveries.split_off(fan_out_length(&deliveries));
+        publications.push(first(Work::FanOut(fan_out(deliveries))));
+        deliveries = rest;
+    }
+    publications
+}
+
+/// How many of the first deliveries fit into one message, by number and by the bytes of their distinct bodies; at
+/// least one.
+fn fan_out_length(deliveries: &[Delivery]) -> usize {
+    let mut seen: Vec<*const u8> = Vec::new();
+    let mut bytes = 0;
+    for (index, delivery) in deliveries.iter().enumerate() {
+        if !seen.contains(&delivery.body.as_ptr()) {
+            seen.push(delivery.body.as_ptr());
+            bytes += delivery.body.len();
+        }
+        if index > 0 && (index >= FAN_OUT_MAX || bytes > FAN_OUT_BYTES) {
+            return index;
+        }
+    }
+    deliveries.len()
 }
 
 /// Takes the bodies out of the deliveries; a shared buffer is kept once.

@@ -2,13 +2,12 @@
 //!
 //! They come before the body in every handler's arguments, so that whoever may not call learns nothing about it.
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::FromRequestParts;
 use http::request::Parts;
 use postrider_contract::ids::TenantId;
 use postrider_contract::key::Scope;
 use postrider_service::authentication::Caller;
 use postrider_service::problem::Problem;
-use serde::de::DeserializeOwned;
 
 use crate::state::ManageState;
 
@@ -62,17 +61,5 @@ impl FromRequestParts<ManageState> for AnyReader {
                 caller.tenant_with(Scope::Read, state.directory()).map(|_| AnyReader)
             }
         }
-    }
-}
-
-/// The ids in a path. What cannot be an id names something that is not there.
-pub(crate) struct InPath<T>(pub(crate) T);
-
-impl<T: DeserializeOwned + Send> FromRequestParts<ManageState> for InPath<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &ManageState) -> Result<Self, Problem> {
-        let read = Path::<T>::from_request_parts(parts, state).await;
-        read.map(|Path(ids)| InPath(ids)).map_err(|_| Problem::not_found())
     }
 }

@@ -13,9 +13,7 @@ use postrider_contract::ports::{
 use postrider_contract::revision::Revision;
 use postrider_service::config_object::{ConfigObject, read_object};
 use postrider_service::directory::Directory;
-use postrider_service::problem::{Code, Problem};
-
-use crate::listing::RETRY_SOON;
+use postrider_service::problem::{Code, Problem, RETRY_SOON};
 
 /// How often a change is tried before its caller hears of the conflict.
 const MAX_CHANGE_TRIES: usize = 5;

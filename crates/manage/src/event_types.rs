@@ -5,13 +5,14 @@ use axum::extract::State;
 use postrider_contract::event::{EventType, SchemaVersion};
 use postrider_contract::ids::TenantId;
 use postrider_service::cursor::ListIdentity;
+use postrider_service::in_path::InPath;
 use postrider_service::problem::Problem;
 use postrider_service::query::{ListQuery, NoFilters};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::access::{InPath, Reader};
+use crate::access::Reader;
 use crate::catalogue::{CatalogueEntry, catalogue_of};
 use crate::listing::{self, ListAnswer};
 use crate::state::ManageState;
@@ -70,7 +71,7 @@ pub(crate) async fn list_event_types(
     query: ListQuery<NoFilters>,
 ) -> Result<Json<ListAnswer<EventTypeView>>, Problem> {
     let identity = ListIdentity { kind: "event_types", tenant: tenant.as_str() };
-    let after = listing::position(identity, &query.page)?;
+    let after = identity.begins_after(&query.page)?;
     let is_on_page =
         |entry: &&CatalogueEntry| after.as_deref().is_none_or(|after| entry.event_type.as_str() > after);
     let rest: Vec<&'static CatalogueEntry> = catalogue(&state, &tenant)?.iter().filter(is_on_page).collect();

@@ -14,15 +14,6 @@ pub(crate) enum FieldChange<T> {
 }
 
 impl<T> FieldChange<T> {
-    /// What stands after the change, where there may be nothing.
-    pub(crate) fn or(self, before: Option<T>) -> Option<T> {
-        match self {
-            FieldChange::Keep => before,
-            FieldChange::Clear => None,
-            FieldChange::Set(value) => Some(value),
-        }
-    }
-
     pub(crate) fn is_kept(&self) -> bool {
         match self {
             FieldChange::Keep => true,

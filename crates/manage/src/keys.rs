@@ -14,6 +14,7 @@ use postrider_contract::ports::{ConfigKey, ConfigKind};
 use postrider_contract::tenant::Tenant;
 use postrider_service::config_object::tenant_key;
 use postrider_service::cursor::ListIdentity;
+use postrider_service::in_path::InPath;
 use postrider_service::json_body::JsonBody;
 use postrider_service::key_text::{KeyHolder, draw_key, key_hint};
 use postrider_service::problem::{Code, FieldErrors, Problem};
@@ -21,7 +22,7 @@ use postrider_service::query::{ListQuery, NoFilters};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::access::{Admin, InPath};
+use crate::access::Admin;
 use crate::documents::Stored;
 use crate::listing::{self, ListAnswer};
 use crate::names::check_name;
@@ -166,7 +167,7 @@ pub(crate) async fn list_keys(
 ) -> Result<Json<ListAnswer<KeyView>>, Problem> {
     state.documents().get::<Tenant>(&tenant_key(&tenant)).await?;
     let identity = ListIdentity { kind: "keys", tenant: tenant.as_str() };
-    let before = listing::position(identity, &query.page)?;
+    let before = identity.begins_after(&query.page)?;
     let limit = query.page.limit() + 1;
     let keys = state.documents().list::<ApiKey>(ConfigKind::Key, Some(&tenant), before, limit).await?;
     let id_of = |key: &Stored<ApiKey>| key.object.id.to_string();

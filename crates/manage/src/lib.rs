@@ -20,6 +20,7 @@ mod state;
 mod tenants;
 mod waiting;
 mod webhooks;
+mod whole_number;
 
 pub use routes::{description, routes};
 pub use state::{ManageLimits, ManageParts, ManageState};

@@ -8,12 +8,13 @@ use axum::extract::State;
 use postrider_contract::ports::ConfigKind;
 use postrider_contract::profile::{CompiledProfile, Profile, ProfileName, builtin_profile, builtin_profiles};
 use postrider_service::cursor::ListIdentity;
+use postrider_service::in_path::InPath;
 use postrider_service::problem::Problem;
 use postrider_service::query::{ListQuery, NoFilters};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::access::{AnyReader, InPath};
+use crate::access::AnyReader;
 use crate::listing::{self, ListAnswer};
 use crate::state::ManageState;
 
@@ -55,7 +56,7 @@ pub(crate) async fn list_profiles(
     _: AnyReader,
     query: ListQuery<NoFilters>,
 ) -> Result<Json<ListAnswer<ProfileView>>, Problem> {
-    let after = listing::position(LIST, &query.page)?;
+    let after = LIST.begins_after(&query.page)?;
     let mut profiles: BTreeMap<String, Arc<CompiledProfile>> = BTreeMap::new();
     for profile in builtin_profiles() {
         profiles.insert(profile.name().to_string(), Arc::clone(profile));

@@ -16,8 +16,8 @@ use crate::waiting::WaitingCounts;
 /// How much one tenant may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ManageLimits {
-    /// Every event is matched against all of its tenant's webhooks; 1,000 is far above any real subscriber base
-    /// of one brand, and far below what makes matching slow.
+    /// Every event is matched against all of its tenant's webhooks. One event may match 5,000 of them; twice as many
+    /// leaves room for those it does not match, and matching is still a walk over memory.
     pub webhooks_per_tenant: usize,
     /// Enough for a key per service and its rotation.
     pub keys_per_tenant: usize,
@@ -25,7 +25,7 @@ pub struct ManageLimits {
 
 impl Default for ManageLimits {
     fn default() -> Self {
-        ManageLimits { webhooks_per_tenant: 1_000, keys_per_tenant: 100 }
+        ManageLimits { webhooks_per_tenant: 10_000, keys_per_tenant: 100 }
     }
 }
 

@@ -13,13 +13,14 @@ use postrider_contract::tenant::Tenant;
 use postrider_service::config_object::tenant_key;
 use postrider_service::cursor::ListIdentity;
 use postrider_service::directory::Directory;
+use postrider_service::in_path::InPath;
 use postrider_service::json_body::JsonBody;
 use postrider_service::problem::{FieldErrors, Problem};
 use postrider_service::query::{ListQuery, NoFilters};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::access::{Admin, InPath};
+use crate::access::Admin;
 use crate::documents::Stored;
 use crate::field_change::FieldChange;
 use crate::listing::{self, ListAnswer};
@@ -154,7 +155,7 @@ pub(crate) async fn list_tenants(
     _: Admin,
     query: ListQuery<NoFilters>,
 ) -> Result<Json<ListAnswer<TenantView>>, Problem> {
-    let before = listing::position(LIST, &query.page)?;
+    let before = LIST.begins_after(&query.page)?;
     let tenants =
         state.documents().list::<Tenant>(ConfigKind::Tenant, None, before, query.page.limit() + 1).await?;
     let id_of = |tenant: &Stored<Tenant>| tenant.object.id.to_string();

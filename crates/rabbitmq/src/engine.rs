@@ -196,6 +196,10 @@ impl RabbitQueue {
 
 #[async_trait]
 impl WorkQueue for RabbitQueue {
+    fn parked_for(&self, delay: Duration) -> Duration {
+        if delay.is_zero() { delay } else { lane_for(delay).delay() }
+    }
+
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
         let messages = publications.into_iter().map(address).collect();
         self.sources.publisher.publish(messages).await

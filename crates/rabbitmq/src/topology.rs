@@ -221,12 +221,13 @@ impl Topology {
             QueueName::Dead | QueueName::CatchAll | QueueName::EventsRefused => {
                 arguments.insert("x-delivery-limit".into(), NO_DELIVERY_LIMIT.into());
             }
-            QueueName::First
-            | QueueName::Retry
-            | QueueName::Release
-            | QueueName::Large
-            | QueueName::Journal
-            | QueueName::Events => {
+            // Kept in hand for as long as the store is away, however often the broker takes them back meanwhile: a
+            // record may be the only copy of a delivery. What nobody can read is set aside by its reader.
+            QueueName::Journal | QueueName::Events => {
+                arguments.insert("x-delivery-limit".into(), NO_DELIVERY_LIMIT.into());
+                self.dead_letter(&mut arguments, ExchangeName::Dead, queue.routing_key());
+            }
+            QueueName::First | QueueName::Retry | QueueName::Release | QueueName::Large => {
                 arguments.insert("x-delivery-limit".into(), DELIVERY_LIMIT.into());
                 self.dead_letter(&mut arguments, ExchangeName::Dead, queue.routing_key());
             }

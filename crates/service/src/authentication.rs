@@ -1,6 +1,7 @@
 //! Who calls: from the `Authorization` header to a [`Caller`], and what that caller may do for which tenant.
 //!
-//! Unknown, expired and revoked keys answer alike. The tenant of a tenant's key comes from the key alone.
+//! Unknown, expired and revoked keys answer alike. The tenant of a tenant's key comes from the key alone; a request that
+//! names another one is refused rather than done for the wrong tenant.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::directory::{Directory, Found};
 use crate::key_text::is_tenant_key;
 use crate::problem::{Code, Problem};
 
-/// The header by which the admin key says for which tenant it acts.
+/// The header by which the admin key says for which tenant it acts. A tenant's key may name its own there.
 pub const TENANT_HEADER: &str = "postrider-tenant";
 /// A longer header is not a key of ours.
 const MAX_KEY: usize = 512;
@@ -62,7 +63,8 @@ impl Authenticator {
     }
 
     /// # Errors
-    /// 401 for anything but a valid key.
+    /// 401 for anything but a valid key; 403 for a tenant's key that names another tenant; what [`TENANT_HEADER`]
+    /// holds beside that may be refused with 400 and, for the admin key, 404.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let text = bearer(headers).ok_or_else(Problem::unauthorized)?;
         let hash = KeyHash::of(text);
@@ -78,7 +80,15 @@ impl Authenticator {
         };
         let is_expired = key.expires_at.is_some_and(|end| end <= self.clock.now());
         let is_usable = matches!(self.directory.tenant(&key.tenant), Found::Known(_));
-        if is_expired || !is_usable { Err(Problem::unauthorized()) } else { Ok(Caller::Tenant(key)) }
+        if is_expired || !is_usable {
+            return Err(Problem::unauthorized());
+        }
+        let named = headers.get_all(TENANT_HEADER).iter();
+        if named.into_iter().any(|named| named.as_bytes() != key.tenant.as_str().as_bytes()) {
+            let detail = "this key acts for its own tenant alone; Postrider-Tenant names another";
+            return Err(Problem::new(Code::Forbidden, detail));
+        }
+        Ok(Caller::Tenant(key))
     }
 
     fn is_admin(&self, hash: &KeyHash) -> bool {

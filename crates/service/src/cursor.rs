@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::problem::{Code, Problem};
+use crate::query::Page;
 
 /// Raised when the meaning of positions changes: cursors of before are then refused.
 const VERSION: u8 = 1;
@@ -38,17 +39,41 @@ impl ListIdentity<'_> {
     /// # Errors
     /// 400 for anything else.
     pub fn position(&self, cursor: &str) -> Result<Vec<u8>, Problem> {
-        let refused = || Problem::new(Code::InvalidQuery, "cursor: not one that this list has given");
         if cursor.len() > MAX_TEXT {
-            return Err(refused());
+            return Err(not_of_this_list());
         }
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| refused())?;
-        let (version, rest) = bytes.split_first().ok_or_else(refused)?;
-        let (tag, position) = rest.split_at_checked(TAG_BYTES).ok_or_else(refused)?;
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| not_of_this_list())?;
+        let (version, rest) = bytes.split_first().ok_or_else(not_of_this_list)?;
+        let (tag, position) = rest.split_at_checked(TAG_BYTES).ok_or_else(not_of_this_list)?;
         if *version != VERSION || tag != self.tag(position) {
-            return Err(refused());
+            return Err(not_of_this_list());
         }
         Ok(position.to_vec())
+    }
+
+    /// Where a page begins, in text: after this position. `None` for the first page.
+    ///
+    /// # Errors
+    /// 400 for a cursor that this list has not given.
+    pub fn begins_after(&self, page: &Page) -> Result<Option<String>, Problem> {
+        let Some(cursor) = &page.cursor else { return Ok(None) };
+        let position = String::from_utf8(self.position(cursor)?);
+        position.map(Some).map_err(|_| not_of_this_list())
+    }
+
+    /// Cuts up to one item more than the page holds, which tells that there is more, down to the page; with it the
+    /// cursor for what follows.
+    pub fn cut<I>(
+        &self,
+        page: &Page,
+        mut items: Vec<I>,
+        position_of: impl Fn(&I) -> String,
+    ) -> (Vec<I>, Option<String>) {
+        let has_more = items.len() > page.limit();
+        items.truncate(page.limit());
+        let last = items.last().filter(|_| has_more);
+        let next_cursor = last.map(|item| self.cursor(position_of(item).as_bytes()));
+        (items, next_cursor)
     }
 
     fn tag(&self, position: &[u8]) -> [u8; TAG_BYTES] {
@@ -62,6 +87,12 @@ impl ListIdentity<'_> {
         tag.copy_from_slice(&digest[..TAG_BYTES]);
         tag
     }
+}
+
+/// The one refusal of a cursor, whatever is wrong with it.
+#[must_use]
+pub fn not_of_this_list() -> Problem {
+    Problem::new(Code::InvalidQuery, "cursor: not one that this list has given")
 }
 
 #[cfg(test)]

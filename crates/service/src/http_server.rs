@@ -2,7 +2,8 @@
 //!
 //! What it promises: a slow or greedy client is cut and costs the others nothing; every refusal that leaves is
 //! problem+json; a handler that panics answers 500 and says nothing of why; after a drain begins no connection is
-//! accepted, what is in flight is finished, and idle connections close.
+//! accepted, what is in flight is finished, and idle connections close; clients that only hold connections do not
+//! keep others out.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -29,9 +30,14 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use postrider_contract::clock::Entropy;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower::Service;
+
+mod episode;
+mod room;
+
+use episode::Episode;
+use room::{Place, Room};
 
 use crate::connection_phase::ConnectionPhase;
 use crate::guarded_stream::{GuardedStream, Patience};
@@ -66,8 +72,11 @@ pub struct HttpLimits {
     pub uri_bytes: usize,
     /// For routes that do not set their own.
     pub body: BodyLimit,
-    /// Connections open at once; further ones wait in the listen queue.
+    /// Connections open at once. When all are taken the longest idle is closed for a new one; where none is idle,
+    /// further ones wait in the listen queue.
     pub connections: usize,
+    /// How long a connection may be idle even then. Long enough for a busy client's next request to be on its way.
+    pub crowded_idle_time: Duration,
 }
 
 impl Default for HttpLimits {
@@ -82,7 +91,9 @@ impl Default for HttpLimits {
             head_fields: 100,
             uri_bytes: 8 * 1024,
             body: DEFAULT_BODY_LIMIT,
-            connections: 10_000,
+            // As `server.max_connections` says by default; a test holds the two together.
+            connections: 4096,
+            crowded_idle_time: Duration::from_secs(1),
         }
     }
 }
@@ -154,18 +165,21 @@ impl HttpServer {
     /// None today: what goes wrong with one connection ends that connection. Typed as roles are.
     pub async fn serve(self, listener: TcpListener, stop: Stop) -> Result<(), Infallible> {
         let server = Arc::new(self);
-        let slots = Arc::new(Semaphore::new(server.limits.connections));
+        let room = Room::new(server.limits.connections, server.limits.crowded_idle_time);
+        let mut trouble = Episode::default();
         let connections = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = stop.draining() => break,
-                accepted = accept(&listener, &slots) => accepted,
+                accepted = accept(&listener, &room) => accepted,
             };
-            let (stream, peer, slot) = match accepted {
+            let (stream, peer, place) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if trouble.note() {
+                        tracing::warn!(%error, "cannot accept connections; trying on");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -175,9 +189,9 @@ impl HttpServer {
                 tokio::select! {
                     biased;
                     () = stop.halted() => {}
-                    () = serve_connection(server, stream, peer, &stop) => {}
+                    () = serve_connection(server, stream, peer, &stop, &place) => {}
                 }
-                drop(slot);
+                drop(place);
             });
         }
         drop(listener);
@@ -192,20 +206,41 @@ impl HttpServer {
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+type Accepted = (TcpStream, SocketAddr, Place);
 
-/// Waits for a free slot first, so that clients past the bound wait in the kernel's queue, not in our memory.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, peer, slot))
+/// One client at most waits here for a place, since only for somebody who waits is one made; the others wait in the
+/// kernel's queue, not in our memory.
+async fn accept(listener: &TcpListener, room: &Arc<Room>) -> io::Result<Accepted> {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_the_client(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        // Fails only where the client has gone meanwhile.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a client has gone before it was served");
+            continue;
+        }
+        return Ok((stream, peer, room.enter().await));
+    }
 }
 
-async fn serve_connection(server: Arc<HttpServer>, stream: TcpStream, peer: SocketAddr, stop: &Stop) {
+/// A client that broke off before it was accepted; the next may be sound.
+fn is_of_the_client(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
+}
+
+async fn serve_connection(
+    server: Arc<HttpServer>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stop: &Stop,
+    place: &Place,
+) {
     let limits = server.limits;
     let patience = Patience { head: limits.head_time, idle: limits.idle_time, write: limits.write_time };
-    let phase = Arc::new(ConnectionPhase::default());
+    let phase = place.phase();
     let guarded = GuardedStream::new(stream, Arc::clone(&phase), patience);
     let exchange = Exchange { server, peer, phase };
     let connection = http1::Builder::new()
@@ -216,10 +251,16 @@ async fn serve_connection(server: Arc<HttpServer>, stream: TcpStream, peer: Sock
         .max_headers(limits.head_fields)
         .serve_connection(TokioIo::new(guarded), exchange);
     let mut connection = pin!(connection);
+    let asked_to_end = async {
+        tokio::select! {
+            () = stop.draining() => {}
+            () = place.asked_to_leave() => {}
+        }
+    };
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        () = stop.draining() => {
+        () = asked_to_end => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -6,8 +6,9 @@
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use http::header::CONTENT_TYPE;
 use http_body::Body;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment};
 
 use crate::problem::{Code, Problem, pointer_step};
@@ -48,7 +49,8 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer = pointer_of(error.path());
         // The library calls a wrong kind of value a syntax error where it expects one of several words.
-        if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() && error.inner().is_syntax() {
+        // A raw value borrows text, so bytes that are not UTF-8 are not JSON to this probe.
+        if error.inner().is_syntax() && serde_json::from_slice::<&RawValue>(bytes).is_ok() {
             return Problem::invalid_field(pointer, "is not of the kind that is expected here");
         }
         refuse(error.inner(), pointer)

@@ -16,6 +16,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// The media type of every refusal.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// For `Retry-After` with a 503: the time a reconnect to the engine takes.
+pub const RETRY_SOON: Duration = Duration::from_secs(2);
+
 /// More than this a client will not read, and a hostile body could name any number of fields.
 const MAX_FIELD_ERRORS: usize = 32;
 
@@ -32,7 +35,6 @@ pub enum Code {
     RequestTimeout,
     Conflict,
     IdempotencyInProgress,
-    Gone,
     PreconditionFailed,
     PayloadTooLarge,
     UriTooLong,
@@ -48,7 +50,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the reference pages and their check.
-    pub const ALL: [Code; 22] = [
+    pub const ALL: [Code; 21] = [
         Code::BadRequest,
         Code::MalformedJson,
         Code::InvalidQuery,
@@ -59,7 +61,6 @@ impl Code {
         Code::RequestTimeout,
         Code::Conflict,
         Code::IdempotencyInProgress,
-        Code::Gone,
         Code::PreconditionFailed,
         Code::PayloadTooLarge,
         Code::UriTooLong,
@@ -89,7 +90,6 @@ impl Code {
             Code::IdempotencyInProgress => {
                 ("idempotency_in_progress", StatusCode::CONFLICT, "First request still in progress")
             }
-            Code::Gone => ("gone", StatusCode::GONE, "Gone"),
             Code::PreconditionFailed => {
                 ("precondition_failed", StatusCode::PRECONDITION_FAILED, "Changed meanwhile")
             }

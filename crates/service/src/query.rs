@@ -67,16 +67,18 @@ fn parse_list<T: DeserializeOwned>(query: &str) -> Result<ListQuery<T>, Problem>
         if name == "limit" || name == "cursor" { of_page.push(pair) } else { of_filters.push(pair) }
     }
     let asked: PageParameters = parse(&of_page.join("&"))?;
-    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
-    let limit = NonZeroU16::new(limit).filter(|limit| limit.get() <= MAX_LIMIT).ok_or_else(|| {
-        Problem::new(Code::InvalidQuery, format!("limit: must be a whole number from 1 to {MAX_LIMIT}"))
-    })?;
+    let limit = asked.limit.map_or(Ok(DEFAULT_LIMIT), |text| text.parse::<u16>());
+    let limit =
+        limit.ok().and_then(NonZeroU16::new).filter(|limit| limit.get() <= MAX_LIMIT).ok_or_else(|| {
+            Problem::new(Code::InvalidQuery, format!("limit: must be a whole number from 1 to {MAX_LIMIT}"))
+        })?;
     Ok(ListQuery { page: Page { limit, cursor: asked.cursor }, filters: parse(&of_filters.join("&"))? })
 }
 
 #[derive(serde::Deserialize)]
 struct PageParameters {
-    limit: Option<u16>,
+    /// Read by ourselves, so that every wrong one is refused in the same words.
+    limit: Option<String>,
     cursor: Option<String>,
 }
 
@@ -177,6 +179,8 @@ mod tests {
             assert_eq!(problem.code(), Code::InvalidQuery, "{query}");
             assert!(problem.detail().contains("limit"), "{query}: {}", problem.detail());
         }
+        let problem = list("limit=99999999999").expect_err("too large");
+        assert_eq!(problem.detail(), "limit: must be a whole number from 1 to 200");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Opening and closing the engine: one process a data directory, one writer, one loader.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -21,6 +21,7 @@ use crate::keyed::SqliteKeyedRequests;
 use crate::leadership::SqliteLeadership;
 use crate::loader::{Bell, Load, Loader};
 use crate::log::SqliteLog;
+use crate::private_files::{make_folder, open_or_make};
 use crate::reader::Reader;
 use crate::schema::{QUEUE, open_reader, open_writer};
 use crate::shelf::{Limits, Shared, Shelf, Table};
@@ -31,7 +32,7 @@ use crate::writer::Writer;
 /// Where the data is, and how much of it is kept at hand.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The data directory; made if it is not there.
+    /// The data directory; made if it is not there, for this user alone.
     pub folder: PathBuf,
     /// Ready messages kept in memory, at most; what is beyond waits on disk. First tries get this many, retries
     /// and releases a quarter each.
@@ -204,10 +205,9 @@ fn lock_folder(folder: &Path) -> Result<File, OpenError> {
         let path = path.to_owned();
         move |source| OpenError::Io { path, source }
     };
-    fs::create_dir_all(folder).map_err(failed(folder))?;
+    make_folder(folder).map_err(failed(folder))?;
     let path = folder.join("lock");
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed(&path))?;
+    let file = open_or_make(&path).map_err(failed(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { folder: folder.to_owned() }),

@@ -45,7 +45,7 @@ pub(crate) enum WriteError {
     /// Rolled back: certainly nothing happened.
     #[error("{0}")]
     Refused(String),
-    /// The commit itself failed: it may be found again after a restart.
+    /// The commit itself failed, and may be found again after a restart; or nobody can say any more how it went.
     #[error("{0}")]
     InDoubt(String),
     /// The file is not as it should be.

@@ -19,6 +19,7 @@ mod loader;
 mod log;
 mod mailbox;
 mod mutex;
+mod private_files;
 mod reader;
 mod schema;
 mod shelf;

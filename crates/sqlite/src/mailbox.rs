@@ -129,6 +129,13 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
+    /// Nobody will write any more: what waits is dropped, which tells those who wait for it.
+    pub(crate) fn abandon(&self) {
+        self.close();
+        let dropped = take(&mut lock(&self.state));
+        drop(dropped);
+    }
+
     /// Blocks until there is something to write; `None` after the last. While the storage is failing, an empty
     /// group comes from time to time, so that it is tried without anybody asking.
     pub(crate) fn next_group(&self, storage: Storage) -> Option<Group> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{OpenError, is_corrupt};
+use crate::private_files::make_file;
 
 /// A kind of file, and how it came to be.
 #[derive(Debug)]
@@ -39,8 +40,9 @@ const WRITER_CACHE: i64 = -16 * 1024;
 /// Files up to this size are checked whole at open; it takes well under a second.
 const CHECKED_SIZE: u64 = 64 * 1024 * 1024;
 
-/// Opens or makes a file for writing, and brings its schema up to date.
+/// Opens or makes a file for writing, for this user alone, and brings its schema up to date.
 pub(crate) fn open_writer(path: &Path, schema: &Schema) -> Result<Connection, OpenError> {
+    make_file(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
     let mut connection = Connection::open(path).map_err(|error| cannot_open(path, error))?;
     check_owner(&connection, path, schema)?;
     check_whole(&connection, path)?;

@@ -3,7 +3,11 @@
 //! A group that fails in a statement is rolled back and its jobs are tried each alone, so that one bad request
 //! does not fail its neighbours; unless the storage itself says no, then all are refused. Until a commit succeeds
 //! again, [`Writer::check_writable`] says why not, and an empty write is tried twice a second.
+//!
+//! A job that panics fails alone. Should the thread itself panic, everyone who waits is told, nothing more is
+//! taken, and [`Writer::check_writable`] says so.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -11,7 +15,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::error::{WriteError, is_of_the_storage};
-use crate::mailbox::{Acknowledged, Group, Job, Mailbox, Storage};
+use crate::mailbox::{Acknowledged, Group, Job, Mailbox, Storage, Waiting};
 use crate::mutex::lock;
 
 /// What must fit before storage that failed is taken for sound again.
@@ -32,7 +36,7 @@ impl Writer {
         let (own_mailbox, own_health) = (Arc::clone(&mailbox), Arc::clone(&health));
         let thread = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || run(&connection, &own_mailbox, &own_health))?;
+            .spawn(move || run_guarded(&connection, &own_mailbox, &own_health))?;
         Ok(Writer { mailbox, health, thread: Mutex::new(Some(thread)) })
     }
 
@@ -42,7 +46,8 @@ impl Writer {
 
     /// Runs `work` in the writer's next transaction and, once that is committed, `on_commit` on the writer's
     /// thread; answers what that gives. `size` is about how many bytes the work holds. `work` may run twice,
-    /// each time from the start. If the caller goes away, both happen all the same.
+    /// each time from the start. If the caller goes away, both happen all the same. If `work` panics, nothing was
+    /// written; if `on_commit` does, it was, but the answer is lost: in doubt.
     pub(crate) async fn write<T, R>(
         &self,
         size: usize,
@@ -56,7 +61,8 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let task = Task { work, output: None, on_commit, answer };
         self.mailbox.put(Box::new(task), size).await?;
-        answered.await.map_err(|_| WriteError::Closed)?
+        let is_lost = |_| WriteError::InDoubt("the answer of the write was lost".to_owned());
+        answered.await.map_err(is_lost)?
     }
 
     /// Waits until everything that was put into the mailbox before is written, settlements too.
@@ -143,6 +149,18 @@ where
     }
 }
 
+/// A job panicked while it wrote; what it had written is rolled back.
+#[derive(Debug, thiserror::Error)]
+#[error("the write panicked")]
+struct Panicked;
+
+fn run_guarded(connection: &Connection, mailbox: &Mailbox, health: &Health) {
+    if catch_unwind(AssertUnwindSafe(|| run(connection, mailbox, health))).is_err() {
+        health.failed("the writer's thread panicked; the process must be started again");
+        mailbox.abandon();
+    }
+}
+
 fn run(connection: &Connection, mailbox: &Mailbox, health: &Health) {
     while let Some(group) = mailbox.next_group(health.storage()) {
         write_group(connection, mailbox, health, group);
@@ -167,12 +185,12 @@ fn write_group(connection: &Connection, mailbox: &Mailbox, health: &Health, grou
             probe(connection)?;
         }
         delete(connection, &acknowledged)?;
-        jobs.iter_mut().try_for_each(|waiting| waiting.job.write(connection))
+        jobs.iter_mut().try_for_each(|waiting| write_caught(waiting, connection))
     });
     let failed = match result {
         Ok(()) => {
             health.succeeded();
-            return jobs.into_iter().for_each(|waiting| waiting.job.finish(Ok(())));
+            return jobs.into_iter().for_each(|waiting| finish_caught(waiting, Ok(())));
         }
         Err(failed) => failed,
     };
@@ -181,11 +199,25 @@ fn write_group(connection: &Connection, mailbox: &Mailbox, health: &Health, grou
         health.failed(&failed.error.to_string());
     }
     if failed.is_of_the_storage || jobs.len() < 2 {
-        return jobs.into_iter().for_each(|waiting| waiting.job.finish(Err(failed.error.clone())));
+        return jobs.into_iter().for_each(|waiting| finish_caught(waiting, Err(failed.error.clone())));
     }
     for mut waiting in jobs {
-        let result = in_transaction(connection, || waiting.job.write(connection));
-        waiting.job.finish(result.map_err(|failed| failed.error));
+        let result = in_transaction(connection, || write_caught(&mut waiting, connection));
+        finish_caught(waiting, result.map_err(|failed| failed.error));
+    }
+}
+
+/// The panic hook has logged the message and the place. Safe to go on after: the transaction is rolled back, and
+/// a job that is written again begins from the start.
+fn write_caught(waiting: &mut Waiting, connection: &Connection) -> rusqlite::Result<()> {
+    catch_unwind(AssertUnwindSafe(|| waiting.job.write(connection)))
+        .unwrap_or_else(|_| Err(rusqlite::Error::ToSqlConversionFailure(Box::new(Panicked))))
+}
+
+/// The answer goes down with a job that panics here, which tells whoever waits for it.
+fn finish_caught(waiting: Waiting, result: Result<(), WriteError>) {
+    if catch_unwind(AssertUnwindSafe(|| waiting.job.finish(result))).is_err() {
+        tracing::error!("what follows a write panicked");
     }
 }
 
@@ -285,5 +317,55 @@ mod tests {
         let stored: i64 =
             connection.query_row("SELECT sum(n) FROM number", [], |row| row.get(0)).expect("it answers");
         assert_eq!(stored, 10);
+    }
+
+    /// Far longer than anything here takes; only a caller that hangs waits for it.
+    const DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);
+
+    async fn answer<T>(writing: impl Future<Output = Result<T, WriteError>>) -> Result<T, WriteError> {
+        tokio::time::timeout(DEADLINE, writing).await.expect("an answer before the deadline")
+    }
+
+    fn insert(connection: &Connection, number: i64) -> rusqlite::Result<()> {
+        connection.execute("INSERT INTO number (n) VALUES (?1)", [number]).map(|_| ())
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_is_answered_and_fails_alone() {
+        let connection = Connection::open_in_memory().expect("in memory");
+        connection.execute_batch("CREATE TABLE number (n INTEGER PRIMARY KEY)").expect("a table");
+        let writer = Writer::start(connection).expect("a thread");
+        let panics = writer.write(
+            0,
+            |connection| {
+                insert(connection, 1)?;
+                panic!("a job of the test")
+            },
+            |()| (),
+        );
+        let (refused, written) =
+            tokio::join!(answer(panics), answer(writer.write(0, |c| insert(c, 2), |()| ())));
+        assert!(matches!(refused, Err(WriteError::Refused(_))), "{refused:?}");
+        written.expect("its neighbour is written");
+        let lost = answer(writer.write(0, |c| insert(c, 3), |()| panic!("a job of the test"))).await;
+        assert!(matches!(lost, Err(WriteError::InDoubt(_))), "{lost:?}");
+        let sum = |c: &Connection| c.query_row("SELECT sum(n) FROM number", [], |row| row.get::<_, i64>(0));
+        assert_eq!(answer(writer.write(0, sum, |sum| sum)).await.expect("it answers"), 5);
+        writer.check_writable().expect("the storage is sound");
+    }
+
+    #[tokio::test]
+    async fn without_its_thread_nobody_waits_for_the_writer() {
+        let mailbox = Arc::new(Mailbox::new());
+        let health = Arc::new(Health::default());
+        let writer = Writer { mailbox, health, thread: Mutex::new(None) };
+        let mut waits = std::pin::pin!(writer.write(0, |_| Ok(()), |()| ()));
+        let first = std::future::poll_fn(|cx| std::task::Poll::Ready(waits.as_mut().poll(cx))).await;
+        assert!(first.is_pending(), "nobody writes");
+        writer.mailbox.abandon();
+        let told = answer(waits).await;
+        assert!(matches!(told, Err(WriteError::InDoubt(_))), "{told:?}");
+        let refused = answer(writer.flush()).await;
+        assert!(matches!(refused, Err(WriteError::Closed)), "{refused:?}");
     }
 }

@@ -13,7 +13,7 @@ use postrider_service::lifecycle::Stop;
 use postrider_service::metrics::StatusMetrics;
 use tokio::time::Instant;
 
-use crate::healing::{HealingBounds, heal};
+use crate::healing::{HealingBounds, Told, heal};
 use crate::releasing::{Releasing, Round};
 use crate::rerendering::Rerendering;
 use crate::retention::{Retention, tidy};
@@ -72,6 +72,7 @@ impl Duties {
     async fn lead(&self, lead: &dyn Lead, stop: &Stop) {
         tracing::info!("leading: releases, healing and retention are done by this process");
         let mut releasing = Releasing::new(self.parts.clone());
+        let mut told = Told::default();
         let (mut heal_at, mut tidy_at) = (Instant::now(), Instant::now());
         while lead.is_held() && !stop.is_draining() {
             if Instant::now() >= tidy_at {
@@ -84,7 +85,7 @@ impl Duties {
                 }
             }
             if Instant::now() >= heal_at {
-                if let Err(error) = heal(&self.parts).await {
+                if let Err(error) = heal(&self.parts, &mut told).await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "cannot heal overdue deliveries"
@@ -105,6 +106,9 @@ impl Duties {
             };
             pause(stop, wait).await;
         }
+        // Another process counts from here on; two would be added up.
+        self.parts.metrics.held.set(0);
+        self.parts.metrics.overdue.set(0);
     }
 }
 

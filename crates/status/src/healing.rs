@@ -1,12 +1,17 @@
 //! Heals: a delivery long past its due time, whose message must have been lost, is published again, with a check.
 //!
-//! A delivery that is late because the queues are behind is not overdue: healing waits while they are.
+//! A delivery that is late because the queues are behind is not overdue: healing waits while they are, though not for
+//! ever. One that cannot be rendered again is told of once and, after a day, concluded.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use postrider_contract::delivery::{Check, Delivery, Position, Work};
-use postrider_contract::journal::{JournalRecord, ReleasedRecord};
+use postrider_contract::clock::Timestamp;
+use postrider_contract::delivery::{Check, Delivery, DeliveryRef, Position, Work};
+use postrider_contract::ids::DeliveryId;
+use postrider_contract::journal::{ConcludedRecord, Conclusion, JournalRecord, ReleasedRecord};
 use postrider_contract::log::fold;
+use postrider_contract::outcome::FailureReason;
 use postrider_contract::ports::{OverdueDelivery, Publication, PublishError, QueueError, Route, StoreError};
 
 use crate::duties::DutyParts;
@@ -14,6 +19,14 @@ use crate::rerendering::{RenderedAs, event_of};
 
 /// At once; the next round takes the next.
 const PER_ROUND: u32 = 256;
+/// So many times past the bound, a delivery is healed although work stands in the queues: a busy installation is never
+/// without any, and whatever is an hour late (at the default bound) has been overtaken by all that came after it.
+const URGENT_AFTER: u32 = 6;
+/// How long after its event was accepted a delivery that cannot be rendered is given up: by then whatever was only late,
+/// a journal record or a store, has been back for hours, and somebody could have mended it.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3_600);
+/// Which deliveries were complained of; past this many, some are complained of again.
+const TOLD_AT_MOST: usize = 10_000;
 
 /// When a delivery is overdue.
 #[derive(Clone, Copy, Debug)]
@@ -31,45 +44,97 @@ pub(crate) enum HealError {
     Publish(#[from] PublishError),
 }
 
+/// Deliveries that cannot be rendered again, and of which the log was told already: each is said once.
+#[derive(Debug, Default)]
+pub(crate) struct Told(HashSet<DeliveryId>);
+
+impl Told {
+    fn is_news(&mut self, delivery: DeliveryId) -> bool {
+        if self.0.len() >= TOLD_AT_MOST {
+            self.0.clear();
+        }
+        self.0.insert(delivery)
+    }
+}
+
 /// One round. Answers how many were published again.
-pub(crate) async fn heal(parts: &DutyParts) -> Result<usize, HealError> {
+///
+/// What cannot be rendered again hides nothing behind it: its due time moves on by a round's worth, or it is concluded.
+pub(crate) async fn heal(parts: &DutyParts, told: &mut Told) -> Result<usize, HealError> {
     let now = parts.clock.now();
-    let before = now.minus(parts.healing.overdue_after);
-    let overdue = parts.log.overdue(before, PER_ROUND).await?;
+    let bound = parts.healing.overdue_after;
+    let mut overdue = parts.log.overdue(now.minus(bound), PER_ROUND).await?;
     parts.metrics.overdue.set(i64::try_from(overdue.len()).unwrap_or(i64::MAX));
-    if overdue.is_empty() || queues_are_behind(parts).await? {
+    if overdue.is_empty() || journal_is_behind(parts).await? {
         return Ok(0);
     }
-    let (mut publications, mut records) = (Vec::new(), Vec::new());
+    if work_stands_in_the_queues(parts).await? {
+        let urgent = now.minus(bound * URGENT_AFTER);
+        overdue.retain(|one| one.due_at < urgent);
+    }
+    let (mut publications, mut released, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
     for one in overdue {
-        let reference = one.reference.clone();
-        let Some(delivery) = again(parts, one).await? else {
-            tracing::error!(delivery.id = %reference.id, "an overdue delivery cannot be rendered again: its event is in doubt");
-            continue;
-        };
-        let position = delivery.position;
-        records.push(JournalRecord::Released(ReleasedRecord {
-            delivery: reference,
-            position,
-            released_at: now,
-        }));
-        publications.push(Publication { route: Route::Release, work: Work::Deliver(delivery) });
+        let (reference, position) = (one.reference.clone(), step_on(one.position));
+        match again(parts, one).await? {
+            Some(delivery) => {
+                publications.push(Publication { route: Route::Release, work: Work::Deliver(delivery) });
+                released.push(step(reference, position, now));
+            }
+            None => passed_over.push(pass_over(reference, position, now, told)),
+        }
+    }
+    if !passed_over.is_empty() {
+        parts.log.apply(&fold(passed_over)).await?;
     }
     let count = publications.len();
     if count > 0 {
         parts.queue.publish(publications).await?;
-        parts.log.apply(&fold(records)).await?;
+        parts.log.apply(&fold(released)).await?;
         tracing::warn!(count, "published overdue deliveries again");
     }
     Ok(count)
 }
 
-/// While anything stands in the queues, or the journal is not read to within the bound, lateness proves nothing.
-async fn queues_are_behind(parts: &DutyParts) -> Result<bool, QueueError> {
+/// While the journal is not read to within the bound, lateness proves nothing: what is missing may stand in it.
+async fn journal_is_behind(parts: &DutyParts) -> Result<bool, QueueError> {
     let now = parts.clock.now();
-    let depths = parts.queue.depths().await?;
     let unread = now.since(parts.journal.settled_until(now).await?);
-    Ok(depths.first + depths.retry + depths.release > 0 || unread > parts.healing.overdue_after / 2)
+    Ok(unread > parts.healing.overdue_after / 2)
+}
+
+async fn work_stands_in_the_queues(parts: &DutyParts) -> Result<bool, QueueError> {
+    let depths = parts.queue.depths().await?;
+    Ok(depths.first + depths.retry + depths.release > 0)
+}
+
+/// What becomes of a delivery that cannot be rendered again: looked at later, or ended.
+fn pass_over(delivery: DeliveryRef, position: Position, now: Timestamp, told: &mut Told) -> JournalRecord {
+    if now.since(delivery.accepted_at) > GIVE_UP_AFTER {
+        tracing::error!(
+            delivery.id = %delivery.id,
+            webhook.id = %delivery.webhook,
+            "an overdue delivery ends as failed: for a day it could not be rendered again"
+        );
+        let conclusion = Conclusion::Failed(FailureReason::Internal);
+        return JournalRecord::Concluded(ConcludedRecord { delivery, conclusion, at: now });
+    }
+    if told.is_news(delivery.id) {
+        tracing::error!(
+            delivery.id = %delivery.id,
+            webhook.id = %delivery.webhook,
+            "an overdue delivery cannot be rendered again: its event is in doubt, or what it was rendered with is gone"
+        );
+    }
+    step(delivery, position, now)
+}
+
+/// A step on, so that the new due time counts.
+fn step_on(position: Position) -> Position {
+    Position { deferrals: position.deferrals.saturating_add(1), ..position }
+}
+
+fn step(delivery: DeliveryRef, position: Position, now: Timestamp) -> JournalRecord {
+    JournalRecord::Released(ReleasedRecord { delivery, position, released_at: now })
 }
 
 async fn again(parts: &DutyParts, overdue: OverdueDelivery) -> Result<Option<Delivery>, StoreError> {
@@ -82,8 +147,7 @@ async fn again(parts: &DutyParts, overdue: OverdueDelivery) -> Result<Option<Del
     let Some(body) = parts.rerendering.body(&event, rendered).await? else { return Ok(None) };
     Ok(Some(Delivery {
         reference,
-        // A step on, so that its new due time counts.
-        position: Position { deferrals: position.deferrals.saturating_add(1), ..position },
+        position: step_on(position),
         origin,
         check: Check::LookUp,
         due_at: parts.clock.now(),

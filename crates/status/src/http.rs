@@ -4,29 +4,27 @@ mod deliveries;
 mod delivery_page;
 mod events;
 mod ledger;
+mod response_code;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::FromRef;
 use postrider_contract::clock::{Clock, Timestamp};
-use postrider_contract::ports::{Journal, LogQueries, StoreError};
+use postrider_contract::ports::{Journal, LogQueries, StoreError, WorkQueue};
 use postrider_service::authentication::Authenticator;
-use postrider_service::cursor::ListIdentity;
-use postrider_service::problem::{Code, Problem};
+use postrider_service::problem::{Code, Problem, RETRY_SOON};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::healing::HealingBounds;
 use crate::rerendering::Rerendering;
 
-const RETRY_SOON: Duration = Duration::from_secs(2);
-
 /// What the query routes need.
 #[derive(Clone, FromRef)]
 pub struct StatusState {
     pub queries: Arc<dyn LogQueries>,
     pub journal: Arc<dyn Journal>,
+    pub queue: Arc<dyn WorkQueue>,
     pub authenticator: Arc<Authenticator>,
     pub rerendering: Arc<Rerendering>,
     pub clock: Arc<dyn Clock>,
@@ -68,13 +66,6 @@ fn checked_window(since: Option<Timestamp>, until: Option<Timestamp>) -> Result<
         }
         _ => Ok(()),
     }
-}
-
-/// The position in a list that a cursor stands for, by its text form.
-fn cursor_text(identity: ListIdentity<'_>, cursor: Option<&str>) -> Result<Option<String>, Problem> {
-    let Some(cursor) = cursor else { return Ok(None) };
-    let text = String::from_utf8(identity.position(cursor)?);
-    text.map(Some).map_err(|_| Problem::new(Code::InvalidQuery, "cursor: is not one of this list"))
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@
 //! Order: published with confirm and a check → marked as released → shown as pending in the log. A crash in between
 //! publishes again, and the check drops what was tried already.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::Work;
-use postrider_contract::ids::WebhookId;
+use postrider_contract::ids::{DeliveryId, WebhookId};
 use postrider_contract::journal::{JournalRecord, ReleasedRecord};
-use postrider_contract::log::fold;
+use postrider_contract::log::{LogWrites, fold};
 use postrider_contract::ports::{HeldDelivery, Publication, PublishError, RoomSummary, Route, StoreError};
 use postrider_contract::profile::PausedRule;
 use postrider_contract::webhook::WebhookState;
@@ -41,6 +42,17 @@ pub(crate) struct Releasing {
     parts: DutyParts,
     paces: HashMap<WebhookId, Pace>,
     reopened_at: Instant,
+    /// Webhooks whose last release could not be published: told of when they begin to fail.
+    failing: HashSet<WebhookId>,
+    /// What was published before the store refused to mark it.
+    unmarked: Option<Unmarked>,
+}
+
+/// Published, and not yet marked as released.
+struct Unmarked {
+    marks: Vec<(DeliveryId, u32)>,
+    writes: LogWrites,
+    at: Timestamp,
 }
 
 /// How fast one webhook may be released to.
@@ -75,10 +87,17 @@ enum Allowance {
 
 impl Releasing {
     pub(crate) fn new(parts: DutyParts) -> Self {
-        Releasing { parts, paces: HashMap::new(), reopened_at: Instant::now() }
+        Releasing {
+            parts,
+            paces: HashMap::new(),
+            reopened_at: Instant::now(),
+            failing: HashSet::new(),
+            unmarked: None,
+        }
     }
 
     pub(crate) async fn round(&mut self) -> Result<Round, ReleaseError> {
+        self.finish_marking().await?;
         self.reopen().await?;
         let summaries = self.parts.room.summaries().await?;
         let held: u64 = summaries.iter().map(|summary| summary.waiting).sum();
@@ -95,20 +114,45 @@ impl Releasing {
         if summaries.is_empty() {
             return Ok(Round::Empty);
         }
-        let mut released = 0;
+        self.failing.retain(|webhook| summaries.iter().any(|summary| summary.webhook == *webhook));
+        self.release_each(&summaries).await
+    }
+
+    /// Each webhook by itself: what cannot be published for one is no reason to let the others wait. Only where
+    /// nothing could be published is the round a failure.
+    async fn release_each(&mut self, summaries: &[RoomSummary]) -> Result<Round, ReleaseError> {
+        let (mut released, mut first_error) = (0, None);
         for summary in summaries.iter().filter(|summary| summary.waiting > 0) {
             let allowed = self.allowed(summary);
-            if allowed > 0 {
-                let count = self.release(summary.webhook, allowed.min(PER_ROUND)).await?;
-                if let Some(tokens) =
-                    self.paces.get_mut(&summary.webhook).and_then(|pace| pace.tokens.as_mut())
-                {
-                    tokens.spend(count);
+            if allowed == 0 {
+                continue;
+            }
+            match self.release(summary.webhook, allowed.min(PER_ROUND)).await {
+                Ok(count) => {
+                    self.failing.remove(&summary.webhook);
+                    let pace = self.paces.get_mut(&summary.webhook);
+                    if let Some(tokens) = pace.and_then(|pace| pace.tokens.as_mut()) {
+                        tokens.spend(count);
+                    }
+                    released += count;
                 }
-                released += count;
+                Err(ReleaseError::Publish(error)) => {
+                    if self.failing.insert(summary.webhook) {
+                        tracing::warn!(
+                            webhook.id = %summary.webhook,
+                            error = &error as &dyn std::error::Error,
+                            "cannot publish what waits for a webhook; it waits on"
+                        );
+                    }
+                    first_error = first_error.or(Some(error));
+                }
+                Err(error @ (ReleaseError::Store(_) | ReleaseError::Injected(_))) => return Err(error),
             }
         }
-        Ok(Round::Waiting { released })
+        match first_error {
+            Some(error) if released == 0 => Err(error.into()),
+            Some(_) | None => Ok(Round::Waiting { released }),
+        }
     }
 
     async fn reopen(&mut self) -> Result<(), StoreError> {
@@ -156,7 +200,18 @@ impl Releasing {
         }
     }
 
-    async fn release(&self, webhook: WebhookId, count: u32) -> Result<u32, ReleaseError> {
+    /// What a failed mark left undone comes first: until it is marked, the same deliveries would be published again
+    /// in every round, for as long as the store can be read but not written.
+    async fn finish_marking(&mut self) -> Result<(), StoreError> {
+        if let Some(Unmarked { marks, writes, at }) = &self.unmarked {
+            self.parts.room.mark_released(marks.clone(), *at).await?;
+            self.parts.log.apply(writes).await?;
+            self.unmarked = None;
+        }
+        Ok(())
+    }
+
+    async fn release(&mut self, webhook: WebhookId, count: u32) -> Result<u32, ReleaseError> {
         let held = self.parts.room.oldest(webhook, count).await?;
         if held.is_empty() {
             return Ok(0);
@@ -177,9 +232,9 @@ impl Releasing {
         let publication = |delivery| Publication { route: Route::Release, work: Work::Deliver(delivery) };
         let released = u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
         self.parts.queue.publish(deliveries.into_iter().map(publication).collect()).await?;
+        self.unmarked = Some(Unmarked { marks, writes, at: now });
         failpoint::hit("release.after_publish")?;
-        self.parts.room.mark_released(marks, now).await?;
-        self.parts.log.apply(&writes).await?;
+        self.finish_marking().await?;
         Ok(released)
     }
 }

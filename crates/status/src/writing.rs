@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_contract::clock::Clock;
 use postrider_contract::journal::{JournalBatch, JournalRecord};
 use postrider_contract::log::{LogWrites, fold};
 use postrider_contract::ports::{DeliveryLog, Journal, JournalSource, Lease, LeaseTicket, QueueError};
@@ -34,7 +33,7 @@ pub async fn run_writer(
     log: Arc<dyn DeliveryLog>,
     board: Arc<TryBoard>,
     metrics: Arc<StatusMetrics>,
-    (clock, stop): (Arc<dyn Clock>, Stop),
+    stop: Stop,
 ) -> Result<(), QueueError> {
     let mut source = journal.read(PREFETCH).await?;
     loop {
@@ -46,7 +45,6 @@ pub async fn run_writer(
                 Err(error) => return Err(error),
             },
         };
-        metrics.lag_seconds.set(clock.now().since(first.message.written_at).as_secs_f64());
         let (records, tickets) = gather(first, &mut *source).await;
         metrics.batch_size.observe(f64::from(u32::try_from(records.len()).unwrap_or(u32::MAX)));
         note_tries(&board, &records);

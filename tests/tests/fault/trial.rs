@@ -20,6 +20,9 @@ pub const DRAIN: Duration = Duration::from_secs(120);
 /// Where something is expected to go on after an outage of a server.
 pub const RECOVERY: Duration = Duration::from_secs(60);
 
+/// How much of a server's log is told when a check fails.
+const LINES_SHOWN: usize = 60;
+
 /// One test's installation and webhooks.
 pub struct Trial {
     pub stage: Stage,
@@ -57,7 +60,7 @@ impl Trial {
 
     /// Load on the stage's server.
     pub fn load(&self, naming: Naming) -> Load {
-        self.load_on(&[self.stage.api.clone()], naming, 0)
+        self.load_on(std::slice::from_ref(&self.stage.api), naming, 0)
     }
 
     /// Load on these servers, the first event with this number.
@@ -82,7 +85,17 @@ impl Trial {
     pub async fn check_ledger(&self, ledger: &Ledger, kills: usize) -> Result<Findings> {
         let Stage { receiver, api, .. } = &self.stage;
         let findings = examine(ledger, &self.subscribers, receiver, api, DRAIN).await?;
-        findings.require_clean(in_flight(kills)).with_context(|| format!("seed {}", self.chance.seed()))
+        let clean = findings.require_clean(in_flight(kills));
+        clean.with_context(|| {
+            format!("seed {}; the server's log:\n{}", self.chance.seed(), self.last_of_log())
+        })
+    }
+
+    /// The end of what the stage's server wrote.
+    fn last_of_log(&self) -> String {
+        let log = self.stage.server.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n")
     }
 
     /// Waits until so many more requests have come.

@@ -41,60 +41,6 @@ async fn accepted_again(api: &Api) -> Result<String> {
     .await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_gone_means_503_until_it_is_back() -> Result<()> {
-    let mut broker = RabbitMq::start().await?;
-    let queue = broker.vhost().await?;
-    let store = shared_postgres().await?.create_database().await?;
-    let stage = Stage::open_with(ServerOptions::cluster(&queue, &store), "standard").await?;
-    stage.webhook("/hook", "*", json!({})).await?;
-    stage.publish("a.b", json!({})).await?;
-    settled(&stage.api, SOON).await?;
-    broker.stop().await?;
-    for _ in 0..5 {
-        is_come_again(&publish(&stage.api, "x").await?)?;
-    }
-    // What needs no broker is answered.
-    stage.api.get("/v1/webhooks").await?.require(200)?;
-    stage.server.admin().get("/livez").await?.require(200)?;
-    broker.restart().await?;
-    let id = accepted_again(&stage.api).await?;
-    stage.wait_for_status(&id, "delivered").await?;
-    Ok(())
-}
-
-/// A message that no queue takes comes back: never 202.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_no_queue_takes_is_not_accepted() -> Result<()> {
-    let broker = RabbitMq::start().await?;
-    let queue = broker.vhost().await?;
-    let store = shared_postgres().await?.create_database().await?;
-    let stage = Stage::open_with(ServerOptions::cluster(&queue, &store), "standard").await?;
-    stage.webhook("/hook", "*", json!({})).await?;
-    stage.publish("a.b", json!({})).await?;
-    settled(&stage.api, SOON).await?;
-    let connection = lapin::Connection::connect(&queue, lapin::ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    let vhost = queue.rsplit('/').next().context("a virtual host")?.replace("%2f", "/");
-    let mut taken = 0;
-    for name in broker.ctl(&["list_queues", "-p", &vhost, "name"]).await?.lines().map(str::trim) {
-        if name.starts_with("postrider.") && name.contains("deliver") {
-            channel.queue_delete(name.into(), lapin::options::QueueDeleteOptions::default()).await?;
-            taken += 1;
-        }
-    }
-    ensure!(taken > 0, "no queue of deliveries was found");
-    let answer = publish(&stage.api, "x").await?;
-    ensure!(answer.status == 503 || answer.status == 202, "{answer}");
-    if answer.status == 202 {
-        // Only because the queue was made anew first, and then the event must arrive.
-        stage.wait_for_status(&only_delivery(&answer.json()?)?, "delivered").await?;
-    } else {
-        is_come_again(&answer)?;
-    }
-    Ok(())
-}
-
 /// The disk is a file system of a few megabytes, which only root can make; anyone else sets a limit to the size
 /// of files, which the engine meets in the same way.
 #[tokio::test(flavor = "multi_thread")]
@@ -228,4 +174,63 @@ fn limit_files(pid: i32, bytes: u64) -> Result<()> {
     let output = set.context("running prlimit")?;
     ensure!(output.status.success(), "prlimit: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// These need RabbitMQ and PostgreSQL.
+mod cluster {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_is_gone_means_503_until_it_is_back() -> Result<()> {
+        let mut broker = RabbitMq::start().await?;
+        let queue = broker.vhost().await?;
+        let store = shared_postgres().await?.create_database().await?;
+        let stage = Stage::open_with(ServerOptions::cluster(&queue, &store), "standard").await?;
+        stage.webhook("/hook", "*", json!({})).await?;
+        stage.publish("a.b", json!({})).await?;
+        settled(&stage.api, SOON).await?;
+        broker.stop().await?;
+        for _ in 0..5 {
+            is_come_again(&publish(&stage.api, "x").await?)?;
+        }
+        // What needs no broker is answered.
+        stage.api.get("/v1/webhooks").await?.require(200)?;
+        stage.server.admin().get("/livez").await?.require(200)?;
+        broker.restart().await?;
+        let id = accepted_again(&stage.api).await?;
+        stage.wait_for_status(&id, "delivered").await?;
+        Ok(())
+    }
+
+    /// A message that no queue takes comes back: never 202.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_event_that_no_queue_takes_is_not_accepted() -> Result<()> {
+        let broker = RabbitMq::start().await?;
+        let queue = broker.vhost().await?;
+        let store = shared_postgres().await?.create_database().await?;
+        let stage = Stage::open_with(ServerOptions::cluster(&queue, &store), "standard").await?;
+        stage.webhook("/hook", "*", json!({})).await?;
+        stage.publish("a.b", json!({})).await?;
+        settled(&stage.api, SOON).await?;
+        let connection = lapin::Connection::connect(&queue, lapin::ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let vhost = queue.rsplit('/').next().context("a virtual host")?.replace("%2f", "/");
+        let mut taken = 0;
+        for name in broker.ctl(&["list_queues", "-p", &vhost, "name"]).await?.lines().map(str::trim) {
+            if name.starts_with("postrider.") && name.contains("deliver") {
+                channel.queue_delete(name.into(), lapin::options::QueueDeleteOptions::default()).await?;
+                taken += 1;
+            }
+        }
+        ensure!(taken > 0, "no queue of deliveries was found");
+        let answer = publish(&stage.api, "x").await?;
+        ensure!(answer.status == 503 || answer.status == 202, "{answer}");
+        if answer.status == 202 {
+            // Only because the queue was made anew first, and then the event must arrive.
+            stage.wait_for_status(&only_delivery(&answer.json()?)?, "delivered").await?;
+        } else {
+            is_come_again(&answer)?;
+        }
+        Ok(())
+    }
 }

@@ -44,7 +44,9 @@ pub struct Foreign {
 impl Scene {
     /// In development mode: the receiver gets what is accepted.
     pub async fn open() -> Result<Self> {
-        Self::open_with(ServerOptions::embedded()).await
+        // A quota that a test can fill.
+        let options = ServerOptions::embedded().env("POSTRIDER_MANAGE_WEBHOOKS_PER_TENANT", "1000");
+        Self::open_with(options).await
     }
 
     pub async fn open_with(options: ServerOptions) -> Result<Self> {

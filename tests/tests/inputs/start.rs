@@ -181,54 +181,69 @@ async fn a_bad_master_key_is_refused() -> Result<()> {
     refused(&["--data", path(folder.path())?], &[], &["master.key", "32 bytes"]).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_not_as_expected_is_named() -> Result<()> {
-    let queue = shared_rabbitmq().await?.vhost().await?;
-    let server = shared_postgres().await?;
-    let store = server.create_database().await?;
-    let nobody = PortLease::take()?;
-    let silent = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let away = format!("postgres://postgres@127.0.0.1:{}/x", nobody.number());
-    refused(&["--queue", &queue, "--store", &away], &[MASTER], &["cannot reach PostgreSQL", "is it running"])
+/// These need RabbitMQ and PostgreSQL.
+mod cluster {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_that_is_not_as_expected_is_named() -> Result<()> {
+        let queue = shared_rabbitmq().await?.vhost().await?;
+        let server = shared_postgres().await?;
+        let store = server.create_database().await?;
+        let nobody = PortLease::take()?;
+        let silent = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let away = format!("postgres://postgres@127.0.0.1:{}/x", nobody.number());
+        refused(
+            &["--queue", &queue, "--store", &away],
+            &[MASTER],
+            &["cannot reach PostgreSQL", "is it running"],
+        )
         .await?;
-    let closed = format!("postgres://postgres@127.0.0.1:{silent}/x");
-    refused(&["--queue", &queue, "--store", &closed], &[MASTER], &["PostgreSQL"]).await?;
-    let missing = server.url("no_such_database");
-    refused(&["--queue", &queue, "--store", &missing], &[MASTER], &["no_such_database"]).await?;
-    let stranger = store.replace("postgres@", "nobody_known@");
-    refused(&["--queue", &queue, "--store", &stranger], &[MASTER], &["nobody_known"]).await?;
+        let closed = format!("postgres://postgres@127.0.0.1:{silent}/x");
+        refused(&["--queue", &queue, "--store", &closed], &[MASTER], &["PostgreSQL"]).await?;
+        let missing = server.url("no_such_database");
+        refused(&["--queue", &queue, "--store", &missing], &[MASTER], &["no_such_database"]).await?;
+        let stranger = store.replace("postgres@", "nobody_known@");
+        refused(&["--queue", &queue, "--store", &stranger], &[MASTER], &["nobody_known"]).await?;
 
-    // Another program's tables under names that ours would take.
-    let client = postgres::connect(&store).await?;
-    client.batch_execute("CREATE TABLE events (a int); CREATE TABLE deliveries (b int)").await?;
-    refused(&["--queue", &queue, "--store", &store], &[MASTER], &["already exists", "database of its own"])
+        // Another program's tables under names that ours would take.
+        let client = postgres::connect(&store).await?;
+        client.batch_execute("CREATE TABLE events (a int); CREATE TABLE deliveries (b int)").await?;
+        refused(
+            &["--queue", &queue, "--store", &store],
+            &[MASTER],
+            &["already exists", "database of its own"],
+        )
         .await?;
-    // The migration's own list of steps may be begun; no step is taken by half.
-    let theirs =
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE 'refinery%'";
-    let tables = client.query(theirs, &[]).await?;
-    ensure!(tables.len() == 2, "tables were made beside another program's");
-    Ok(())
-}
+        // The migration's own list of steps may be begun; no step is taken by half.
+        let theirs =
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE 'refinery%'";
+        let tables = client.query(theirs, &[]).await?;
+        ensure!(tables.len() == 2, "tables were made beside another program's");
+        Ok(())
+    }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_not_as_expected_is_named() -> Result<()> {
-    let queue = shared_rabbitmq().await?.vhost().await?;
-    let store = shared_postgres().await?.create_database().await?;
-    let nobody = PortLease::take()?;
-    let away = format!("amqp://guest:guest@127.0.0.1:{}/%2f", nobody.number());
-    refused(&["--queue", &away, "--store", &store], &[MASTER], &["RabbitMQ", "is it running"]).await?;
-    let stranger = queue.replace("guest@", "wrong@").replace("guest:guest", "guest:wrong");
-    let stranger = if stranger == queue { queue.replace("amqp://", "amqp://guest:wrong@") } else { stranger };
-    refused(&["--queue", &stranger, "--store", &store], &[MASTER], &["check the name and password"]).await?;
-    let missing =
-        format!("{}no_such_host", queue.rsplit_once('/').context("no virtual host")?.0.to_owned() + "/");
-    refused(&["--queue", &missing, "--store", &store], &[MASTER], &["no_such_host"]).await?;
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_is_not_as_expected_is_named() -> Result<()> {
+        let queue = shared_rabbitmq().await?.vhost().await?;
+        let store = shared_postgres().await?.create_database().await?;
+        let nobody = PortLease::take()?;
+        let away = format!("amqp://guest:guest@127.0.0.1:{}/%2f", nobody.number());
+        refused(&["--queue", &away, "--store", &store], &[MASTER], &["RabbitMQ", "is it running"]).await?;
+        let stranger = queue.replace("guest@", "wrong@").replace("guest:guest", "guest:wrong");
+        let stranger =
+            if stranger == queue { queue.replace("amqp://", "amqp://guest:wrong@") } else { stranger };
+        refused(&["--queue", &stranger, "--store", &store], &[MASTER], &["check the name and password"])
+            .await?;
+        let missing =
+            format!("{}no_such_host", queue.rsplit_once('/').context("no virtual host")?.0.to_owned() + "/");
+        refused(&["--queue", &missing, "--store", &store], &[MASTER], &["no_such_host"]).await?;
 
-    let silent = TcpListener::bind("127.0.0.1:0")?;
-    let mute = format!("amqp://guest:guest@{}/%2f", silent.local_addr()?);
-    refused(&["--queue", &mute, "--store", &store], &[MASTER], &["at 127.0.0.1:"]).await?;
-    let web = Server::start(ServerOptions::embedded()).await?;
-    let http = format!("amqp://guest:guest@{}/%2f", web.address());
-    refused(&["--queue", &http, "--store", &store], &[MASTER], &["at 127.0.0.1:"]).await
+        let silent = TcpListener::bind("127.0.0.1:0")?;
+        let mute = format!("amqp://guest:guest@{}/%2f", silent.local_addr()?);
+        refused(&["--queue", &mute, "--store", &store], &[MASTER], &["at 127.0.0.1:"]).await?;
+        let web = Server::start(ServerOptions::embedded()).await?;
+        let http = format!("amqp://guest:guest@{}/%2f", web.address());
+        refused(&["--queue", &http, "--store", &store], &[MASTER], &["at 127.0.0.1:"]).await
+    }
 }

@@ -30,6 +30,26 @@ pub struct Installation {
     folder: Option<PathBuf>,
 }
 
+/// What the processes run on.
+enum EngineGiven {
+    Embedded(PathBuf),
+    Cluster { queue: String, store: String },
+}
+
+impl EngineGiven {
+    /// By variables: the URLs hold passwords, and arguments are for everybody to see.
+    fn give_to(&self, command: &mut Command) {
+        const QUEUE: &str = "POSTRIDER_ENGINE_QUEUE";
+        const STORE: &str = "POSTRIDER_ENGINE_STORE";
+        match self {
+            EngineGiven::Embedded(data) => {
+                command.env_remove(QUEUE).env_remove(STORE).arg("serve").arg("--data").arg(data)
+            }
+            EngineGiven::Cluster { queue, store } => command.env(QUEUE, queue).env(STORE, store).arg("serve"),
+        };
+    }
+}
+
 struct Started {
     name: String,
     child: Child,
@@ -54,17 +74,17 @@ impl Installation {
     pub async fn start_embedded() -> anyhow::Result<Self> {
         let mut installation = Self::empty().await?;
         let data = installation.folder().join("data");
-        let arguments = ["--data".into(), data.display().to_string()];
-        installation.launch("postrider", installation.manage, &arguments).await?;
+        let engine = EngineGiven::Embedded(data);
+        installation.launch("postrider", None, installation.manage, &engine).await?;
         Ok(installation)
     }
 
     /// All roles in one process, or two of each role.
     pub async fn start_cluster(queue: &str, store: &str, of_each_role: u8) -> anyhow::Result<Self> {
         let mut installation = Self::empty().await?;
-        let engine: Vec<String> = ["--queue", queue, "--store", store].map(str::to_owned).to_vec();
+        let engine = EngineGiven::Cluster { queue: queue.to_owned(), store: store.to_owned() };
         if of_each_role == 1 {
-            installation.launch("postrider", installation.manage, &engine).await?;
+            installation.launch("postrider", None, installation.manage, &engine).await?;
             return Ok(installation);
         }
         for role in ["manage", "ingest", "worker", "status"] {
@@ -76,8 +96,7 @@ impl Installation {
                 if (role, number) == ("ingest", 0) {
                     installation.publish = address;
                 }
-                let arguments = [&engine[..], &["--role".to_owned(), role.to_owned()]].concat();
-                installation.launch(role, address, &arguments).await?;
+                installation.launch(role, Some(role), address, &engine).await?;
             }
         }
         Ok(installation)
@@ -98,12 +117,23 @@ impl Installation {
         self.folder.as_deref().unwrap_or(Path::new("."))
     }
 
-    async fn launch(&mut self, name: &str, address: SocketAddr, arguments: &[String]) -> anyhow::Result<()> {
+    async fn launch(
+        &mut self,
+        name: &str,
+        role: Option<&str>,
+        address: SocketAddr,
+        engine: &EngineGiven,
+    ) -> anyhow::Result<()> {
         let log = self.folder().join(format!("{name}-{}.log", address.port()));
         let file = std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
-        let child = Command::new(std::env::current_exe().context("finding this program")?)
-            .args(["serve", "--dev", "--log-level", "warn", "--listen", &address.to_string()])
-            .args(arguments)
+        let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+        engine.give_to(&mut command);
+        let child = command
+            .args(["--dev", "--log-level", "warn", "--listen", &address.to_string()])
+            .args(role.map(|role| ["--role", role]).into_iter().flatten())
+            // Where there is no configuration file of somebody else's.
+            .current_dir(self.folder())
+            .env_remove("POSTRIDER_CONFIG")
             .env("POSTRIDER_ADMIN_KEY", &self.admin_key)
             // 32 bytes in hexadecimal; what it seals lives as long as the bench.
             .env("POSTRIDER_MASTER_KEY", &self.admin_key)

@@ -121,7 +121,7 @@ impl Api {
     /// When the URL is not one of a server, or the key could not be a header.
     pub(super) fn new(connection: &Connection) -> Result<Self, ClientError> {
         let usage = |text: String| ClientError::Usage(text);
-        let base = Url::parse(&connection.url).map_err(|error| {
+        let base = Url::parse(connection.url()).map_err(|error| {
             usage(format!(
                 "--server (POSTRIDER_URL) is not a URL: {error}; for instance http://127.0.0.1:8080"
             ))
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     fn api(url: &str) -> Result<Api, ClientError> {
-        Api::new(&Connection { url: url.to_owned(), key: None, tenant: None })
+        Api::new(&Connection { url: Some(url.to_owned()), key: None, tenant: None })
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub struct List {
     #[arg(long, value_enum)]
     status: Option<Status>,
     /// Whose last try was answered with this status code
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(100..=599))]
     code: Option<u16>,
     /// Accepted at or after: a time, or how long ago (15m, 24h)
     #[arg(long, value_name = "TIME")]

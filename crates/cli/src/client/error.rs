@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::secret_argument::SecretArgumentError;
 use crate::table::printable;
 
 /// The server refused, or what was asked for did not come out well.
@@ -23,7 +24,9 @@ pub enum ClientError {
     /// An option or a file is not usable; nothing was sent.
     #[error("{0}")]
     Usage(String),
-    #[error("{what} ({path}): {source}")]
+    #[error(transparent)]
+    Secret(#[from] SecretArgumentError),
+    #[error("{what} ({path})")]
     File { what: &'static str, path: String, source: io::Error },
     #[error(
         "cannot reach {url} ({reason}): is `postrider serve` running there? set --server or POSTRIDER_URL to where it listens"
@@ -40,7 +43,7 @@ pub enum ClientError {
     /// The command did what it was to do, and found something that is not as it should be.
     #[error("{0}")]
     NotWell(String),
-    #[error("cannot write the output: {0}")]
+    #[error("cannot write the output")]
     Output(#[source] io::Error),
 }
 
@@ -54,7 +57,7 @@ impl ClientError {
     fn exit_code(&self) -> u8 {
         match self {
             ClientError::Refused(_) | ClientError::NotWell(_) | ClientError::Output(_) => EXIT_REFUSED,
-            ClientError::Usage(_) | ClientError::File { .. } => EXIT_USAGE,
+            ClientError::Usage(_) | ClientError::Secret(_) | ClientError::File { .. } => EXIT_USAGE,
             ClientError::NotReachable { .. }
             | ClientError::TimedOut { .. }
             | ClientError::NotPostrider { .. } => EXIT_NOT_REACHABLE,
@@ -74,6 +77,7 @@ impl ClientError {
                 refusal.status.is_server_error() || refusal.status == StatusCode::TOO_MANY_REQUESTS
             }
             ClientError::Usage(_)
+            | ClientError::Secret(_)
             | ClientError::File { .. }
             | ClientError::NotPostrider { .. }
             | ClientError::NotWell(_)
@@ -245,6 +249,19 @@ mod tests {
             let (exit, text) = verdict(&error.into());
             assert_eq!(exit, ExitCode::from(code));
             assert!(text.is_some_and(|text| text.starts_with("error: ")));
+        }
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let file = ClientError::File { what: "cannot read", path: "nofile".to_owned(), source: missing() };
+        let place = "nofile".to_owned();
+        let secret = ClientError::Secret(SecretArgumentError::Unreadable { place, source: missing() });
+        for error in [file, secret, ClientError::Output(missing())] {
+            let (_, text) = verdict(&error.into());
+            let text = text.expect("a message");
+            assert_eq!(text.matches(&missing().to_string()).count(), 1, "{text}");
         }
     }
 

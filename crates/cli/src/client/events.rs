@@ -48,7 +48,7 @@ pub enum Events {
     /// --data takes JSON, @file, or @- for standard input.
     ///
     /// Examples:
-    ///   postrider events send conversion.created --data @examples/conversion.json
+    ///   postrider events send conversion.created --data @examples/conversion.created.json
     ///   postrider events send cap.reached --data '{"offerId":"o1","cap":100}' --idempotency-key cap-o1-100
     #[command(verbatim_doc_comment)]
     Send(Box<SendEvent>),
@@ -69,7 +69,10 @@ pub enum Events {
     /// Lists events, newest first
     List(List),
     /// Shows one event with its data and its deliveries
-    Show { id: String },
+    Show {
+        /// evt_…, as `events list` shows it
+        id: String,
+    },
 }
 
 #[derive(clap::Args)]

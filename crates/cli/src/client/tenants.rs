@@ -40,11 +40,17 @@ pub enum Tenants {
     /// Lists all tenants
     List(Limit),
     /// Shows one tenant
-    Show { id: String },
+    Show {
+        /// As `tenants list` shows it, or your own
+        id: String,
+    },
     /// Changes a tenant; what is not named stays as it is
     Update(Update),
     /// Deletes a tenant: its keys stop working and its webhooks stop receiving
-    Delete { id: String },
+    Delete {
+        /// As `tenants list` shows it, or your own
+        id: String,
+    },
 }
 
 #[derive(clap::Args)]
@@ -61,7 +67,9 @@ pub struct Create {
 
 #[derive(clap::Args)]
 pub struct Update {
+    /// As `tenants list` shows it, or your own
     id: String,
+    /// For people
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]

@@ -51,7 +51,7 @@ fn a_webhooks_url_is_not_taken_for_the_servers() {
         "http://s",
     ];
     let line = CommandLine::try_parse_from(words).expect("a command line");
-    assert_eq!(line.connection.url, "http://s");
+    assert_eq!(line.connection.url.as_deref(), Some("http://s"));
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn a_server_that_is_not_there_is_told_from_one_that_refuses() {
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     drop(listener);
     let line = CommandLine::try_parse_from(["postrider", "ledger"]).expect("a command line");
-    let (_, result) = run_as(&Connection { url, ..api.connection() }, line).await;
+    let (_, result) = run_as(&Connection { url: Some(url), ..api.connection() }, line).await;
     let text = result.expect_err("nobody is there").to_string();
     assert!(text.contains("connection refused") && text.contains("postrider serve"), "{text}");
 }
@@ -274,4 +274,84 @@ async fn the_tail_shows_what_is_new_or_changed_and_nothing_twice() {
         ids.push(news.iter().map(|item| item.get()[7..12].to_owned()).collect::<Vec<_>>());
     }
     assert_eq!(ids, [vec!["dlv_1".to_owned(), "dlv_2".to_owned()], vec!["dlv_2".to_owned()], vec![]]);
+}
+
+/// As the server answers, name by name.
+const TESTED: &str = r#"{"id":"dlv_1","webhook_id":"wh_1","event_id":"evt_1","event_type":"conversion.created",
+    "attempt":{"id":"att_1","number":1,"started_at":"2026-11-21T09:30:00.010Z",
+    "response":{"status":200,"body":"thank you"},"timings":{"total_ms":12.34}}}"#;
+
+#[tokio::test]
+async fn a_test_shows_what_the_receiver_answered() {
+    let api = FakeApi::answering(&[(200, TESTED)]).await;
+    let (printed, result) = run(&api, &["webhooks", "test", "wh_1"]).await;
+    result.expect("answered with 2xx");
+    assert_eq!(
+        printed,
+        "conversion.created: 200 in 12.3 ms, try 1\n  thank you\nall of it: postrider deliveries show dlv_1\n"
+    );
+    assert_eq!(api.asked()[0].line, "POST /v1/webhooks/wh_1/test");
+    let (printed, result) = run(&api, &["webhooks", "test", "wh_1", "--output", "json"]).await;
+    result.expect("answered with 2xx");
+    assert_eq!(printed.trim_end(), TESTED, "the answer as it came");
+}
+
+#[tokio::test]
+async fn a_test_that_is_not_answered_with_2xx_fails() {
+    let refused = TESTED.replace("200", "500");
+    let response = r#""response":{"status":200,"body":"thank you"}"#;
+    let error = r#""error":{"class":"connect","detail":"connection refused"}"#;
+    let unanswered = TESTED.replace(response, error);
+    let untried = r#"{"id":"dlv_1","webhook_id":"wh_1","event_id":"evt_1","event_type":"a.b"}"#;
+    let api = FakeApi::answering(&[(200, refused.leak()), (200, unanswered.leak()), (202, untried)]).await;
+    for words in ["500 in 12.3 ms", "connect: connection refused in 12.3 ms"] {
+        let (printed, result) = run(&api, &["webhooks", "test", "wh_1"]).await;
+        assert!(printed.contains(words), "{printed}");
+        assert!(matches!(result, Err(ClientError::NotWell(_))));
+    }
+    let (printed, result) = run(&api, &["webhooks", "test", "wh_1"]).await;
+    result.expect("nothing has failed");
+    assert!(printed.contains("not tried yet") && printed.contains("deliveries show dlv_1"), "{printed}");
+}
+
+#[tokio::test]
+async fn secrets_need_not_stand_on_the_command_line() {
+    let api = FakeApi::answering(&[(200, r#"{"id":"wh_1","status":"active"}"#)]).await;
+    let file = std::env::temp_dir().join(format!("postrider-client-secret-{}", std::process::id()));
+    std::fs::write(&file, "hidden\n").expect("written");
+    let at = format!("@{}", file.display());
+    let (basic, api_key) = (format!("user:{at}"), format!("X-Key: {at}"));
+    let register = ["webhooks", "register", "--on", "a", "--url", "https://a.example", "--secret", &at];
+    let update = ["webhooks", "update", "wh_1", "--secret", &at];
+    let cases = [
+        (&register[..], ["--auth-bearer", &at], "auth_token"),
+        (&update[..], ["--auth-basic", &basic], "auth_password"),
+        (&update[..], ["--auth-api-key", &api_key], "api_key_value"),
+    ];
+    for (words, option, member) in cases {
+        run(&api, &[words, &option].concat()).await.1.expect("done");
+        let body: serde_json::Value = serde_json::from_slice(&api.asked()[0].body).expect("JSON");
+        assert_eq!((&body["secret"], &body[member]), (&"hidden".into(), &"hidden".into()), "{body}");
+    }
+    std::fs::remove_file(&file).expect("removed");
+    let (_, result) = run(&api, &update).await;
+    assert!(matches!(result, Err(ClientError::Secret(_))));
+    assert!(api.asked().is_empty(), "nothing was sent");
+}
+
+#[test]
+fn what_cannot_be_a_status_code_is_refused_with_its_bounds() {
+    for code in ["99", "600", "x"] {
+        let line = CommandLine::try_parse_from(["postrider", "deliveries", "list", "--code", code]);
+        let said = line.err().map(|error| error.to_string()).expect("refused");
+        assert!(code == "x" || said.contains("100..=599"), "{said}");
+    }
+}
+
+#[test]
+fn a_usage_line_does_not_ask_for_what_has_a_default() {
+    let words = ["postrider", "events", "send"];
+    let said = CommandLine::try_parse_from(words).err().map(|error| error.to_string()).expect("refused");
+    let usage = said.lines().find(|line| line.starts_with("Usage:")).expect("a usage line");
+    assert!(usage.contains("<TYPE>") && !usage.contains("--server") && !usage.contains("--key"), "{usage}");
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::ClientError;
 use super::input::{HeaderArgument, MetadataArgument, header_object};
+use crate::secret_argument::SecretArgument;
 
 /// What a webhook may be given, when it is registered and later.
 #[derive(clap::Args)]
@@ -15,17 +16,21 @@ pub struct Settings {
     /// Its own delivery contract; the tenant's if absent
     #[arg(long)]
     profile: Option<String>,
+    /// A signing secret of your own: itself, @file, or @- for standard input. If none is given, the server makes one
+    /// where the profile wants one
+    #[arg(long, value_name = "SECRET|@FILE")]
+    secret: Option<SecretArgument>,
     /// A header sent with every request; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<HeaderArgument>,
-    /// Authorization: Bearer TOKEN
-    #[arg(long, value_name = "TOKEN", group = "authentication")]
-    auth_bearer: Option<String>,
-    /// Authorization: Basic, made of USER:PASSWORD
-    #[arg(long, value_name = "USER:PASSWORD", group = "authentication")]
+    /// Authorization: Bearer TOKEN; the token may be @file, or @- for standard input
+    #[arg(long, value_name = "TOKEN|@FILE", group = "authentication")]
+    auth_bearer: Option<SecretArgument>,
+    /// Authorization: Basic, made of USER:PASSWORD; the password may be @file, or @- for standard input
+    #[arg(long, value_name = "USER:PASSWORD|USER:@FILE", group = "authentication")]
     auth_basic: Option<String>,
-    /// A header that holds a key
-    #[arg(long, value_name = "NAME: VALUE", group = "authentication")]
+    /// A header that holds a key; the value may be @file, or @- for standard input
+    #[arg(long, value_name = "NAME: VALUE|NAME: @FILE", group = "authentication")]
     auth_api_key: Option<HeaderArgument>,
     /// At most so many requests a second; what is over it waits
     #[arg(long, value_name = "N")]
@@ -48,13 +53,14 @@ impl Settings {
     /// The members of the request's body, those that were given.
     ///
     /// # Errors
-    /// Where a user name and password are not separated.
+    /// Where a user name and password are not separated, or a secret cannot be read.
     pub(super) fn into_members(self) -> Result<Map<String, Value>, ClientError> {
         let mut body = Map::new();
         let mut put =
             |name: &str, value: Option<Value>| body.extend(value.map(|value| (name.to_owned(), value)));
         put("name", self.name.map(Value::String));
         put("profile", self.profile.map(Value::String));
+        put("secret", self.secret.map(SecretArgument::resolve).transpose()?.map(Value::String));
         put("headers", header_object(self.headers));
         put("rate_limit_per_second", self.rate_limit.map(Value::from));
         put("max_in_flight", self.max_in_flight.map(Value::from));
@@ -67,18 +73,20 @@ impl Settings {
             put("metadata", Some(Value::Object(members.collect())));
         }
         if let Some(token) = self.auth_bearer {
-            extend(&mut body, json!({"auth_type": "bearer", "auth_token": token}));
+            extend(&mut body, json!({"auth_type": "bearer", "auth_token": token.resolve()?}));
         }
         if let Some(pair) = self.auth_basic {
             let separated = pair.split_once(':');
             let (user, password) = separated
                 .ok_or_else(|| ClientError::Usage("--auth-basic must be USER:PASSWORD".to_owned()))?;
+            let password = resolve(password)?;
             extend(
                 &mut body,
                 json!({"auth_type": "basic", "auth_username": user, "auth_password": password}),
             );
         }
         if let Some(HeaderArgument { name, value }) = self.auth_api_key {
+            let value = resolve(&value)?;
             extend(
                 &mut body,
                 json!({"auth_type": "api_key", "api_key_header": name, "api_key_value": value}),
@@ -86,6 +94,12 @@ impl Settings {
         }
         Ok(body)
     }
+}
+
+/// The part of an argument that is secret.
+fn resolve(part: &str) -> Result<String, ClientError> {
+    let Ok(secret) = part.parse::<SecretArgument>();
+    Ok(secret.resolve()?)
 }
 
 fn extend(body: &mut Map<String, Value>, more: Value) {

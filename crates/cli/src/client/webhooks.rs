@@ -2,7 +2,6 @@
 
 use http::Method;
 use postrider_contract::profile::Span;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Output;
@@ -11,7 +10,8 @@ use super::error::ClientError;
 use super::listing::{Limit, show_list};
 use super::session::Session;
 use super::webhook_options::Settings;
-use crate::table::{Column, Hue, excerpt, printable};
+use super::webhook_test;
+use crate::table::{Column, Hue, printable};
 
 const COLUMNS: [Column; 7] = [
     Column::id("ID", "/id"),
@@ -57,14 +57,17 @@ pub enum Webhooks {
     ///
     /// Examples:
     ///   postrider webhooks register --name shop --on 'conversion.*' --url https://shop.example/hooks
-    ///   postrider webhooks register --on cap.reached --url https://shop.example/hooks --secret "$SECRET" \
+    ///   postrider webhooks register --on cap.reached --url https://shop.example/hooks --secret @secret.txt \
     ///       --header 'X-Team: growth' --rate-limit 20
     #[command(verbatim_doc_comment)]
     Register(Box<Register>),
     /// Lists the tenant's webhooks
     List(Limit),
     /// Shows one webhook, and how much waits for it
-    Show { id: String },
+    Show {
+        /// wh_…, as `webhooks list` shows it
+        id: String,
+    },
     /// Changes a webhook; what is not named stays as it is
     ///
     /// Example:
@@ -72,9 +75,13 @@ pub enum Webhooks {
     #[command(verbatim_doc_comment)]
     Update(Box<Update>),
     /// Stops sending: deliveries are held, and wait for `resume` (some profiles skip them instead)
-    Pause { id: String },
+    Pause {
+        /// wh_…, as `webhooks list` shows it
+        id: String,
+    },
     /// Sends what waits, then goes on as usual
     Resume {
+        /// wh_…, as `webhooks list` shows it
         id: String,
         /// At most so many a second until nothing waits any more
         #[arg(long, value_name = "N")]
@@ -88,15 +95,22 @@ pub enum Webhooks {
     ///   postrider webhooks rotate wh_… --overlap 24h
     #[command(verbatim_doc_comment)]
     Rotate {
+        /// wh_…, as `webhooks list` shows it
         id: String,
         /// How long the old secret goes on signing too
         #[arg(long, value_name = "DURATION")]
         overlap: Option<Span>,
     },
     /// Sends an example event by the ordinary path, and shows the answer; exit code 1 if it is not 2xx
-    Test { id: String },
+    Test {
+        /// wh_…, as `webhooks list` shows it
+        id: String,
+    },
     /// Deletes a webhook; what waits for it is not sent any more
-    Delete { id: String },
+    Delete {
+        /// wh_…, as `webhooks list` shows it
+        id: String,
+    },
 }
 
 #[derive(clap::Args)]
@@ -107,15 +121,13 @@ pub struct Register {
     /// An event type or a prefix with *; may be repeated
     #[arg(long = "on", value_name = "TYPE", required = true)]
     events: Vec<String>,
-    /// A signing secret of your own; made by the server where the profile wants one and none is given
-    #[arg(long)]
-    secret: Option<String>,
     #[command(flatten)]
     settings: Settings,
 }
 
 #[derive(clap::Args)]
 pub struct Update {
+    /// wh_…, as `webhooks list` shows it
     id: String,
     /// Where events are sent
     #[arg(long = "url", value_name = "URL")]
@@ -151,7 +163,7 @@ impl Webhooks {
                     .map_or_else(|| json!({}), |span| json!({"overlap_seconds": span.duration().as_secs()}));
                 show_with_secret(session, call.json(&body)).await
             }
-            Webhooks::Test { id } => test(session, &id).await,
+            Webhooks::Test { id } => webhook_test::run(session, &id).await,
             Webhooks::Delete { id } => {
                 let call = Call::new(Method::DELETE, ["webhooks", id.as_str()]);
                 session.done(call, &format!("deleted {id}")).await
@@ -165,7 +177,6 @@ impl Register {
         let mut body = self.settings.into_members()?;
         body.insert("url".to_owned(), Value::String(self.target));
         body.insert("events".to_owned(), Value::from(self.events));
-        body.extend(self.secret.map(|secret| ("secret".to_owned(), Value::String(secret))));
         show_with_secret(session, Call::post(["webhooks"]).json(&Value::Object(body))).await
     }
 }
@@ -196,67 +207,4 @@ async fn show_with_secret(session: &mut Session, call: Call) -> Result<(), Clien
     let Some(secret) = object.get("secret").and_then(Value::as_str) else { return Ok(()) };
     let once = session.screen().paint(Some(Hue::Yellow), "shown once: give it to the receiver now");
     session.line(&format!("\nsecret  {}\n        {once}", printable(secret)))
-}
-
-/// What became of a test: its delivery, and the first try if there was one in time.
-#[derive(Deserialize)]
-struct TestAnswer {
-    id: String,
-    attempt: Option<TestAttempt>,
-}
-
-#[derive(Deserialize)]
-struct TestAttempt {
-    code: Option<u16>,
-    error: Option<String>,
-    detail: Option<String>,
-    latency_ms: u64,
-    response_body: Option<String>,
-}
-
-async fn test(session: &mut Session, id: &str) -> Result<(), ClientError> {
-    let answer = session.call(Call::post(["webhooks", id, "test"])).await?;
-    let TestAnswer { id: delivery, attempt } = answer.read()?;
-    let details = format!("postrider deliveries show {}", printable(&delivery));
-    if session.output() == Output::Json {
-        session.json(&answer.body)?;
-    }
-    let Some(attempt) = attempt else {
-        if session.output() == Output::Table {
-            session.line(&format!("on its way, but not tried yet (is the webhook paused?): {details}"))?;
-        }
-        return Ok(());
-    };
-    let is_success = attempt.code.is_some_and(|code| (200..300).contains(&code));
-    if session.output() == Output::Table {
-        let hue = if is_success { Hue::Green } else { Hue::Red };
-        let result = session.screen().paint(Some(hue), &attempt.result());
-        session.line(&format!("{result} in {} ms", attempt.latency_ms))?;
-        for line in excerpt(attempt.response_body.as_deref().unwrap_or_default(), 10, 200).0 {
-            session.line(&format!("  {line}"))?;
-        }
-        session.line(&format!("all of it: {details}"))?;
-    }
-    if is_success {
-        Ok(())
-    } else {
-        Err(ClientError::NotWell("the test was not answered with 2xx".to_owned()))
-    }
-}
-
-impl TestAttempt {
-    fn result(&self) -> String {
-        match (self.code, &self.error) {
-            (Some(code), _) => code.to_string(),
-            (None, Some(class)) => {
-                let detail = self
-                    .detail
-                    .as_deref()
-                    .map(|detail| format!(": {}", printable(detail)))
-                    .unwrap_or_default();
-                format!("{}{detail}", printable(class))
-            }
-            (None, None) => "no answer".to_owned(),
-        }
-    }
 }

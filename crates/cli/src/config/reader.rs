@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::DeserializeOwned;
 use toml::Value;
+
+use super::kind::{Form, Kind};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +84,7 @@ impl Reader {
     }
 
     /// The setting's value from the strongest source that has one. On a problem, `None`, and the problem is kept.
-    pub(super) fn take<T: DeserializeOwned>(&mut self, declared: Declared) -> Option<T> {
+    pub(super) fn take<T: Kind>(&mut self, declared: Declared) -> Option<T> {
         let path = declared.path();
         let flag = self.flags.iter().find(|(name, _)| **name == path).map(|(_, text)| text.clone());
         let variable = self.variables.remove(&declared.variable());
@@ -143,26 +144,37 @@ enum Found {
 }
 
 impl Found {
-    /// Text is tried as it stands, then as TOML, then as a list with commas.
-    fn parse<T: DeserializeOwned>(self) -> Result<(T, Value), String> {
-        let typed = |value: Value| {
-            let shown = value.clone();
-            value.try_into::<T>().map(|parsed| (parsed, shown)).map_err(|error| error.message().to_owned())
+    /// The value, and how it is shown; or what is wrong with it.
+    fn parse<T: Kind>(self) -> Result<(T, Value), String> {
+        let value = match self {
+            Found::Value(value) => value,
+            Found::Text(text) => written(&text, T::FORM),
         };
-        let text = match self {
-            Found::Value(value) => return typed(value),
-            Found::Text(text) => text,
-        };
-        let as_it_stands = typed(Value::String(text.clone()));
-        if as_it_stands.is_ok() {
-            return as_it_stands;
+        let parsed = value.clone().try_into::<T>();
+        match parsed {
+            Ok(parsed) => Ok((parsed, value)),
+            Err(error) => Err(T::refusal(&value, error.message())),
         }
-        if let Ok(table) = format!("v = {text}").parse::<toml::Table>()
-            && let Ok(found) = typed(table["v"].clone())
-        {
-            return Ok(found);
-        }
-        let items = text.split(',').map(|item| Value::String(item.trim().to_owned())).collect();
-        typed(Value::Array(items)).or(as_it_stands)
+    }
+}
+
+/// Text of a flag or a variable, as the value that it would be in the file.
+fn written(text: &str, form: Form) -> Value {
+    let as_in_the_file = |text: &str| {
+        let table = format!("v = {text}").parse::<toml::Table>().ok()?;
+        if table.len() == 1 { table.get("v").cloned() } else { None }
+    };
+    let plain = || Value::String(text.to_owned());
+    match form {
+        Form::Text => plain(),
+        Form::Toml => as_in_the_file(text).unwrap_or_else(plain),
+        Form::List => as_in_the_file(text).filter(Value::is_array).unwrap_or_else(|| {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            let item = |item: &str| {
+                let number = item.parse().map(Value::Integer);
+                number.unwrap_or_else(|_| Value::String(item.to_owned()))
+            };
+            Value::Array(items.map(item).collect())
+        }),
     }
 }

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use postrider_contract::profile::Span;
 use postrider_contract::secret::Secret;
+use postrider_service::master_key::MasterKey;
 
 use super::reader::{Declared, Problems, Reader};
 
@@ -126,7 +128,7 @@ section! {
         max_backlog_age: Span = "\"5m\"",
         /// How long the directory of webhooks may be used while the store is away.
         max_directory_age: Span = "\"10m\"",
-        /// How long a repeated request is recognised by its idempotency key or event id.
+        /// How long a repeated request is recognised by its idempotency key or event id; at least 24 h.
         remember_keys: Span = "\"24h\"",
         /// Whether to take events from RabbitMQ too (cluster engines only).
         amqp: bool = "true",
@@ -136,7 +138,7 @@ section! {
 section! {
     /// Sending deliveries.
     Worker = "worker" {
-        /// Tries under way at once in this process. Each costs a connection and about 20 KiB.
+        /// Tries under way at once in this process, 5 to 16,384. Each costs a connection and about 20 KiB.
         slots: NonZeroU16 = "1024",
         /// Tries under way at once to one webhook, unless it sets its own `max_in_flight`.
         window: NonZeroU16 = "256",
@@ -152,10 +154,21 @@ section! {
     StatusSection = "status" {
         /// Days that the delivery log is kept. A day with deliveries that are not concluded stays until they are.
         retention_days: NonZeroU16 = "30",
-        /// A delivery this far past its due time is published again. Above the queue's own worst lateness.
+        /// A delivery this far past its due time is published again. Above the queue's own worst lateness, or what is
+        /// merely late is sent twice; at least 10 s.
         overdue_after: Span = "\"10m\"",
         /// Batches written at once by this process.
         writers: NonZeroU16 = "2",
+    }
+}
+
+section! {
+    /// How much one tenant may have.
+    Quotas = "manage" {
+        /// Webhooks of one tenant. Every event is matched against all of them.
+        webhooks_per_tenant: NonZeroU32 = "10000",
+        /// Keys of one tenant: enough for a key per service and its rotation.
+        keys_per_tenant: NonZeroU32 = "100",
     }
 }
 
@@ -238,6 +251,17 @@ impl<'de> serde::Deserialize<'de> for Roles {
     }
 }
 
+/// What settings are read for: decides which of them must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Running roles, and looking at what they would run with.
+    Serve,
+    /// The schema: the store, or the files of the embedded engine.
+    Migrate,
+    /// The broker's objects: the queue alone.
+    Topology,
+}
+
 /// All settings of a server.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -247,6 +271,7 @@ pub struct Settings {
     pub ingest: Ingest,
     pub worker: Worker,
     pub status: StatusSection,
+    pub quotas: Quotas,
     pub security: Security,
     pub log: Logs,
     pub(super) effective: Vec<(Declared, Option<toml::Value>)>,
@@ -257,6 +282,7 @@ impl Settings {
         file: toml::Table,
         variables: BTreeMap<String, String>,
         flags: BTreeMap<&'static str, String>,
+        purpose: Purpose,
     ) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(file, variables, flags);
         let server = Server::read(&mut reader);
@@ -265,14 +291,26 @@ impl Settings {
         let ingest = Ingest::read(&mut reader);
         let worker = Worker::read(&mut reader);
         let status = StatusSection::read(&mut reader);
+        let quotas = Quotas::read(&mut reader);
         let security = Security::read(&mut reader);
         let log = Logs::read(&mut reader);
         reader.finish();
         if let (Some(server), Some(engine), Some(security)) = (&server, &engine, &security) {
-            check_together(server, engine, security, &mut reader);
+            check_each(engine, security, &mut reader);
+            match purpose {
+                Purpose::Serve => check_together(server, engine, security, &mut reader),
+                // A queue alone means a cluster: migrating the embedded engine's files would be a surprise.
+                Purpose::Migrate if engine.queue.is_some() && engine.store.is_none() => {
+                    reader.refuse("engine.store", "must be set together with engine.queue");
+                }
+                Purpose::Migrate | Purpose::Topology => {}
+            }
+        }
+        if let (Some(ingest), Some(worker), Some(status)) = (&ingest, &worker, &status) {
+            check_bounds(ingest, worker, status, &mut reader);
         }
         let effective = std::mem::take(&mut reader.effective);
-        let all = (server, engine, egress, ingest, worker, status, security, log);
+        let all = (server, engine, egress, ingest, worker, status, quotas, security, log);
         match all {
             (
                 Some(server),
@@ -281,11 +319,21 @@ impl Settings {
                 Some(ingest),
                 Some(worker),
                 Some(status),
+                Some(quotas),
                 Some(security),
                 Some(log),
-            ) if reader.problems.0.is_empty() => {
-                Ok(Settings { server, engine, egress, ingest, worker, status, security, log, effective })
-            }
+            ) if reader.problems.0.is_empty() => Ok(Settings {
+                server,
+                engine,
+                egress,
+                ingest,
+                worker,
+                status,
+                quotas,
+                security,
+                log,
+                effective,
+            }),
             _ => Err(SettingsError::Invalid(reader.problems)),
         }
     }
@@ -299,39 +347,70 @@ impl Settings {
             (Ingest::SECTION, Ingest::declared()),
             (Worker::SECTION, Worker::declared()),
             (StatusSection::SECTION, StatusSection::declared()),
+            (Quotas::SECTION, Quotas::declared()),
             (Security::SECTION, Security::declared()),
             (Logs::SECTION, Logs::declared()),
         ]
     }
 }
 
-/// What no setting can know for itself.
-fn check_together(server: &Server, engine: &Engine, security: &Security, reader: &mut Reader) {
+/// The forms that no type of a setting knows.
+fn check_each(engine: &Engine, security: &Security, reader: &mut Reader) {
     const SHORTEST_ADMIN_KEY: usize = 20;
+    let begins = |url: &Option<Secret>, schemes: &[&str]| {
+        url.as_ref().is_none_or(|url| schemes.iter().any(|scheme| url.reveal().starts_with(scheme)))
+    };
+    if !begins(&engine.queue, &["amqp://", "amqps://"]) {
+        reader.refuse("engine.queue", "must begin with amqp:// or amqps://");
+    }
+    if !begins(&engine.store, &["postgres://", "postgresql://"]) {
+        reader.refuse("engine.store", "must begin with postgres://");
+    }
+    if let Some(Err(error)) = security.master_key.as_ref().map(|key| key.reveal().parse::<MasterKey>()) {
+        let detail = format!("{error}; `openssl rand -base64 32` makes one (POSTRIDER_MASTER_KEY)");
+        reader.refuse("security.master_key", detail);
+    }
+    if security.admin_key.as_ref().is_some_and(|key| key.reveal().len() < SHORTEST_ADMIN_KEY) {
+        reader.refuse("security.admin_key", format!("must be at least {SHORTEST_ADMIN_KEY} characters long"));
+    }
+}
+
+/// Values that could be read but not worked with.
+fn check_bounds(ingest: &Ingest, worker: &Worker, status: &StatusSection, reader: &mut Reader) {
+    const SLOTS: std::ops::RangeInclusive<u16> = 5..=16_384;
+    const WINDOW: std::ops::RangeInclusive<u16> = 1..=4_096;
+    // An event id that is forgotten within its day would be counted twice in that day's ledger.
+    const SHORTEST_MEMORY: Duration = Duration::from_secs(86_400);
+    const SHORTEST_OVERDUE: Duration = Duration::from_secs(10);
+    if !SLOTS.contains(&worker.slots.get()) {
+        reader.refuse("worker.slots", "must be from 5 to 16384");
+    }
+    if !WINDOW.contains(&worker.window.get()) {
+        reader.refuse("worker.window", "must be from 1 to 4096");
+    }
+    if ingest.remember_keys.duration() < SHORTEST_MEMORY {
+        reader.refuse("ingest.remember_keys", "must be at least 24h");
+    }
+    if status.overdue_after.duration() < SHORTEST_OVERDUE {
+        reader.refuse("status.overdue_after", "must be at least 10s");
+    }
+}
+
+/// What roles need of engines and engines of each other.
+fn check_together(server: &Server, engine: &Engine, security: &Security, reader: &mut Reader) {
     match (&engine.queue, &engine.store) {
-        (Some(queue), Some(store)) => {
-            if !["amqp://", "amqps://"].iter().any(|scheme| queue.reveal().starts_with(scheme)) {
-                reader.refuse("engine.queue", "must begin with amqp:// or amqps://");
-            }
-            if !["postgres://", "postgresql://"].iter().any(|scheme| store.reveal().starts_with(scheme)) {
-                reader.refuse("engine.store", "must begin with postgres://");
-            }
-            if security.master_key.is_none() {
-                let detail = "is required on the cluster engines, the same in every process; \
-                              `openssl rand -base64 32` makes one (POSTRIDER_MASTER_KEY)";
-                reader.refuse("security.master_key", detail);
-            }
+        (Some(_), Some(_)) if security.master_key.is_none() => {
+            let detail = "is required on the cluster engines, the same in every process; \
+                          `openssl rand -base64 32` makes one (POSTRIDER_MASTER_KEY)";
+            reader.refuse("security.master_key", detail);
         }
         (None, None) if !server.roles.are_all() => {
             let detail = "the embedded engine runs all roles in one process; for single roles set engine.queue \
                           (--queue amqp://…) and engine.store (--store postgres://…)";
             reader.refuse("server.roles", detail);
         }
-        (None, None) => {}
+        (Some(_), Some(_)) | (None, None) => {}
         (Some(_), None) => reader.refuse("engine.store", "must be set together with engine.queue"),
         (None, Some(_)) => reader.refuse("engine.queue", "must be set together with engine.store"),
-    }
-    if security.admin_key.as_ref().is_some_and(|key| key.reveal().len() < SHORTEST_ADMIN_KEY) {
-        reader.refuse("security.admin_key", format!("must be at least {SHORTEST_ADMIN_KEY} characters long"));
     }
 }

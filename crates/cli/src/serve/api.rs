@@ -1,15 +1,18 @@
 //! The routes of one process, and their description.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::Html;
+use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use http::header;
 use postrider_contract::ports::EventIntake;
 use postrider_ingest::IngestState;
 use postrider_manage::{ManageLimits, ManageParts, ManageState};
+use postrider_service::in_path::InPath;
 use postrider_service::metrics::HttpMetrics;
+use postrider_service::problem::Problem;
 use postrider_status::StatusState;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -18,6 +21,8 @@ use utoipa_axum::router::OpenApiRouter;
 use super::Foundation;
 use super::roles::{Running, healing, url_rule};
 use crate::api_page;
+use crate::api_refusals::{FieldProblemBody, ProblemBody, describe_refusals};
+use crate::config::Settings;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +32,7 @@ use crate::api_page;
                        `application/problem+json` with a stable `code`.",
         license(name = "MIT OR Apache-2.0")
     ),
+    components(schemas(ProblemBody, FieldProblemBody)),
     modifiers(&BearerKeys),
     security(("key" = []))
 )]
@@ -57,13 +63,15 @@ pub(super) fn router(foundation: &Foundation, running: Running) -> anyhow::Resul
         routes = routes.merge(postrider_status::routes(StatusState {
             queries: Arc::clone(&foundation.engine.queries),
             journal: Arc::clone(&foundation.engine.journal),
+            queue: Arc::clone(&foundation.engine.queue),
             authenticator: Arc::clone(&foundation.authenticator),
             rerendering: running.rerendering,
             clock: Arc::clone(&foundation.clock),
             healing: healing(&foundation.settings),
         }));
     }
-    let (router, description) = routes.split_for_parts();
+    let (router, mut description) = routes.split_for_parts();
+    describe_refusals(&mut description);
     let text: Arc<str> = description.to_pretty_json()?.into();
     let described =
         get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) });
@@ -71,10 +79,16 @@ pub(super) fn router(foundation: &Foundation, running: Running) -> anyhow::Resul
         .route("/openapi.json", described)
         .route("/docs", get(async || (api_page::HEADERS, Html(api_page::PAGE))))
         .route("/docs/page.js", get(async || ([(header::CONTENT_TYPE, "text/javascript")], api_page::SCRIPT)))
+        .route("/docs/errors/{code}", get(error_page))
         .merge(foundation.health.routes())
         .merge(foundation.metrics.routes());
     // The last layer: it must see every route.
     Ok(HttpMetrics::register(&foundation.metrics)?.observe(router))
+}
+
+async fn error_page(InPath(code): InPath<String>) -> Result<impl IntoResponse, Problem> {
+    let page = api_page::error_page(&code).ok_or_else(Problem::not_found)?;
+    Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], page))
 }
 
 fn manage_state(foundation: &Foundation, intake: Arc<dyn EventIntake>) -> ManageState {
@@ -95,7 +109,7 @@ fn manage_state(foundation: &Foundation, intake: Arc<dyn EventIntake>) -> Manage
             .iter()
             .map(ToString::to_string)
             .collect(),
-        limits: ManageLimits::default(),
+        limits: quotas(&foundation.settings),
     })
 }
 
@@ -108,5 +122,14 @@ pub fn api_description() -> anyhow::Result<String> {
     description.merge(postrider_ingest::description());
     description.merge(postrider_manage::description());
     description.merge(postrider_status::description());
+    describe_refusals(&mut description);
     Ok(description.to_pretty_json()?)
+}
+
+fn quotas(settings: &Settings) -> ManageLimits {
+    let number = |setting: NonZeroU32| usize::try_from(setting.get()).unwrap_or(usize::MAX);
+    ManageLimits {
+        webhooks_per_tenant: number(settings.quotas.webhooks_per_tenant),
+        keys_per_tenant: number(settings.quotas.keys_per_tenant),
+    }
 }

@@ -17,7 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use super::Foundation;
 use crate::assemble::ProducerIntake;
 use crate::config::{Egress, Settings};
-use crate::sampling::Sampling;
+use crate::sampling::{Sampling, StatusSampling};
 
 /// What the API needs of the roles.
 pub(super) struct Running {
@@ -45,6 +45,11 @@ pub(super) fn start(
         start_worker(foundation, journal, lifecycle)?;
     }
     let status = if roles.status { Some(start_status(foundation, &rerendering, lifecycle)?) } else { None };
+    let status = status.map(|metrics| StatusSampling {
+        metrics,
+        journal: Arc::clone(&foundation.engine.journal),
+        clock: Arc::clone(&foundation.clock),
+    });
     let sampling = Sampling {
         queue: Arc::clone(&foundation.engine.queue),
         directory: Arc::clone(&foundation.directory),
@@ -142,10 +147,8 @@ fn start_status(
     let metrics = Arc::new(StatusMetrics::register(&foundation.metrics)?);
     let board = TryBoard::new();
     for number in 1..=settings.status.writers.get() {
-        let clock = Arc::clone(&foundation.clock);
         let (journal, log) = (Arc::clone(&engine.journal), Arc::clone(&engine.log));
-        let writer =
-            run_writer(journal, log, Arc::clone(&board), Arc::clone(&metrics), (clock, lifecycle.stop()));
+        let writer = run_writer(journal, log, Arc::clone(&board), Arc::clone(&metrics), lifecycle.stop());
         lifecycle.spawn(format!("status writer {number}"), writer);
     }
     let parts = DutyParts {

@@ -95,6 +95,12 @@ pub trait WorkQueue: Send + Sync {
     /// When the queue does not answer.
     async fn depths(&self) -> Result<QueueDepths, QueueError>;
 
+    /// How long a retry with this delay is really parked: the delay itself, or that of the first lane that is not
+    /// shorter.
+    fn parked_for(&self, delay: Duration) -> Duration {
+        delay
+    }
+
     /// `Err` with a reason while a publish would not be confirmed: not connected, blocked, no space. A worker
     /// that cannot record does not send, and ingest answers 503 at once.
     fn check_writable(&self) -> Result<(), QueueError>;

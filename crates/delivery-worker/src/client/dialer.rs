@@ -1,4 +1,4 @@
-//! New connections: resolve once, vet every address, dial only a vetted one, speak TLS where the URL says so.
+//! New connections: resolve anew, vet every address, dial only a vetted one, speak TLS where the URL says so.
 //!
 //! This is the only place that opens sockets towards receivers. There is no proxy from the environment and no
 //! way around the address rule: literals are judged as resolved names are, one refused address refuses the whole
@@ -17,9 +17,9 @@ use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
 use super::failure::CallFailure;
+use super::lookups::Lookups;
 use super::pool::{Endpoint, Scheme};
 use super::progress::Progress;
-use super::resolver::Resolver;
 use super::stream::{FirstByte, Stream, Wire};
 use super::tls::server_name;
 
@@ -51,7 +51,7 @@ impl Connect for TcpConnect {
 /// Opens vetted connections.
 pub struct Dialer {
     pub rule: AddressRule,
-    pub resolver: Arc<dyn Resolver>,
+    pub lookups: Lookups,
     pub connect: Arc<dyn Connect>,
     pub tls: TlsConnector,
 }
@@ -89,11 +89,9 @@ impl Dialer {
             Host::Address(literal) => vec![*literal],
             Host::Name(name) => {
                 progress.enter(Phase::Dns);
-                let answer = self.resolver.resolve(name).await;
-                let answer = answer
-                    .map_err(|_| CallFailure::counted(FailureClass::Dns, "the name does not resolve"))?;
+                let answer = self.lookups.resolve(name, progress.deadline).await?;
                 progress.resolved();
-                answer
+                answer.to_vec()
             }
         };
         let vetted = self.rule.vet_all(answer, endpoint.port).map_err(|refused| {

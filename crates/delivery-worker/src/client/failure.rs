@@ -12,15 +12,19 @@ use postrider_contract::egress::RefusedAddress;
 pub enum CallFailure {
     /// The try was made and failed: it counts.
     Counted { class: FailureClass, detail: String },
-    /// We lacked sockets or ports, so no try was made: it does not count.
+    /// We lacked something, so no try was made: it does not count.
     NotMade(LocalShortage),
 }
 
 /// What this process or machine ran out of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no socket could be opened here: {kind}")]
-pub struct LocalShortage {
-    kind: io::ErrorKind,
+pub enum LocalShortage {
+    /// Files, ports or buffers.
+    #[error("no socket could be opened here: {0}")]
+    Sockets(io::ErrorKind),
+    /// The bound on look-ups at once; this one did not get its turn.
+    #[error("too many names are being looked up at once")]
+    Lookups,
 }
 
 impl CallFailure {
@@ -34,11 +38,20 @@ impl CallFailure {
 
     /// A connection that was not made.
     pub fn of_connect(error: &io::Error) -> Self {
+        Self::of_shortage(error)
+            .unwrap_or_else(|| Self::counted(FailureClass::Connect, error.kind().to_string()))
+    }
+
+    /// A name that gave no addresses.
+    pub fn of_lookup(error: &io::Error) -> Self {
+        Self::of_shortage(error)
+            .unwrap_or_else(|| Self::counted(FailureClass::Dns, "the name does not resolve"))
+    }
+
+    fn of_shortage(error: &io::Error) -> Option<Self> {
         let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
-        if error.raw_os_error().is_some_and(|code| shortages.contains(&code)) {
-            return CallFailure::NotMade(LocalShortage { kind: error.kind() });
-        }
-        Self::counted(FailureClass::Connect, error.kind().to_string())
+        let is_ours = error.raw_os_error().is_some_and(|code| shortages.contains(&code));
+        is_ours.then(|| CallFailure::NotMade(LocalShortage::Sockets(error.kind())))
     }
 
     /// A TLS handshake that failed.

@@ -5,10 +5,10 @@ use postrider_contract::clock::ManualClock;
 use postrider_contract::delivery::{AttemptNumber, Check, Delivery, FanOut};
 use postrider_contract::egress::AddressRule;
 use postrider_contract::fakes::{FakeLog, FakeQueue, Outage, PublishFault};
-use postrider_contract::journal::{AttemptedRecord, JournalRecord};
+use postrider_contract::journal::{AttemptedRecord, HeldRecord, JournalRecord};
 use postrider_contract::log::fold;
-use postrider_contract::outcome::{CancelReason, Cause, FailureReason, HoldReason, Outcome};
-use postrider_contract::ports::{Journal, JournalSource, Publication, Route};
+use postrider_contract::outcome::{CancelReason, Cause, DeliveryStatus, FailureReason, HoldReason, Outcome};
+use postrider_contract::ports::{Journal, JournalSource, LogQueries, Publication, Route, WaitingRoom};
 use postrider_contract::secret::Secret;
 use postrider_contract::signature::{ReceivedRequest, SigningKey, verify};
 use postrider_contract::webhook::{Authentication, CustomHeader, Webhook, WebhookState};
@@ -245,6 +245,31 @@ async fn a_try_that_is_in_the_log_is_not_made_again() {
     assert_eq!(stage.attempted().await.delivery.event_id.as_str(), "evt_2");
     stage.drained().await.unwrap();
     assert_eq!(receiver.seen.requests().len(), 2);
+}
+
+/// A worker dies between the record of a hold and its lease: the lease is tried, and the row it left in the room
+/// must not hold a place in the window for ever.
+#[tokio::test]
+async fn a_released_copy_of_what_was_tried_already_leaves_the_room() {
+    let receiver = Receiver::saying(vec![Step::Say(OK)]).await;
+    let mut stage = Stage::with(webhook(&receiver.url())).await;
+    let held = delivery().held();
+    let hold = HeldRecord { delivery: held.clone(), why: HoldReason::Overflow, since: noon() };
+    stage.log.apply(&fold([JournalRecord::Held(hold)])).await.unwrap();
+    stage.publish(Route::First, delivery()).await;
+    let tried = stage.attempted().await;
+    stage.log.apply(&fold([JournalRecord::Attempted(tried)])).await.unwrap();
+    assert_eq!(stage.log.summaries().await.unwrap().len(), 1);
+
+    stage.publish(Route::Release, held.clone().published_again(noon())).await;
+    let left = stage.record().await;
+    assert!(matches!(left, JournalRecord::Deferred(_)), "{left:?}");
+    stage.log.apply(&fold([left])).await.unwrap();
+    assert_eq!(stage.log.summaries().await.unwrap(), []);
+    let view = stage.log.delivery(&held.reference.tenant, held.reference.id).await.unwrap().unwrap();
+    assert_eq!(view.status, DeliveryStatus::Delivered);
+    stage.drained().await.unwrap();
+    assert_eq!(receiver.seen.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ async fn while_nothing_can_be_written_single_events_and_batches_are_told_when_to
 
 #[test]
 fn an_old_backlog_is_answered_with_429_and_when_to_come_back() {
-    let response = problem_of(IntakeError::Overloaded).into_response();
+    let response = problem_of(IntakeError::Overloaded, None).into_response();
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.headers()[RETRY_AFTER], "10");
 }
@@ -172,7 +172,7 @@ async fn what_is_wrong_with_a_request_is_named_and_leaves_nothing() {
         ("{", 400, "malformed_json", ""),
         (r#"{"type":"order.paid"}"#, 422, "invalid_request", "/data"),
         (r#"{"type":"postrider.x","data":{}}"#, 422, "invalid_request", "/type"),
-        (unknown.as_str(), 422, "invalid_request", "/webhook_ids"),
+        (unknown.as_str(), 422, "invalid_request", "/webhook_ids/0"),
         (r#"{"type":"order.paid","data":{"id":1}}"#, 422, "invalid_request", "/data/id"),
     ] {
         let answer = site.publish(body).await;
@@ -260,4 +260,22 @@ async fn a_batch_of_lines_holds_one_event_to_a_line() {
         (202, &json!(2), &json!(1))
     );
     assert_eq!(answer.body["results"][1]["error"]["code"], "malformed_json");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_with_its_place_in_the_request() {
+    let site = Site::open(Door::open().await).await;
+    site.door.put(&webhook(1)).await;
+    let (known, unknown) = (webhook(1).id, webhook(2).id);
+    let event = json!({"type": "order.paid", "data": {}, "webhook_ids": [known, unknown]}).to_string();
+    assert_eq!(site.publish(&event).await.pointer(), "/webhook_ids/1");
+    let lines = format!("{ORDER}\n\n  {{\"type\" 1}}\n");
+    let authorization = format!("Bearer {}", site.key);
+    let request = Request::post("/v1/events/batch").header(AUTHORIZATION, authorization);
+    let answer = site.send(request.header(CONTENT_TYPE, "application/x-ndjson"), &lines).await;
+    assert_eq!(answer.status, 202);
+    let error = &answer.body["results"][1]["error"];
+    assert_eq!(error["code"], "malformed_json");
+    let detail = error["detail"].as_str().unwrap();
+    assert!(detail.contains("at line 3, column 11"), "{detail}");
 }

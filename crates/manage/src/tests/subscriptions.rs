@@ -61,7 +61,12 @@ async fn a_wrong_webhook_is_refused_by_its_field_and_leaves_nothing() {
         (json!({"events": ["a..b"]}), "/events/0"),
         (json!({"events": ["a.b", "*.b"]}), "/events/1"),
         (json!({"on": "a.b"}), "/on"),
-        (json!({"brand_id": "other"}), "/tenant_id"),
+        (json!({"brand_id": "other"}), "/brand_id"),
+        (json!({"tenant_id": "other"}), "/tenant_id"),
+        (json!({"tenant_id": "acme", "brand_id": "acme"}), "/brand_id"),
+        (json!({"signing_secret": ""}), "/signing_secret"),
+        (json!({"secret": ""}), "/secret"),
+        (json!({"rate_limit_per_second": "5"}), "/rate_limit_per_second"),
         (json!({"kind": "postback"}), "/kind"),
         (json!({"filter": {}}), "/filter"),
         (json!({"template": "{}"}), "/template"),
@@ -107,6 +112,12 @@ async fn a_wrong_webhook_is_refused_by_its_field_and_leaves_nothing() {
     {
         assert_eq!(api.call(&key, "POST", "/v1/webhooks", Some(body)).await.pointers(), pointers);
     }
+    // All that is wrong is told at once, numbers with their bounds.
+    let body = json!({"name": "", "max_in_flight": 70_000, "rate_limit_per_second": 0, "timeout_ms": -1});
+    let answer = api.call(&key, "POST", "/v1/webhooks", Some(body)).await;
+    let expected = ["/url", "/events", "/name", "/timeout_ms", "/rate_limit_per_second", "/max_in_flight"];
+    assert_eq!(answer.pointers(), expected);
+    assert_eq!(answer.json()["errors"][5]["detail"], "must be a whole number from 1 to 65535");
     assert_eq!(api.revision().await, before);
 }
 

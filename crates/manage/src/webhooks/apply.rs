@@ -2,15 +2,17 @@
 //! for changing one.
 
 use std::collections::BTreeMap;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_contract::clock::{Entropy, Timestamp};
 use postrider_contract::ids::{TenantId, WebhookId};
-use postrider_contract::profile::{CompiledProfile, HeaderName, ProfileName, ProfileOverride};
+use postrider_contract::profile::{CompiledProfile, HeaderName, ProfileName};
 use postrider_contract::secret::{SealedSecret, Secret};
 use postrider_contract::subscription::{MAX_PATTERNS, TypePattern};
-use postrider_contract::webhook::{Authentication, SigningSecrets, Webhook, WebhookKind, WebhookState};
+use postrider_contract::webhook::{Webhook, WebhookState};
 use postrider_service::problem::{FieldErrors, Problem};
 use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
 
@@ -23,6 +25,8 @@ use crate::names::{check_description, check_name};
 use crate::state::ManageState;
 use crate::tenants::known_profile;
 
+/// What every profile allows; each may allow less.
+const TIMEOUT_MILLIS: RangeInclusive<u64> = 100..=60_000;
 const MAX_METADATA: usize = 50;
 const MAX_METADATA_NAME: usize = 64;
 const MAX_METADATA_VALUE: usize = 500;
@@ -54,7 +58,7 @@ pub(super) struct Applied {
     pub(super) made_secret: Option<Secret>,
 }
 
-/// Applies what a request says. `updated_at` is left alone.
+/// Applies what a request says. `updated_at` is left alone. `errors` holds what was found wrong before.
 ///
 /// # Errors
 /// 422 with every field that is wrong, or that does not fit the webhook's profile.
@@ -62,16 +66,15 @@ pub(super) fn apply(
     state: &ManageState,
     fields: &WebhookFields,
     before: &Webhook,
+    mut errors: FieldErrors,
 ) -> Result<Applied, Problem> {
-    let mut errors = FieldErrors::default();
     let mut after = before.clone();
     let sealing = Sealing::new(state, &before.tenant, before.id);
     check_fixed(fields, &before.tenant, &mut errors);
     apply_subscription(state, fields, &mut after, &mut errors);
     apply_texts(fields, &mut after, &mut errors);
     apply_overrides(fields, &mut after, &mut errors);
-    after.rate_limit_per_second = fields.rate_limit_per_second.clone().or(after.rate_limit_per_second);
-    after.max_in_flight = fields.max_in_flight.clone().or(after.max_in_flight);
+    apply_limits(fields, &mut after, &mut errors);
     if !fields.headers.is_kept() {
         let none = BTreeMap::new();
         after.headers = read_headers(fields.headers.given().unwrap_or(&none), &sealing, &mut errors);
@@ -83,11 +86,12 @@ pub(super) fn apply(
         FieldChange::Clear => after.profile = None,
         FieldChange::Set(text) => after.profile = known_profile(text, state.directory(), &mut errors),
     }
+    let secret = fields.secret(&mut errors);
     // Below, things are judged together: only what is right by itself.
     errors.into_result()?;
     let mut errors = FieldErrors::default();
     let profile = profile_of(state, &after.tenant, after.profile.as_ref())?;
-    let settled = secrets::settle(&fields.secret, after.secrets, &profile, &sealing, &mut errors);
+    let settled = secrets::settle(secret, after.secrets, &profile, &sealing, &mut errors);
     after.secrets = settled.secrets;
     if errors.is_empty() {
         fit::check(&after, &profile, &sealing.secrets, &mut errors);
@@ -116,10 +120,9 @@ pub(super) fn profile_of(
 
 /// What cannot be chosen, but may be said.
 fn check_fixed(fields: &WebhookFields, tenant: &TenantId, errors: &mut FieldErrors) {
-    if let Some(named) = fields.tenant_id.given()
-        && named != tenant.as_str()
-    {
-        errors.add("/tenant_id", "must be the tenant that this call acts for");
+    let named = fields.tenant(errors);
+    if named.change.given().is_some_and(|named| named != tenant.as_str()) {
+        errors.add(named.pointer, "must be the tenant that this call acts for");
     }
     if let Some(kind) = fields.kind.given()
         && kind != "webhook"
@@ -149,7 +152,7 @@ fn apply_subscription(
 }
 
 /// `None` if nothing was said, or what was said is wrong and noted.
-pub(super) fn read_events(fields: &WebhookFields, errors: &mut FieldErrors) -> Option<Vec<TypePattern>> {
+fn read_events(fields: &WebhookFields, errors: &mut FieldErrors) -> Option<Vec<TypePattern>> {
     match (&fields.events, &fields.on) {
         (FieldChange::Keep, FieldChange::Keep) => None,
         (FieldChange::Set(_) | FieldChange::Clear, FieldChange::Set(_) | FieldChange::Clear) => {
@@ -190,8 +193,8 @@ fn read_patterns(texts: &[String], errors: &mut FieldErrors) -> Option<Vec<TypeP
 
 fn apply_texts(fields: &WebhookFields, after: &mut Webhook, errors: &mut FieldErrors) {
     match &fields.name {
-        FieldChange::Keep => {}
-        FieldChange::Clear => after.name = default_name(after),
+        FieldChange::Keep if !after.name.is_empty() => {}
+        FieldChange::Keep | FieldChange::Clear => after.name = default_name(after),
         FieldChange::Set(text) => {
             if let Some(name) = errors.check("/name", check_name(text)) {
                 after.name = name;
@@ -241,6 +244,25 @@ fn check_metadata(metadata: &BTreeMap<String, String>, errors: &mut FieldErrors)
     }
 }
 
+fn apply_limits(fields: &WebhookFields, after: &mut Webhook, errors: &mut FieldErrors) {
+    match &fields.rate_limit_per_second {
+        FieldChange::Keep => {}
+        FieldChange::Clear => after.rate_limit_per_second = None,
+        FieldChange::Set(rate) => {
+            let rate = errors.check("/rate_limit_per_second", rate.within::<u32>(1..=u32::MAX.into()));
+            after.rate_limit_per_second = rate.and_then(NonZeroU32::new);
+        }
+    }
+    match &fields.max_in_flight {
+        FieldChange::Keep => {}
+        FieldChange::Clear => after.max_in_flight = None,
+        FieldChange::Set(cap) => {
+            let cap = errors.check("/max_in_flight", cap.within::<u16>(1..=u16::MAX.into()));
+            after.max_in_flight = cap.and_then(NonZeroU16::new);
+        }
+    }
+}
+
 fn apply_overrides(fields: &WebhookFields, after: &mut Webhook, errors: &mut FieldErrors) {
     match &fields.retry {
         FieldChange::Keep => {}
@@ -252,7 +274,10 @@ fn apply_overrides(fields: &WebhookFields, after: &mut Webhook, errors: &mut Fie
     match &fields.timeout_ms {
         FieldChange::Keep => {}
         FieldChange::Clear => after.overrides.time_limit = None,
-        FieldChange::Set(millis) => after.overrides.time_limit = Some(Duration::from_millis(*millis)),
+        FieldChange::Set(millis) => {
+            let millis = errors.check("/timeout_ms", millis.within::<u64>(TIMEOUT_MILLIS));
+            after.overrides.time_limit = millis.map(Duration::from_millis);
+        }
     }
     match &fields.signature_header {
         FieldChange::Keep => {}
@@ -286,54 +311,4 @@ pub(super) fn pause(webhook: &mut Webhook, now: Timestamp) {
 pub(super) fn resume(webhook: &mut Webhook) {
     webhook.state = WebhookState::Active;
     webhook.resume_rate_per_second = None;
-}
-
-/// A webhook that is being made: what it must have, and nothing else.
-///
-/// # Errors
-/// 422 without a URL or events, or with wrong ones.
-pub(super) fn blank(
-    state: &ManageState,
-    tenant: TenantId,
-    id: WebhookId,
-    fields: &WebhookFields,
-) -> Result<Webhook, Problem> {
-    let now = state.parts().clock.now();
-    let mut errors = FieldErrors::default();
-    let url = match fields.url.given() {
-        Some(text) => errors.check("/url", state.parts().url_rule.check(text)),
-        None => {
-            errors.add("/url", "is required");
-            None
-        }
-    };
-    let is_said = !(fields.events.is_kept() && fields.on.is_kept());
-    if !is_said {
-        errors.add("/events", "is required: the event types it subscribes to");
-    }
-    let events = read_events(fields, &mut errors);
-    let (Some(url), Some(events)) = (url, events) else { return Err(errors.into_problem()) };
-    let mut webhook = Webhook {
-        id,
-        tenant,
-        name: String::new(),
-        kind: WebhookKind::Webhook,
-        url,
-        events,
-        profile: None,
-        overrides: ProfileOverride::default(),
-        state: WebhookState::Active,
-        headers: Vec::new(),
-        authentication: Authentication::None,
-        secrets: SigningSecrets::default(),
-        rate_limit_per_second: None,
-        max_in_flight: None,
-        resume_rate_per_second: None,
-        description: String::new(),
-        metadata: BTreeMap::new(),
-        created_at: now,
-        updated_at: now,
-    };
-    webhook.name = default_name(&webhook);
-    Ok(webhook)
 }

@@ -7,13 +7,14 @@ use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::secret::Secret;
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::webhook_key;
+use postrider_service::in_path::InPath;
 use postrider_service::json_body::JsonBody;
-use postrider_service::problem::Problem;
+use postrider_service::problem::{FieldErrors, Problem};
 
 use super::apply::apply;
 use super::fields::WebhookFields;
 use super::view::{self, WebhookAnswer};
-use crate::access::{InPath, Manager};
+use crate::access::Manager;
 use crate::documents::Stored;
 use crate::precondition::IfMatch;
 use crate::state::ManageState;
@@ -106,7 +107,7 @@ async fn merge(
 ) -> Result<Response, Problem> {
     let change = |before: &Stored<Webhook>| {
         if_match.check(before.revision)?;
-        let applied = apply(state, fields, &before.object)?;
+        let applied = apply(state, fields, &before.object, FieldErrors::default())?;
         Ok((changed(state, &before.object, applied.webhook), applied.made_secret))
     };
     let (stored, made) =

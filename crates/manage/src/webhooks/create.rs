@@ -1,13 +1,19 @@
 //! `POST /v1/webhooks`.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use postrider_contract::clock::Timestamp;
+use postrider_contract::egress::WebhookUrl;
 use postrider_contract::ids::{TenantId, WebhookId};
+use postrider_contract::profile::ProfileOverride;
+use postrider_contract::webhook::{Authentication, SigningSecrets, Webhook, WebhookKind, WebhookState};
 use postrider_service::json_body::JsonBody;
-use postrider_service::problem::{Code, Problem};
+use postrider_service::problem::{Code, FieldErrors, Problem};
 
-use super::apply::{apply, blank};
+use super::apply::apply;
 use super::fields::WebhookFields;
 use super::view::{self, WebhookAnswer};
 use crate::access::Manager;
@@ -31,13 +37,50 @@ pub(crate) async fn create_webhook(
     JsonBody(fields): JsonBody<WebhookFields>,
 ) -> Result<Response, Problem> {
     let id = WebhookId::draw(state.parts().clock.now(), &*state.parts().entropy);
-    let blank = blank(&state, tenant.clone(), id, &fields)?;
-    let applied = apply(&state, &fields, &blank)?;
+    let blank = blank(tenant.clone(), id, state.parts().clock.now());
+    let applied = apply(&state, &fields, &blank, missing(&fields))?;
     refuse_too_many(&state, &tenant)?;
     let taken = "a webhook with this id exists; repeat the request";
     let revision = state.documents().create(&applied.webhook, taken).await?;
     let stored = Stored { object: applied.webhook, revision };
     Ok(view::answer(&state, StatusCode::CREATED, stored, applied.made_secret).await)
+}
+
+/// What a new webhook must have and the request does not say.
+fn missing(fields: &WebhookFields) -> FieldErrors {
+    let mut errors = FieldErrors::default();
+    if fields.url.is_kept() {
+        errors.add("/url", "is required");
+    }
+    if fields.events.is_kept() && fields.on.is_kept() {
+        errors.add("/events", "is required: the event types it subscribes to");
+    }
+    errors
+}
+
+/// What a request is applied to: never stored itself, since its URL and events must be said.
+fn blank(tenant: TenantId, id: WebhookId, now: Timestamp) -> Webhook {
+    Webhook {
+        id,
+        tenant,
+        name: String::new(),
+        kind: WebhookKind::Webhook,
+        url: WebhookUrl::from_stored("https://unsaid.invalid/").expect("a URL by its text"),
+        events: Vec::new(),
+        profile: None,
+        overrides: ProfileOverride::default(),
+        state: WebhookState::Active,
+        headers: Vec::new(),
+        authentication: Authentication::None,
+        secrets: SigningSecrets::default(),
+        rate_limit_per_second: None,
+        max_in_flight: None,
+        resume_rate_per_second: None,
+        description: String::new(),
+        metadata: BTreeMap::new(),
+        created_at: now,
+        updated_at: now,
+    }
 }
 
 fn refuse_too_many(state: &ManageState, tenant: &TenantId) -> Result<(), Problem> {

@@ -1,14 +1,15 @@
 //! What a request may say about a webhook, for making one and for changing one alike.
 
 use std::collections::BTreeMap;
-use std::num::{NonZeroU16, NonZeroU32};
 
 use postrider_contract::profile::Span;
 use postrider_contract::secret::Secret;
+use postrider_service::problem::FieldErrors;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::field_change::FieldChange;
+use crate::whole_number::GivenNumber;
 
 /// A webhook's members as a caller writes them. What is absent stays as it is; `null` removes what may be absent.
 #[derive(Default, Deserialize, ToSchema)]
@@ -34,10 +35,14 @@ pub(crate) struct WebhookFields {
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     pub(super) on: FieldChange<String>,
-    /// The caller's tenant; anything else is refused. Also `brand_id`.
-    #[serde(alias = "brand_id", default)]
+    /// The caller's tenant; anything else is refused.
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     pub(super) tenant_id: FieldChange<String>,
+    /// Another name of `tenant_id`.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) brand_id: FieldChange<String>,
     /// The tenant's if absent.
     #[schema(value_type = Option<String>)]
     #[serde(default)]
@@ -74,10 +79,14 @@ pub(crate) struct WebhookFields {
     #[schema(value_type = Option<String>, write_only)]
     #[serde(default)]
     pub(super) api_key_value: FieldChange<Secret>,
-    /// The signing secret, if the subscriber brings one. Never read back. Also `signing_secret`.
-    #[serde(alias = "signing_secret", default)]
+    /// The signing secret, if the subscriber brings one. Never read back.
     #[schema(value_type = Option<String>, write_only)]
+    #[serde(default)]
     pub(super) secret: FieldChange<Secret>,
+    /// Another name of `secret`.
+    #[schema(value_type = Option<String>, write_only)]
+    #[serde(default)]
+    pub(super) signing_secret: FieldChange<Secret>,
     /// The name of the signature's header, in profiles that leave it open.
     #[schema(value_type = Option<String>)]
     #[serde(default)]
@@ -85,15 +94,15 @@ pub(crate) struct WebhookFields {
     /// Deliveries a second; unlimited if absent.
     #[schema(value_type = Option<u32>, minimum = 1)]
     #[serde(default)]
-    pub(super) rate_limit_per_second: FieldChange<NonZeroU32>,
+    pub(super) rate_limit_per_second: FieldChange<GivenNumber>,
     /// Requests at a time; the installation's window if absent.
     #[schema(value_type = Option<u16>, minimum = 1)]
     #[serde(default)]
-    pub(super) max_in_flight: FieldChange<NonZeroU16>,
+    pub(super) max_in_flight: FieldChange<GivenNumber>,
     /// The total time limit of one try, 100 to 60,000; the profile's if absent.
     #[schema(value_type = Option<u64>, minimum = 100, maximum = 60000)]
     #[serde(default)]
-    pub(super) timeout_ms: FieldChange<u64>,
+    pub(super) timeout_ms: FieldChange<GivenNumber>,
     /// The profile's if absent.
     #[schema(value_type = Option<RetryFields>)]
     #[serde(default)]
@@ -106,6 +115,44 @@ pub(crate) struct WebhookFields {
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     #[serde(default)]
     pub(super) metadata: FieldChange<BTreeMap<String, String>>,
+}
+
+/// A member that has two names, by the one that was used.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'a, T> {
+    pub(super) pointer: &'static str,
+    pub(super) change: &'a FieldChange<T>,
+}
+
+impl WebhookFields {
+    /// Noted as an error if both names are used.
+    pub(super) fn secret(&self, errors: &mut FieldErrors) -> Named<'_, Secret> {
+        let names = ("/secret", "/signing_secret");
+        one_of(names, &self.secret, &self.signing_secret, errors)
+    }
+
+    /// Noted as an error if both names are used.
+    pub(super) fn tenant(&self, errors: &mut FieldErrors) -> Named<'_, String> {
+        one_of(("/tenant_id", "/brand_id"), &self.tenant_id, &self.brand_id, errors)
+    }
+}
+
+fn one_of<'a, T>(
+    (name, other_name): (&'static str, &'static str),
+    change: &'a FieldChange<T>,
+    other: &'a FieldChange<T>,
+    errors: &mut FieldErrors,
+) -> Named<'a, T> {
+    if other.is_kept() {
+        return Named { pointer: name, change };
+    }
+    if !change.is_kept() {
+        errors.add(
+            other_name,
+            format!("is another name of {}: give one of them", name.trim_start_matches('/')),
+        );
+    }
+    Named { pointer: other_name, change: other }
 }
 
 /// Other waits than the profile's.

@@ -9,11 +9,12 @@ use postrider_contract::ports::ConfigKind;
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::webhook_key;
 use postrider_service::cursor::ListIdentity;
+use postrider_service::in_path::InPath;
 use postrider_service::problem::Problem;
 use postrider_service::query::{ListQuery, NoFilters};
 
 use super::view::{self, WebhookView};
-use crate::access::{InPath, Reader};
+use crate::access::Reader;
 use crate::documents::Stored;
 use crate::listing::{self, ListAnswer};
 use crate::state::ManageState;
@@ -38,7 +39,7 @@ pub(crate) async fn list_webhooks(
     query: ListQuery<NoFilters>,
 ) -> Result<Json<ListAnswer<WebhookView>>, Problem> {
     let identity = ListIdentity { kind: "webhooks", tenant: tenant.as_str() };
-    let before = listing::position(identity, &query.page)?;
+    let before = identity.begins_after(&query.page)?;
     let limit = query.page.limit() + 1;
     let webhooks =
         state.documents().list::<Webhook>(ConfigKind::Webhook, Some(&tenant), before, limit).await?;

@@ -8,6 +8,7 @@ use http::StatusCode;
 use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::webhook_key;
+use postrider_service::in_path::InPath;
 use postrider_service::json_body::JsonBody;
 use postrider_service::problem::Problem;
 use serde::Deserialize;
@@ -16,9 +17,10 @@ use utoipa::ToSchema;
 use super::apply;
 use super::change::changed;
 use super::view::{self, WebhookView};
-use crate::access::{InPath, Manager};
+use crate::access::Manager;
 use crate::documents::Stored;
 use crate::state::ManageState;
+use crate::whole_number::GivenNumber;
 
 /// Takes nothing; a body, if there is one, is an empty object.
 #[derive(Deserialize, ToSchema)]
@@ -32,7 +34,7 @@ pub(crate) struct ResumeRequest {
     /// Deliveries a second until nothing waits any more; as fast as the webhook takes them if absent.
     #[schema(value_type = Option<u32>, minimum = 1)]
     #[serde(default)]
-    rate_per_second: Option<NonZeroU32>,
+    rate_per_second: Option<GivenNumber>,
 }
 
 /// Pauses a webhook: its deliveries wait, unless its profile says that they are skipped.
@@ -75,9 +77,11 @@ pub(crate) async fn resume_webhook(
     body: Option<JsonBody<ResumeRequest>>,
 ) -> Result<Response, Problem> {
     let request = body.map(|JsonBody(request)| request).unwrap_or_default();
+    let rate = request.rate_per_second.map(|rate| rate.within::<u32>(1..=u32::MAX.into())).transpose();
+    let rate = rate.map_err(|error| Problem::invalid_field("/rate_per_second", error.to_string()))?;
     let resume = |webhook: &mut Webhook| {
         apply::resume(webhook);
-        webhook.resume_rate_per_second = request.rate_per_second;
+        webhook.resume_rate_per_second = rate.and_then(NonZeroU32::new);
     };
     turn(&state, &tenant, id, resume).await
 }

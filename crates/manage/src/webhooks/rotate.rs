@@ -1,5 +1,6 @@
 //! `POST /v1/webhooks/{id}/rotate`: a new signing secret.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -9,6 +10,7 @@ use postrider_contract::ids::WebhookId;
 use postrider_contract::secret::Secret;
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::webhook_key;
+use postrider_service::in_path::InPath;
 use postrider_service::json_body::JsonBody;
 use postrider_service::problem::Problem;
 use serde::Deserialize;
@@ -18,22 +20,23 @@ use super::apply::{Sealing, profile_of};
 use super::change::changed;
 use super::secrets::{self, Rotation};
 use super::view::{self, WebhookAnswer};
-use crate::access::{InPath, Manager};
+use crate::access::Manager;
 use crate::documents::Stored;
 use crate::precondition::IfMatch;
 use crate::state::ManageState;
+use crate::whole_number::GivenNumber;
 
-/// A week: longer than any receiver's deployment should take, and a leaked secret must end some day.
-const MAX_OVERLAP_SECONDS: u64 = 7 * 86_400;
+/// Up to a week: longer than any receiver's deployment should take, and a leaked secret must end some day.
+const OVERLAP_SECONDS: RangeInclusive<u64> = 0..=7 * 86_400;
 
 /// How the secret is to be replaced.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RotateRequest {
     /// For so long the old secret signs beside the new one, new first; at most seven days. 0 ends it at once.
-    #[schema(maximum = 604_800)]
+    #[schema(value_type = Option<u64>, maximum = 604_800)]
     #[serde(default)]
-    overlap_seconds: u64,
+    overlap_seconds: Option<GivenNumber>,
     /// The new secret, if the subscriber brings one; made here if absent.
     #[schema(value_type = Option<String>, write_only)]
     #[serde(default)]
@@ -65,18 +68,14 @@ pub(crate) async fn rotate_secret(
     body: Option<JsonBody<RotateRequest>>,
 ) -> Result<Response, Problem> {
     let request = body.map(|JsonBody(request)| request).unwrap_or_default();
-    if request.overlap_seconds > MAX_OVERLAP_SECONDS {
-        let detail = format!("must be at most {MAX_OVERLAP_SECONDS}, which is seven days");
-        return Err(Problem::invalid_field("/overlap_seconds", detail));
-    }
+    let overlap =
+        request.overlap_seconds.as_ref().map(|given| given.within::<u64>(OVERLAP_SECONDS)).transpose();
+    let overlap = overlap.map_err(|error| Problem::invalid_field("/overlap_seconds", error.to_string()))?;
+    let overlap = Duration::from_secs(overlap.unwrap_or_default());
     let change = |before: &Stored<Webhook>| {
         if_match.check(before.revision)?;
         let profile = profile_of(&state, &tenant, before.object.profile.as_ref())?;
-        let rotation = Rotation {
-            given: request.secret.as_ref(),
-            overlap: Duration::from_secs(request.overlap_seconds),
-            now: state.parts().clock.now(),
-        };
+        let rotation = Rotation { given: request.secret.as_ref(), overlap, now: state.parts().clock.now() };
         let sealing = Sealing::new(&state, &tenant, id);
         let settled = secrets::rotate(&before.object.secrets, &rotation, &profile, &sealing)?;
         let after = Webhook { secrets: settled.secrets, ..before.object.clone() };

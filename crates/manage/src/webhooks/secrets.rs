@@ -11,6 +11,7 @@ use postrider_service::problem::{Code, FieldErrors, Problem};
 use postrider_service::webhook_secrets::SecretPlace;
 
 use super::apply::Sealing;
+use super::fields::Named;
 use crate::field_change::FieldChange;
 
 /// As many signatures as common receivers are ready to read.
@@ -27,7 +28,7 @@ pub(super) struct Settled {
 
 /// What a caller's `secret` means under a profile.
 pub(super) fn settle(
-    change: &FieldChange<Secret>,
+    Named { pointer, change }: Named<'_, Secret>,
     before: SigningSecrets,
     profile: &CompiledProfile,
     sealing: &Sealing<'_>,
@@ -35,19 +36,19 @@ pub(super) fn settle(
 ) -> Settled {
     let Some(rule) = &profile.definition().secret else {
         if change.given().is_some() {
-            errors.add("/secret", format!("the profile {} does not sign", profile.name()));
+            errors.add(pointer, format!("the profile {} does not sign", profile.name()));
         }
         return Settled { secrets: before, made: None };
     };
     let has_one = before.current.is_some();
     match change {
         FieldChange::Set(secret) => {
-            errors.check("/secret", SigningKey::parse(secret.reveal(), rule));
+            errors.check(pointer, SigningKey::parse(secret.reveal(), rule));
             Settled { secrets: only(secret, sealing), made: None }
         }
         FieldChange::Keep if has_one => Settled { secrets: before, made: None },
         FieldChange::Clear if has_one && rule.origin != SecretOrigin::Optional => {
-            errors.add("/secret", "cannot be removed in this profile; rotate makes a new one");
+            errors.add(pointer, "cannot be removed in this profile; rotate makes a new one");
             Settled { secrets: before, made: None }
         }
         FieldChange::Keep | FieldChange::Clear => match rule.origin {
@@ -57,7 +58,7 @@ pub(super) fn settle(
             }
             SecretOrigin::Optional => Settled { secrets: SigningSecrets::default(), made: None },
             SecretOrigin::Required => {
-                errors.add("/secret", "is required by this profile");
+                errors.add(pointer, "is required by this profile");
                 Settled { secrets: before, made: None }
             }
         },

@@ -18,17 +18,17 @@ use postrider_contract::submission::Submission;
 use postrider_contract::subscription::TypePattern;
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::webhook_key;
+use postrider_service::in_path::InPath;
 use postrider_service::json_body::JsonBody;
-use postrider_service::problem::{Code, Problem};
+use postrider_service::problem::{Code, Problem, RETRY_SOON};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::apply::profile_of;
-use crate::access::{InPath, Manager};
+use crate::access::Manager;
 use crate::catalogue::catalogue_of;
 use crate::documents::unavailable;
-use crate::listing::RETRY_SOON;
 use crate::state::ManageState;
 
 /// What the API promises; within common clients' time limits.

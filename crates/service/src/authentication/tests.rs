@@ -151,7 +151,12 @@ async fn a_tenants_key_acts_for_its_tenant_alone_and_within_its_scopes() {
     let key = drawn();
     put(&gate.configuration, &api_key(1, &key)).await;
     let mut asked = bearer_of(&key);
-    asked.insert(TENANT_HEADER, HeaderValue::from_static("b"));
+    for foreign in ["b", "nobody", "not an id", ""] {
+        asked.insert(TENANT_HEADER, HeaderValue::from_static(foreign));
+        let refused = gate.authenticator.authenticate(&asked).await.expect_err(foreign);
+        assert_eq!(refused.code(), Code::Forbidden, "{foreign}");
+    }
+    asked.insert(TENANT_HEADER, HeaderValue::from_static("a"));
     let caller = gate.authenticator.authenticate(&asked).await.unwrap();
     let directory = gate.authenticator.directory();
     assert_eq!(caller.tenant_with(Scope::Read, directory).unwrap().as_str(), "a");

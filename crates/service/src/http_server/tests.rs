@@ -272,6 +272,29 @@ async fn connections_past_the_bound_wait_for_their_turn() {
 }
 
 #[tokio::test]
+async fn clients_that_only_hold_connections_do_not_keep_others_out() {
+    let limits = HttpLimits { connections: 4, crowded_idle_time: Duration::ZERO, ..HttpLimits::default() };
+    let server = Running::start(routes(), limits).await;
+    let mut held = Vec::new();
+    for number in 0..4 {
+        let mut stream = server.connect().await;
+        // Half of them asked something once, the others never say a word.
+        if number % 2 == 0 {
+            stream.write_all(b"GET /things HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("sent");
+            stream.read_exact(&mut [0_u8; 12]).await.expect("an answer");
+        }
+        held.push(stream);
+    }
+    for _ in 0..8 {
+        let answer = tokio::time::timeout(Duration::from_secs(5), server.ask(get_of("/things", ""))).await;
+        assert!(answer.expect("served long before any idle limit").starts_with("HTTP/1.1 200"));
+    }
+    let mut rest = Vec::new();
+    held[0].read_to_end(&mut rest).await.expect("an orderly close of the longest idle");
+    assert!(rest.ends_with(b"all"), "its answer came whole");
+}
+
+#[tokio::test]
 async fn an_address_in_use_is_an_error_of_its_own() {
     let taken = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
     let address = taken.local_addr().expect("bound");

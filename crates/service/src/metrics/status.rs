@@ -21,9 +21,11 @@ pub struct StatusMetrics {
     pub batch_size: Histogram,
     /// Of one batch, in seconds.
     pub write_duration: Histogram,
-    /// Age of the oldest journal record not yet written.
+    /// Age of the oldest journal record not yet written, looked at every second.
     pub lag_seconds: Gauge,
+    /// Only whoever leads knows; 0 with all others.
     pub held: IntGauge,
+    /// As `held`. A round of healing looks at 256 at most.
     pub overdue: IntGauge,
     pub webhooks: GaugeTable<WebhookState>,
 }
@@ -34,16 +36,23 @@ impl StatusMetrics {
     pub fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
         const SIZES: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0];
         const WRITES: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+        const HELD: &str =
+            "Deliveries in the waiting room. Counted by the status process that leads, 0 elsewhere.";
+        const OVERDUE: &str = "Deliveries whose next try is late by more than status.overdue_after, as the last round of \
+                               healing found them (256 at most). Counted by the status process that leads, 0 elsewhere.";
         let batch_size = histogram_options("status_batch_size", "Journal records to a batch.", &SIZES);
         let write = histogram_options("status_write_duration_seconds", "Writing one batch.", &WRITES);
         let gauge = |name, help| IntGauge::with_opts(options(name, help));
-        let lag = options("status_lag_seconds", "Age of the oldest journal record not yet written.");
+        let lag = options(
+            "status_lag_seconds",
+            "Age of the oldest journal record not yet written, as of this second; 0 when all are.",
+        );
         Ok(StatusMetrics {
             batch_size: metrics.register(Histogram::with_opts(batch_size)?)?,
             write_duration: metrics.register(Histogram::with_opts(write)?)?,
             lag_seconds: metrics.register(Gauge::with_opts(lag)?)?,
-            held: metrics.register(gauge("deliveries_held", "Deliveries in the waiting room.")?)?,
-            overdue: metrics.register(gauge("deliveries_overdue", "Deliveries past their due time.")?)?,
+            held: metrics.register(gauge("deliveries_held", HELD)?)?,
+            overdue: metrics.register(gauge("deliveries_overdue", OVERDUE)?)?,
             webhooks: GaugeTable::register(metrics, "webhooks", "Webhooks by state.")?,
         })
     }

@@ -1,6 +1,7 @@
 //! What is SQLite's alone: crashes, foreign files, one process, a full disk, memory that is smaller than the queue.
 
 use std::collections::HashSet;
+use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -396,4 +397,30 @@ async fn after_the_close_everything_is_refused_and_nothing_hangs() {
     assert!(engine.work_queue().publish(publications(0..1, Route::First)).await.is_err());
     let forgotten = engine.keyed_requests().forget_before(now()).await;
     assert!(matches!(forgotten, Err(StoreError::Unavailable { .. })));
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode()
+        & 0o777
+}
+
+#[tokio::test]
+async fn what_is_made_is_for_this_user_alone_and_what_was_there_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o750)).expect("a mode");
+    let data = folder.join("made/data");
+    let engine = open(&data);
+    let today = now().day();
+    engine.delivery_log().prepare_days(today, today).await.expect("a day's file");
+    engine.work_queue().publish(publications(0..1, Route::First)).await.expect("published");
+    assert_eq!(mode(&folder.0), 0o750, "it was there");
+    for made in ["made", "made/data", "made/data/log"] {
+        assert_eq!(mode(&folder.join(made)), 0o700, "{made}");
+    }
+    let day = format!("log/{today}.db");
+    for made in ["queue.db", "queue.db-wal", "queue.db-shm", "lock", &day] {
+        assert_eq!(mode(&data.join(made)), 0o600, "{made}");
+    }
 }

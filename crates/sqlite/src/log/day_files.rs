@@ -12,6 +12,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::{OpenError, read_failed};
 use crate::mutex::lock;
+use crate::private_files::make_folder;
 use crate::schema::{self, DAY, open_reader, open_writer};
 
 /// Files kept open: more than a month, at three file descriptors a connection.
@@ -38,7 +39,7 @@ impl DayFiles {
     /// Finds the files that are there; each must be ours.
     pub(crate) fn open(folder: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(failed)?;
+        make_folder(folder).map_err(failed)?;
         let mut known = BTreeSet::new();
         for entry in fs::read_dir(folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();

@@ -1,5 +1,7 @@
+use postrider_contract::clock::Timestamp;
 use postrider_contract::fakes::FakeLeadership;
 use postrider_contract::ports::WorkQueue as _;
+use postrider_contract::webhook::Webhook;
 
 use super::*;
 use crate::tests::fixture::{Office, accepted, webhook};
@@ -48,4 +50,21 @@ async fn a_leader_heals_and_goes_on_after_the_store_was_away() {
     assert_eq!(office.published().await.len(), 1);
     stop.drain();
     running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_lead_any_more_counts_nothing() {
+    let office = Office::open().await;
+    let state = postrider_contract::webhook::WebhookState::Paused { since: Timestamp::EPOCH };
+    office.put(&Webhook { state, ..webhook(1) }).await;
+    office.hold(1, 2).await;
+    let stop = Stop::default();
+    let duties = Duties::new(office.parts.clone(), Arc::new(FakeLeadership::default()));
+    let watched = stop.clone();
+    let running = tokio::spawn(async move { duties.run(watched).await });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(office.parts.metrics.held.get(), 2);
+    stop.drain();
+    running.await.unwrap();
+    assert_eq!((office.parts.metrics.held.get(), office.parts.metrics.overdue.get()), (0, 0));
 }

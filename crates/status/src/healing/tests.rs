@@ -12,6 +12,11 @@ use super::*;
 use crate::retention::tidy;
 use crate::tests::fixture::{OVERDUE_AFTER, Office, QUICK, accepted, attempted, tenant, tenant_id};
 
+/// A round of a process that has just begun to lead.
+async fn heal(parts: &DutyParts) -> Result<usize, HealError> {
+    super::heal(parts, &mut Told::default()).await
+}
+
 const A_MOMENT: Duration = Duration::from_millis(1);
 
 #[tokio::test]
@@ -118,6 +123,35 @@ async fn a_delivery_whose_event_is_in_doubt_is_passed_over_and_others_are_healed
     assert_eq!(office.log.overdue(office.clock.now(), 10).await.unwrap().len(), 2);
     assert_eq!(heal(&office.parts).await.unwrap(), 1);
     assert_eq!(office.published().await[0].reference, delivery.reference);
+    // It hides nothing behind it, is looked at again later, and ends after a day.
+    assert_eq!(office.log.overdue(office.clock.now(), 10).await.unwrap(), []);
+    assert_eq!(office.view(doubtful.reference.id).await.status, DeliveryStatus::Pending);
+    office.clock.advance(GIVE_UP_AFTER);
+    heal(&office.parts).await.unwrap();
+    let view = office.view(doubtful.reference.id).await;
+    assert_eq!(view.status, DeliveryStatus::Failed);
+    assert_eq!(view.reason.map(|reason| reason.as_str()), Some("internal"));
+}
+
+#[test]
+fn a_delivery_that_cannot_be_rendered_is_complained_of_once() {
+    let mut told = Told::default();
+    let [one, other] = [1, 2].map(DeliveryId::from_u128);
+    assert!(told.is_news(one) && !told.is_news(one) && told.is_news(other));
+}
+
+#[tokio::test]
+async fn what_is_very_late_is_healed_however_busy_the_queues_are() {
+    let office = Office::open().await;
+    let (event, lost) = office.delivery("lost", 1);
+    office.log([accepted(event, &lost, None)]).await;
+    office.clock.advance(OVERDUE_AFTER * URGENT_AFTER);
+    let (_, waiting) = office.delivery("waiting", 2);
+    let waiting = postrider_contract::wire::encode_work(&Work::Deliver(waiting));
+    office.queue.inject(WorkKind::First, waiting);
+    assert_eq!(heal(&office.parts).await.unwrap(), 0, "its turn may yet come");
+    office.clock.advance(A_MOMENT);
+    assert_eq!(heal(&office.parts).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Deliveries: lists, and one with every try.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::event::EventType;
 use postrider_contract::ids::{DeliveryId, EventId, TenantId, WebhookId};
@@ -10,14 +10,16 @@ use postrider_contract::outcome::DeliveryStatus;
 use postrider_contract::ports::{DeliveryFilter, DeliveryView, PageOf};
 use postrider_contract::webhook::WebhookKind;
 use postrider_service::authentication::Caller;
-use postrider_service::cursor::ListIdentity;
-use postrider_service::problem::{Code, Problem};
+use postrider_service::cursor::{ListIdentity, not_of_this_list};
+use postrider_service::in_path::InPath;
+use postrider_service::problem::Problem;
 use postrider_service::query::{ListQuery, Page};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::delivery_page::DeliveryAnswer;
-use super::{StatusState, checked_window, cursor_text, unavailable};
+use super::response_code::ResponseCode;
+use super::{StatusState, checked_window, unavailable};
 use crate::rerendering::{RenderedAs, event_of};
 
 #[derive(Default, Deserialize, IntoParams)]
@@ -33,8 +35,9 @@ pub(super) struct DeliveryFilters {
     event_type: Option<EventType>,
     #[param(value_type = Option<String>)]
     kind: Option<WebhookKind>,
-    /// The status code of the last try's response.
-    code: Option<u16>,
+    /// The status code of the last try's response, 100 to 599.
+    #[param(value_type = Option<u16>, minimum = 100, maximum = 599)]
+    code: Option<ResponseCode>,
     /// Accepted at or after this time (RFC 3339).
     #[param(value_type = Option<String>)]
     since: Option<Timestamp>,
@@ -51,8 +54,9 @@ pub(super) struct WebhookDeliveryFilters {
     status: Option<DeliveryStatus>,
     #[param(value_type = Option<String>)]
     event_type: Option<EventType>,
-    /// The status code of the last try's response.
-    code: Option<u16>,
+    /// The status code of the last try's response, 100 to 599.
+    #[param(value_type = Option<u16>, minimum = 100, maximum = 599)]
+    code: Option<ResponseCode>,
     /// Accepted at or after this time (RFC 3339).
     #[param(value_type = Option<String>)]
     since: Option<Timestamp>,
@@ -152,7 +156,7 @@ pub(super) async fn list_deliveries(
         event: filters.event_id,
         event_type: filters.event_type,
         kind: filters.kind,
-        code: filters.code,
+        code: filters.code.map(ResponseCode::number),
         since: filters.since,
         until: filters.until,
     };
@@ -168,7 +172,7 @@ pub(super) async fn list_deliveries(
 pub(super) async fn list_webhook_deliveries(
     state: State<StatusState>,
     caller: Caller,
-    id: Path<String>,
+    id: InPath<WebhookId>,
     query: ListQuery<WebhookDeliveryFilters>,
 ) -> Result<Json<DeliveryList>, Problem> {
     of_webhook(state, caller, id, query).await
@@ -183,7 +187,7 @@ pub(super) async fn list_webhook_deliveries(
 pub(super) async fn list_webhook_executions(
     state: State<StatusState>,
     caller: Caller,
-    id: Path<String>,
+    id: InPath<WebhookId>,
     query: ListQuery<WebhookDeliveryFilters>,
 ) -> Result<Json<DeliveryList>, Problem> {
     of_webhook(state, caller, id, query).await
@@ -192,19 +196,18 @@ pub(super) async fn list_webhook_executions(
 async fn of_webhook(
     State(state): State<StatusState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(webhook): InPath<WebhookId>,
     ListQuery { page, filters }: ListQuery<WebhookDeliveryFilters>,
 ) -> Result<Json<DeliveryList>, Problem> {
     let directory = state.authenticator.directory();
     let tenant = caller.tenant_with(Scope::Read, directory)?;
-    let webhook: WebhookId = id.parse().map_err(|_| Problem::not_found())?;
     let entry = directory.webhook(webhook).known().filter(|entry| entry.webhook.tenant == tenant);
     entry.ok_or_else(Problem::not_found)?;
     let filter = DeliveryFilter {
         status: filters.status,
         webhook: Some(webhook),
         event_type: filters.event_type,
-        code: filters.code,
+        code: filters.code.map(ResponseCode::number),
         since: filters.since,
         until: filters.until,
         ..DeliveryFilter::default()
@@ -220,17 +223,11 @@ async fn answer_list(
 ) -> Result<Json<DeliveryList>, Problem> {
     checked_window(filter.since, filter.until)?;
     let identity = ListIdentity { kind: "deliveries", tenant: tenant.as_str() };
-    let foreign = || Problem::new(Code::InvalidQuery, "cursor: is not one of this list");
-    let text = cursor_text(identity, page.cursor.as_deref())?;
-    let before = text.map(|text| text.parse::<DeliveryId>().map_err(|_| foreign())).transpose()?;
-    let limit = page.limit();
-    let asked = PageOf { before, limit: u32::try_from(limit + 1).unwrap_or(u32::MAX) };
-    let mut views =
-        state.queries.deliveries(tenant, filter, asked).await.map_err(|error| unavailable(&error))?;
-    let has_more = views.len() > limit;
-    views.truncate(limit);
-    let last = views.last().filter(|_| has_more);
-    let next_cursor = last.map(|view| identity.cursor(view.reference.id.to_string().as_bytes()));
+    let before = identity.begins_after(page)?;
+    let before = before.map(|text| text.parse::<DeliveryId>().map_err(|_| not_of_this_list())).transpose()?;
+    let asked = PageOf { before, limit: u32::try_from(page.limit() + 1).unwrap_or(u32::MAX) };
+    let views = state.queries.deliveries(tenant, filter, asked).await.map_err(|error| unavailable(&error))?;
+    let (views, next_cursor) = identity.cut(page, views, |view| view.reference.id.to_string());
     Ok(Json(DeliveryList { data: views.into_iter().map(DeliverySummary::from).collect(), next_cursor }))
 }
 
@@ -242,10 +239,9 @@ async fn answer_list(
 pub(super) async fn get_delivery(
     State(state): State<StatusState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<DeliveryId>,
 ) -> Result<Json<DeliveryAnswer>, Problem> {
     let tenant = caller.tenant_with(Scope::Read, state.authenticator.directory())?;
-    let id: DeliveryId = id.parse().map_err(|_| Problem::not_found())?;
     let away = |error| unavailable(&error);
     let view = state.queries.delivery(&tenant, id).await.map_err(away)?.ok_or_else(Problem::not_found)?;
     let attempts = state.queries.attempts(id).await.map_err(away)?;

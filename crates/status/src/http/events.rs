@@ -1,22 +1,23 @@
 //! Events: a list, and one with its deliveries.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::event::{EventType, SchemaVersion};
 use postrider_contract::ids::EventId;
 use postrider_contract::key::Scope;
 use postrider_contract::ports::{DeliveryFilter, EventFilter, EventView, PageOf};
 use postrider_service::authentication::Caller;
-use postrider_service::cursor::ListIdentity;
-use postrider_service::problem::{Code, Problem};
+use postrider_service::cursor::{ListIdentity, not_of_this_list};
+use postrider_service::in_path::InPath;
+use postrider_service::problem::Problem;
 use postrider_service::query::ListQuery;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::deliveries::DeliverySummary;
-use super::{StatusState, checked_window, cursor_text, unavailable};
+use super::{StatusState, checked_window, unavailable};
 
 /// With one event, so many of its deliveries are shown; the rest is a list of its own.
 const DELIVERIES_SHOWN: u32 = 200;
@@ -107,18 +108,12 @@ pub(super) async fn list_events(
     let tenant = caller.tenant_with(Scope::Read, state.authenticator.directory())?;
     checked_window(filters.since, filters.until)?;
     let identity = ListIdentity { kind: "events", tenant: tenant.as_str() };
-    let before =
-        cursor_text(identity, page.cursor.as_deref())?.map(|text| parse_position(&text)).transpose()?;
-    let limit = page.limit();
+    let before = identity.begins_after(&page)?.map(|text| parse_position(&text)).transpose()?;
     let filter = EventFilter { event_type: filters.r#type, since: filters.since, until: filters.until };
-    let asked = PageOf { before, limit: u32::try_from(limit + 1).unwrap_or(u32::MAX) };
-    let mut views =
-        state.queries.events(&tenant, &filter, asked).await.map_err(|error| unavailable(&error))?;
-    let has_more = views.len() > limit;
-    views.truncate(limit);
-    let last = views.last().filter(|_| has_more);
-    let next_cursor =
-        last.map(|view| identity.cursor(format!("{} {}", view.accepted_at.as_millis(), view.id).as_bytes()));
+    let asked = PageOf { before, limit: u32::try_from(page.limit() + 1).unwrap_or(u32::MAX) };
+    let views = state.queries.events(&tenant, &filter, asked).await.map_err(|error| unavailable(&error))?;
+    let position_of = |view: &EventView| format!("{} {}", view.accepted_at.as_millis(), view.id);
+    let (views, next_cursor) = identity.cut(&page, views, position_of);
     Ok(Json(EventList { data: views.into_iter().map(EventAnswer::without_data).collect(), next_cursor }))
 }
 
@@ -126,7 +121,7 @@ fn parse_position(text: &str) -> Result<(Timestamp, EventId), Problem> {
     let parsed = text
         .split_once(' ')
         .and_then(|(millis, id)| Some((Timestamp::from_millis(millis.parse().ok()?), id.parse().ok()?)));
-    parsed.ok_or_else(|| Problem::new(Code::InvalidQuery, "cursor: is not one of this list"))
+    parsed.ok_or_else(not_of_this_list)
 }
 
 /// One event with its deliveries.
@@ -137,10 +132,9 @@ fn parse_position(text: &str) -> Result<(Timestamp, EventId), Problem> {
 pub(super) async fn get_event(
     State(state): State<StatusState>,
     caller: Caller,
-    Path(id): Path<String>,
+    InPath(id): InPath<EventId>,
 ) -> Result<Json<EventAnswer>, Problem> {
     let tenant = caller.tenant_with(Scope::Read, state.authenticator.directory())?;
-    let id: EventId = id.parse().map_err(|_| Problem::not_found())?;
     let view = state.queries.event(&tenant, &id).await.map_err(|error| unavailable(&error))?;
     let view = view.ok_or_else(Problem::not_found)?;
     let filter = DeliveryFilter { event: Some(id), ..DeliveryFilter::default() };

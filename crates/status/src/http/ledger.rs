@@ -1,18 +1,21 @@
 //! The ledger: what was accepted, and where all of it is.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use postrider_contract::clock::Timestamp;
-use postrider_contract::ids::WebhookId;
+use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::key::Scope;
-use postrider_contract::ports::{Ledger, LedgerQuery};
+use postrider_contract::ports::{DeliveryFilter, Ledger, LedgerQuery, PageOf};
 use postrider_service::authentication::Caller;
-use postrider_service::problem::{Code, Problem};
+use postrider_service::directory::Found;
+use postrider_service::problem::{Code, Problem, RETRY_SOON};
 use postrider_service::query::Query;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{RETRY_SOON, StatusState, checked_window, unavailable};
+use super::{StatusState, checked_window, unavailable};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -82,6 +85,9 @@ pub(super) async fn get_ledger(
             Some(caller.tenant_with(Scope::Read, state.authenticator.directory())?)
         }
     };
+    if let Some(webhook) = window.webhook_id {
+        check_webhook(&state, tenant.as_ref(), webhook).await?;
+    }
     let now = state.clock.now();
     let settled_until = state.journal.settled_until(now).await.map_err(|error| {
         tracing::warn!(%error, "cannot ask how far the journal is read");
@@ -92,8 +98,48 @@ pub(super) async fn get_ledger(
     let ledger = state.queries.ledger(&query, overdue_before).await.map_err(|error| unavailable(&error))?;
     // Nothing of the future is on its way yet.
     let until = window.until.map_or(now, |until| until.min(now));
-    let settling_since = (settled_until < until).then_some(settled_until);
-    Ok(Json(LedgerAnswer::new(&ledger, settling_since)))
+    let is_settling = settled_until < until && may_be_on_its_way(&state, &query, settled_until, now).await?;
+    Ok(Json(LedgerAnswer::new(&ledger, is_settling.then_some(settled_until))))
+}
+
+/// A process that does not read the journal itself can only vouch for what is some seconds old. Where nothing stands
+/// in the journal and the log has no event of those seconds, nothing is taken to be on its way.
+async fn may_be_on_its_way(
+    state: &StatusState,
+    query: &LedgerQuery,
+    settled_until: Timestamp,
+    now: Timestamp,
+) -> Result<bool, Problem> {
+    const UNSURE_AT_MOST: Duration = Duration::from_secs(10);
+    let is_unread = state.queue.depths().await.map_or(true, |depths| depths.journal > 0);
+    if is_unread || now.since(settled_until) > UNSURE_AT_MOST {
+        return Ok(true);
+    }
+    let latest = LedgerQuery { since: Some(settled_until), until: None, ..query.clone() };
+    let latest =
+        state.queries.ledger(&latest, Timestamp::EPOCH).await.map_err(|error| unavailable(&error))?;
+    Ok(latest.accepted + latest.in_doubt > 0)
+}
+
+/// A webhook that this caller can see: of its tenant, or a deleted one whose deliveries are still in the tenant's log.
+async fn check_webhook(
+    state: &StatusState,
+    tenant: Option<&TenantId>,
+    webhook: WebhookId,
+) -> Result<(), Problem> {
+    let found = state.authenticator.directory().webhook(webhook);
+    let is_there = match (found, tenant) {
+        (Found::Known(entry), Some(tenant)) => entry.webhook.tenant == *tenant,
+        (Found::Known(_) | Found::Deleted, None) => true,
+        (Found::Unknown, None) => false,
+        (Found::Deleted | Found::Unknown, Some(tenant)) => {
+            let filter = DeliveryFilter { webhook: Some(webhook), ..DeliveryFilter::default() };
+            let one = PageOf { before: None, limit: 1 };
+            let found = state.queries.deliveries(tenant, &filter, one).await;
+            !found.map_err(|error| unavailable(&error))?.is_empty()
+        }
+    };
+    if is_there { Ok(()) } else { Err(Problem::not_found()) }
 }
 
 impl LedgerAnswer {

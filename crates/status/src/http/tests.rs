@@ -1,6 +1,7 @@
 //! The routes as their callers see them.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -38,6 +39,7 @@ impl Site {
         let state = StatusState {
             queries: Arc::new(office.log.clone()),
             journal: Arc::new(office.queue.clone()),
+            queue: Arc::new(office.queue.clone()),
             authenticator: Authenticator::new(Arc::clone(&office.directory), office.clock.clone(), admin),
             rerendering: Arc::clone(&office.parts.rerendering),
             clock: office.clock.clone(),
@@ -254,8 +256,16 @@ async fn the_ledger_counts_one_tenant_or_for_the_admin_all_and_says_what_is_over
     assert_eq!(foreign["events"]["accepted"], 0);
     let (_, all) = site.get_as(ADMIN, "/v1/ledger").await;
     assert_eq!(all["events"]["accepted"], 2);
-    let of_webhook = format!("/v1/ledger?webhook_id={}", webhook(2).id);
-    assert_eq!(site.get_200(&of_webhook).await["deliveries"]["expected"], 0);
+    let of_webhook = |number| format!("/v1/ledger?webhook_id={}", webhook(number).id);
+    assert_eq!(site.get_200(&of_webhook(1)).await["deliveries"]["expected"], 2);
+    for (key, path) in
+        [(&site.key, of_webhook(2)), (&other, of_webhook(1)), (&ADMIN.to_owned(), of_webhook(2))]
+    {
+        assert_eq!(site.get_as(key, &path).await.0, 404, "{path}");
+    }
+    site.office.delete(webhook(1).key()).await;
+    assert_eq!(site.get_200(&of_webhook(1)).await["deliveries"]["expected"], 2, "its log outlives it");
+    assert_eq!(site.get_as(&other, &of_webhook(1)).await.0, 404);
     site.office.clock.advance(OVERDUE_AFTER + Duration::from_millis(1));
     let late = site.get_200("/v1/ledger").await;
     assert_eq!((&late["deliveries"]["overdue"], &late["balanced"]), (&json!(1), &json!(false)));
@@ -312,4 +322,19 @@ async fn while_the_log_is_away_every_route_says_when_to_come_back() {
         let (status, body) = site.get(path).await;
         assert_eq!((status, &body["code"]), (503, &json!("unavailable")), "{path}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_id_is_not_there_and_a_code_has_bounds() {
+    let site = Site::open().await;
+    let (_, unknown) = site.get("/v1/deliveries/dlv_00000000000000000000000001").await;
+    for path in ["/v1/deliveries/%ff", "/v1/deliveries/x", "/v1/events/%ff", "/v1/webhooks/%ff/deliveries"] {
+        assert_eq!(site.get(path).await, (404, unknown.clone()), "{path}");
+    }
+    for code in ["99", "600", "-1", "abc", "99999999999", ""] {
+        let (status, body) = site.get(&format!("/v1/deliveries?code={code}")).await;
+        let expected = json!("code: must be a status code from 100 to 599");
+        assert_eq!((status, &body["detail"]), (400, &expected), "{code}");
+    }
+    site.get_200("/v1/deliveries?code=599").await;
 }

@@ -7,7 +7,7 @@ use postrider_contract::delivery::{Check, Delivery};
 use postrider_contract::fakes::{FakeLog, PublishFault};
 use postrider_contract::ids::DeliveryId;
 use postrider_contract::outcome::{CancelReason, DeliveryStatus, Outcome};
-use postrider_contract::ports::WaitingRoom;
+use postrider_contract::ports::{QueueDepths, QueueError, WaitingRoom, WorkKind, WorkQueue, WorkSource};
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::ConfigObject;
 
@@ -258,4 +258,59 @@ async fn a_released_delivery_that_is_lost_sight_of_waits_again() {
         assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released });
     }
     assert_eq!(ids(&office.published().await), ids(&held));
+}
+
+/// Cannot publish what is meant for one webhook.
+struct Refusing {
+    queue: Arc<dyn WorkQueue>,
+    webhook: WebhookId,
+}
+
+#[async_trait]
+impl WorkQueue for Refusing {
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
+        let is_refused = |work: &Work| match work {
+            Work::Deliver(delivery) => delivery.reference.webhook == self.webhook,
+            Work::FanOut(_) => false,
+        };
+        if publications.iter().any(|publication| is_refused(&publication.work)) {
+            return Err(PublishError::Refused { reason: "refused".to_owned() });
+        }
+        self.queue.publish(publications).await
+    }
+
+    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
+        self.queue.consume(kind, prefetch).await
+    }
+
+    async fn depths(&self) -> Result<QueueDepths, QueueError> {
+        self.queue.depths().await
+    }
+
+    fn check_writable(&self) -> Result<(), QueueError> {
+        self.queue.check_writable()
+    }
+
+    async fn close(&self) {
+        self.queue.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_published_for_one_webhook_keeps_none_of_the_others_waiting() {
+    let mut office = Office::open().await;
+    for number in [1, 2, 3] {
+        office.put(&webhook(number)).await;
+    }
+    let queue = Arc::clone(&office.parts.queue);
+    office.parts.queue = Arc::new(Refusing { queue, webhook: webhook(2).id });
+    let mut releasing = releasing(&office).await;
+    office.hold(2, 1).await;
+    assert!(releasing.round().await.is_err(), "nothing at all could be published");
+    office.hold(1, 1).await;
+    office.hold(3, 1).await;
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 2 });
+    let mut released: Vec<_> = office.published().await.iter().map(|one| one.reference.webhook).collect();
+    released.sort();
+    assert_eq!(released, [webhook(1).id, webhook(3).id]);
 }

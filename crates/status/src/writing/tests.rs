@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use postrider_contract::clock::{Day, Timestamp};
+use postrider_contract::clock::{Clock, Day, Timestamp};
 use postrider_contract::delivery::Position;
 use postrider_contract::fakes::FakeLog;
 use postrider_contract::ids::DeliveryId;
@@ -57,7 +57,7 @@ fn start(office: &Office) -> Writer {
         Arc::clone(&log) as Arc<dyn DeliveryLog>,
         Arc::clone(&office.parts.board),
         Arc::clone(&office.parts.metrics),
-        (office.clock.clone(), stop.clone()),
+        stop.clone(),
     ));
     Writer { log, stop, running }
 }

@@ -56,7 +56,11 @@ impl FakeApi {
     }
 
     pub(super) fn connection(&self) -> Connection {
-        Connection { url: self.url.clone(), key: Some("pk_test".to_owned()), tenant: Some("acme".to_owned()) }
+        Connection {
+            url: Some(self.url.clone()),
+            key: Some("pk_test".to_owned()),
+            tenant: Some("acme".to_owned()),
+        }
     }
 
     pub(super) fn asked(&self) -> Vec<Asked> {
