@@ -250,7 +250,8 @@ fn sample(name: &str, written: &Bytes) -> Bytes {
         let draft = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::write(draft, written).expect("it is valid");
     }
-    read.expect("a sample is missing; if the message is new, the build's folder for tests has its draft").into()
+    read.expect("a sample is missing; if the message is new, the build's folder for tests has its draft")
+        .into()
 }
 
 fn works() -> [(&'static str, Work); 3] {
