@@ -116,8 +116,10 @@ impl Stage {
     }
 }
 
-/// Waits until nothing is pending, retrying or settling, and the ledger balances.
+/// Waits until nothing is pending, retrying or settling, and the ledger balances: twice in a row the same, since a
+/// record that is between the broker and its reader is seen by neither for a moment.
 pub async fn settled(api: &Api, within: Duration) -> Result<Value> {
+    let last = std::cell::RefCell::new(Value::Null);
     let ledger = eventually("the ledger to settle", within, async || {
         // Not answering for a moment is part of what is being waited out.
         let Ok(answer) = api.get("/v1/ledger").await else { return Ok(None) };
@@ -125,7 +127,8 @@ pub async fn settled(api: &Api, within: Duration) -> Result<Value> {
         let deliveries = &ledger["deliveries"];
         let is_done =
             deliveries["pending"] == 0 && deliveries["retrying"] == 0 && ledger["settling"] == false;
-        Ok((is_done && ledger["balanced"] == true).then_some(ledger))
+        let is_same = last.replace(ledger.clone()) == ledger;
+        Ok((is_done && is_same && ledger["balanced"] == true).then_some(ledger))
     });
     match ledger.await {
         Ok(ledger) => Ok(ledger),

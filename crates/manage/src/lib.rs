@@ -6,6 +6,7 @@
 
 mod access;
 mod catalogue;
+mod disabling;
 mod documents;
 mod egress;
 mod event_types;
@@ -22,6 +23,7 @@ mod waiting;
 mod webhooks;
 mod whole_number;
 
+pub use disabling::Disabler;
 pub use routes::{description, routes};
 pub use state::{ManageLimits, ManageParts, ManageState};
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRef;
 use postrider_contract::clock::{Clock, Timestamp};
-use postrider_contract::ports::{Journal, LogQueries, StoreError, WorkQueue};
+use postrider_contract::ports::{Journal, LogQueries, StoreError};
 use postrider_service::authentication::Authenticator;
 use postrider_service::problem::{Code, Problem, RETRY_SOON};
 use utoipa_axum::router::OpenApiRouter;
@@ -24,7 +24,6 @@ use crate::rerendering::Rerendering;
 pub struct StatusState {
     pub queries: Arc<dyn LogQueries>,
     pub journal: Arc<dyn Journal>,
-    pub queue: Arc<dyn WorkQueue>,
     pub authenticator: Arc<Authenticator>,
     pub rerendering: Arc<Rerendering>,
     pub clock: Arc<dyn Clock>,

@@ -1,6 +1,7 @@
 //! Status: the only writer of the log, and what follows from knowing it: releasing from the waiting room, healing
 //! of overdue deliveries, retention, and the answers to "where is my event?".
 
+mod disabling;
 mod duties;
 mod healing;
 mod http;
@@ -11,6 +12,7 @@ mod tries;
 mod window;
 mod writing;
 
+pub use disabling::Disabling;
 pub use duties::{Duties, DutyParts};
 pub use healing::HealingBounds;
 pub use http::{StatusState, description, routes};

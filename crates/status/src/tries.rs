@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use postrider_contract::attempt::{AttemptResult, FailureClass};
+use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::WebhookId;
 use postrider_contract::journal::AttemptedRecord;
+use postrider_contract::outcome::Outcome;
 
 /// A try over this is slow: a slot held that long for one webhook is a slot that others miss.
 const SLOW: Duration = Duration::from_secs(1);
@@ -23,9 +25,19 @@ pub struct Seen {
     pub slow: u32,
 }
 
+/// The last delivery of a webhook that failed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// Of the last try's response; `None` where none came.
+    pub(crate) status: Option<u16>,
+    /// When that try began.
+    pub(crate) tried_at: Timestamp,
+}
+
 #[derive(Default)]
 pub struct TryBoard {
     seen: Mutex<HashMap<WebhookId, Seen>>,
+    endings: Mutex<HashMap<WebhookId, Ending>>,
 }
 
 impl TryBoard {
@@ -35,6 +47,7 @@ impl TryBoard {
     }
 
     pub(crate) fn note(&self, record: &AttemptedRecord) {
+        self.note_ending(record);
         let timed_out = matches!(
             record.attempt.result,
             AttemptResult::Failure { class: FailureClass::Timeout(_), detail: _ }
@@ -49,6 +62,23 @@ impl TryBoard {
         } else {
             entry.prompt = entry.prompt.saturating_add(1);
         }
+    }
+
+    fn note_ending(&self, record: &AttemptedRecord) {
+        let Outcome::Failed { .. } = record.outcome else { return };
+        let status = match &record.attempt.result {
+            AttemptResult::Response(response) => Some(response.status),
+            AttemptResult::Failure { .. } => None,
+        };
+        let mut endings = self.endings.lock().unwrap_or_else(PoisonError::into_inner);
+        if endings.len() < MAX_WEBHOOKS {
+            endings.insert(record.delivery.webhook, Ending { status, tried_at: record.attempt.started_at });
+        }
+    }
+
+    /// Which webhooks had a delivery fail for good since the last call.
+    pub(crate) fn take_endings(&self) -> HashMap<WebhookId, Ending> {
+        std::mem::take(&mut *self.endings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What was seen since the last call.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use postrider_tests::harness::Behaviour;
+use postrider_tests::harness::{Behaviour, eventually};
 use postrider_tests::on_both_engines;
-use postrider_tests::stage::{EngineKind, SOON, Stage, only_delivery};
+use postrider_tests::stage::{EngineKind, SOON, Stage, only_delivery, text};
 use serde_json::json;
 
 on_both_engines!(
@@ -53,9 +53,24 @@ async fn a_delivery_ends_as_failed_when_its_schedule_is_over(engine: EngineKind)
 async fn gone_ends_a_standard_delivery_at_once(engine: EngineKind) -> Result<()> {
     let stage = Stage::open(engine, "standard").await?;
     stage.receiver.script("/hook", Behaviour::status(410));
-    stage.webhook("/hook", "*", json!({})).await?;
+    let id = text(&stage.webhook("/hook", "*", json!({})).await?, "id")?;
     let accepted = stage.publish("a.b", json!({})).await?;
     let delivery = stage.wait_for_status(&only_delivery(&accepted)?, "failed").await?;
     ensure!(delivery["reason"] == "permanent" && delivery["attempts"] == 1, "{delivery}");
+
+    // Its profile disables it; its owner sees why, and may make it active again.
+    let path = format!("/v1/webhooks/{id}");
+    let disabled = eventually("the webhook to be disabled", SOON, async || {
+        let webhook = stage.api.get(&path).await?.require(200)?.json()?;
+        Ok((webhook["status"] == "disabled").then_some(webhook))
+    })
+    .await?;
+    ensure!(disabled["status_reason"] == "the receiver answered 410", "{disabled}");
+    let accepted = stage.publish("a.b", json!({})).await?;
+    ensure!(accepted["deliveries"] == json!([]), "a disabled webhook matches nothing: {accepted}");
+    stage.receiver.script("/hook", Behaviour::ok());
+    stage.api.patch(&path, &json!({"status": "active"})).await?.require(200)?;
+    let accepted = stage.publish("a.b", json!({})).await?;
+    stage.wait_for_status(&only_delivery(&accepted)?, "delivered").await?;
     Ok(())
 }

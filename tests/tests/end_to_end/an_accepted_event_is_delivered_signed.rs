@@ -78,7 +78,11 @@ async fn the_log_tells_of_the_try(engine: EngineKind) -> Result<()> {
     let stage = Stage::open(engine, "standard").await?;
     stage.webhook("/hook", "*", json!({})).await?;
     let accepted = stage.publish("order.paid", json!({"order": 7})).await?;
-    let delivery = stage.wait_for_status(&only_delivery(&accepted)?, "delivered").await?;
+    let id = only_delivery(&accepted)?;
+    stage.wait_for_status(&id, "delivered").await?;
+    // The try may be written before the event is; the body is shown from the event.
+    stage.wait_until_settled(SOON).await?;
+    let delivery = stage.delivery(&id).await?;
     ensure!(delivery["attempts"] == 1 && delivery["last_code"] == 200, "{delivery}");
     let attempt = &delivery["tries"][0];
     ensure!(attempt["number"] == 1 && attempt["response"]["status"] == 200, "{attempt}");

@@ -10,9 +10,9 @@ on_both_engines!(every_delivery_is_in_exactly_one_state);
 
 async fn every_delivery_is_in_exactly_one_state(engine: EngineKind) -> Result<()> {
     let stage = Stage::open(engine, "standard").await?;
-    stage.receiver.script("/failing", Behaviour::status(410));
+    stage.receiver.script("/failing", Behaviour::status(500));
     stage.webhook("/good", "a.*", json!({})).await?;
-    stage.webhook("/failing", "a.*", json!({})).await?;
+    stage.webhook("/failing", "a.*", json!({"retry": {"waits": ["200ms"]}})).await?;
     let paused = text(&stage.webhook("/paused", "a.*", json!({})).await?, "id")?;
     stage.api.post(&format!("/v1/webhooks/{paused}/pause"), &json!({})).await?.require(200)?;
     for number in 0..10 {

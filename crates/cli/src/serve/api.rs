@@ -63,7 +63,6 @@ pub(super) fn router(foundation: &Foundation, running: Running) -> anyhow::Resul
         routes = routes.merge(postrider_status::routes(StatusState {
             queries: Arc::clone(&foundation.engine.queries),
             journal: Arc::clone(&foundation.engine.journal),
-            queue: Arc::clone(&foundation.engine.queue),
             authenticator: Arc::clone(&foundation.authenticator),
             rerendering: running.rerendering,
             clock: Arc::clone(&foundation.clock),

@@ -7,10 +7,13 @@ use postrider_contract::egress::{AddressRule, InternalNames, PortRule, Schemes, 
 use postrider_delivery_worker::client::{ClientParts, PoolLimits};
 use postrider_delivery_worker::{Worker, WorkerParts};
 use postrider_ingest::{Backlog, BacklogBound, Intake, IntakeParts, KeyedGate, RoomWatch, run_amqp_intake};
+use postrider_manage::Disabler;
 use postrider_service::journal_writer::JournalWriter;
 use postrider_service::lifecycle::Lifecycle;
 use postrider_service::metrics::{IngestMetrics, QueueMetrics, StatusMetrics, WorkerMetrics};
-use postrider_status::{Duties, DutyParts, HealingBounds, Rerendering, Retention, TryBoard, run_writer};
+use postrider_status::{
+    Disabling, Duties, DutyParts, HealingBounds, Rerendering, Retention, TryBoard, run_writer,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -169,6 +172,18 @@ fn start_status(
             keys: settings.ingest.remember_keys.duration(),
         },
     };
+    let disabling = Disabling {
+        board: Arc::clone(&parts.board),
+        directory: Arc::clone(&foundation.directory),
+        queries: Arc::clone(&engine.queries),
+        disabler: Arc::new(Disabler::new(Arc::clone(&engine.configuration), Arc::clone(&foundation.clock))),
+        clock: Arc::clone(&foundation.clock),
+    };
+    let stop = lifecycle.stop();
+    lifecycle.spawn("status disabling", async move {
+        disabling.run(stop).await;
+        Ok::<(), std::convert::Infallible>(())
+    });
     let (duties, stop) = (Duties::new(parts, Arc::clone(&engine.leadership)), lifecycle.stop());
     lifecycle.spawn("status duties", async move {
         duties.run(stop).await;

@@ -2,6 +2,7 @@
 //! delay by lane); each engine passes the same conformance suite.
 
 mod configuration;
+mod disabling;
 mod intake;
 mod keyed;
 mod leadership;
@@ -14,6 +15,7 @@ pub use configuration::{
     Changes, ConfigKey, ConfigKind, ConfigRecord, ConfigStore, ConfigWrite, ConfigWriteError, Expected,
     ListConfig,
 };
+pub use disabling::{DisableOrder, WebhookDisabler};
 pub use intake::{
     EventIntake, IntakeError, IntakeReceipt, IntakeSource, ProducerMessage, Refusal, RefusedQueue,
 };

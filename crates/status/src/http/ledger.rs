@@ -1,7 +1,5 @@
 //! The ledger: what was accepted, and where all of it is.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use postrider_contract::clock::Timestamp;
@@ -98,27 +96,8 @@ pub(super) async fn get_ledger(
     let ledger = state.queries.ledger(&query, overdue_before).await.map_err(|error| unavailable(&error))?;
     // Nothing of the future is on its way yet.
     let until = window.until.map_or(now, |until| until.min(now));
-    let is_settling = settled_until < until && may_be_on_its_way(&state, &query, settled_until, now).await?;
-    Ok(Json(LedgerAnswer::new(&ledger, is_settling.then_some(settled_until))))
-}
-
-/// A process that does not read the journal itself can only vouch for what is some seconds old. Where nothing stands
-/// in the journal and the log has no event of those seconds, nothing is taken to be on its way.
-async fn may_be_on_its_way(
-    state: &StatusState,
-    query: &LedgerQuery,
-    settled_until: Timestamp,
-    now: Timestamp,
-) -> Result<bool, Problem> {
-    const UNSURE_AT_MOST: Duration = Duration::from_secs(10);
-    let is_unread = state.queue.depths().await.map_or(true, |depths| depths.journal > 0);
-    if is_unread || now.since(settled_until) > UNSURE_AT_MOST {
-        return Ok(true);
-    }
-    let latest = LedgerQuery { since: Some(settled_until), until: None, ..query.clone() };
-    let latest =
-        state.queries.ledger(&latest, Timestamp::EPOCH).await.map_err(|error| unavailable(&error))?;
-    Ok(latest.accepted + latest.in_doubt > 0)
+    let settling_since = (settled_until < until).then_some(settled_until);
+    Ok(Json(LedgerAnswer::new(&ledger, settling_since)))
 }
 
 /// A webhook that this caller can see: of its tenant, or a deleted one whose deliveries are still in the tenant's log.

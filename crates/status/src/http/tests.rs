@@ -39,7 +39,6 @@ impl Site {
         let state = StatusState {
             queries: Arc::new(office.log.clone()),
             journal: Arc::new(office.queue.clone()),
-            queue: Arc::new(office.queue.clone()),
             authenticator: Authenticator::new(Arc::clone(&office.directory), office.clock.clone(), admin),
             rerendering: Arc::clone(&office.parts.rerendering),
             clock: office.clock.clone(),
