@@ -4,6 +4,10 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Tests with one of these words in their path may start RabbitMQ, PostgreSQL or Python.
 NEEDS_SERVERS := --skip rabbitmq --skip postgres --skip amqp --skip servers --skip cluster --skip receivers
+# What `make bench` measures (`postrider bench --help` lists the scenarios), with which further options.
+SCENARIO ?= throughput
+ARGS ?=
+REVISION = $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
 
 .DEFAULT_GOAL := help
 .PHONY: help run cluster install-services test test-embedded fault check generate bench bench-cluster clean
@@ -42,12 +46,13 @@ generate: ## Write the files that are made from code
 	$(CARGO) run --quiet --locked -p postrider-tests --bin postrider-under-test -- config reference > docs/configuration.md
 	$(CARGO) run --quiet --locked -p postrider-tests --bin postrider-under-test -- openapi > proto/openapi.json
 
-bench: ## Load an installation of its own on the embedded engine and report; see `postrider bench --help`
-	$(CARGO) run --release --locked -p postrider-cli -- bench
+bench: ## Load an installation of its own on the embedded engine: SCENARIO=throughput, ARGS='--fan-out 5'
+	$(CARGO) run --release --locked -p postrider-cli -- bench $(SCENARIO) --note revision=$(REVISION) $(ARGS)
 
 bench-cluster: install-services ## The same on a private RabbitMQ and PostgreSQL
 	$(CARGO) build --release --locked -p postrider-cli
-	$(CARGO) run --locked -p postrider-tests --bin bench-cluster -- $(TARGET)/release/postrider
+	$(CARGO) run --locked -p postrider-tests --bin bench-cluster -- $(TARGET)/release/postrider \
+		$(SCENARIO) --note revision=$(REVISION) $(ARGS)
 
 clean: ## Remove what was built; data stays
 	$(CARGO) clean

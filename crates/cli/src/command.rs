@@ -215,7 +215,7 @@ async fn dispatch(CommandLine { connection, output, command }: CommandLine) -> a
             Ok(ExitCode::SUCCESS)
         }
         Command::Listen(listen) => listen.run().await.map(|()| ExitCode::SUCCESS),
-        Command::Bench(bench) => bench.run().await.map(|()| ExitCode::SUCCESS),
+        Command::Bench(bench) => bench.run(output).await.map(|()| ExitCode::SUCCESS),
         Command::Client(command) => {
             command.run(connection.or_from_environment(), output).await.map(|()| ExitCode::SUCCESS)
         }

@@ -14,5 +14,6 @@ mod secret_argument;
 mod serve;
 mod table;
 
+pub use bench::report;
 pub use command::run;
 pub use config::reference_page;

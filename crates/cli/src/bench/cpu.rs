@@ -1,4 +1,4 @@
-//! What processes, with their children, have used: CPU time and memory, as the kernel counts them.
+//! The CPU time that processes, with their children, have used, as the kernel counts it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,19 +26,22 @@ impl Watched {
         let pid = pid.parse().with_context(|| format!("--watch {text}: {pid:?} is not a process id"))?;
         Ok(Watched::new(name, pid))
     }
-}
 
-/// Of one name.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Use {
-    pub cpu: Duration,
-    /// The largest resident size so far, summed over the processes.
-    pub peak_bytes: u64,
+    /// The processes of each, at this moment.
+    pub fn families(watched: &[Watched]) -> Vec<Vec<u32>> {
+        let processes = read_processes();
+        watched.iter().map(|one| one.family(&processes)).collect()
+    }
+
+    /// The bench starts the others: they are its children, and counted under their own names.
+    fn family(&self, processes: &HashMap<u32, Process>) -> Vec<u32> {
+        if self.pid == std::process::id() { vec![self.pid] } else { family(processes, self.pid) }
+    }
 }
 
 /// What had been used at one moment, by name.
 #[derive(Clone, Debug, Default)]
-pub struct CpuSample(Vec<(String, Use)>);
+pub struct CpuSample(Vec<(String, Duration)>);
 
 struct Process {
     parent: u32,
@@ -48,22 +51,13 @@ struct Process {
 impl CpuSample {
     pub fn take(watched: &[Watched]) -> Self {
         let processes = read_processes();
-        let mut sums: Vec<(String, Use)> = Vec::new();
+        let mut sums: Vec<(String, Duration)> = Vec::new();
         for one in watched {
-            let mut used = Use::default();
-            // The bench starts the others: they are its children, and counted under their own names.
-            let family =
-                if one.pid == std::process::id() { vec![one.pid] } else { family(&processes, one.pid) };
-            for pid in family {
-                let ticks = processes.get(&pid).map_or(0, |process| process.ticks);
-                used.cpu += Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND);
-                used.peak_bytes += peak_bytes(pid);
-            }
+            let ticks = |pid| processes.get(&pid).map_or(0, |process| process.ticks);
+            let ticks: u64 = one.family(&processes).into_iter().map(ticks).sum();
+            let used = Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND);
             match sums.iter_mut().find(|(name, _)| *name == one.name) {
-                Some((_, sum)) => {
-                    sum.cpu += used.cpu;
-                    sum.peak_bytes += used.peak_bytes;
-                }
+                Some((_, sum)) => *sum += used,
                 None => sums.push((one.name.clone(), used)),
             }
         }
@@ -74,14 +68,10 @@ impl CpuSample {
     pub fn since(&self, before: &CpuSample) -> Vec<(String, Duration)> {
         let used_before = |name: &str| {
             let found = before.0.iter().find(|(other, _)| other == name);
-            found.map_or(Duration::ZERO, |(_, used)| used.cpu)
+            found.map_or(Duration::ZERO, |(_, used)| *used)
         };
-        let used = |(name, used): &(String, Use)| (name.clone(), used.cpu.saturating_sub(used_before(name)));
+        let used = |(name, used): &(String, Duration)| (name.clone(), used.saturating_sub(used_before(name)));
         self.0.iter().map(used).collect()
-    }
-
-    pub fn memory(&self) -> Vec<(String, u64)> {
-        self.0.iter().map(|(name, used)| (name.clone(), used.peak_bytes)).collect()
     }
 }
 
@@ -109,12 +99,4 @@ fn read_process(pid: u32) -> Option<Process> {
     // Children that have ended are counted with their parent (fields 14 and 15).
     let ticks = number(11)? + number(12)? + number(13)? + number(14)?;
     Some(Process { parent: u32::try_from(number(1)?).ok()?, ticks })
-}
-
-fn peak_bytes(pid: u32) -> u64 {
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return 0 };
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib =
-        line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
 }

@@ -24,29 +24,49 @@ const STOP: Duration = Duration::from_secs(40);
 pub struct Installation {
     /// Where tenants and webhooks are made.
     manage: SocketAddr,
-    publish: SocketAddr,
+    publish: Vec<SocketAddr>,
     admin_key: String,
     servers: Vec<Started>,
     folder: Option<PathBuf>,
 }
 
 /// What the processes run on.
-enum EngineGiven {
-    Embedded(PathBuf),
-    Cluster { queue: String, store: String },
+#[derive(Clone, Debug)]
+pub enum EngineGiven {
+    /// In the installation's own folder.
+    Embedded,
+    Cluster {
+        queue: String,
+        store: String,
+    },
 }
 
-impl EngineGiven {
-    /// By variables: the URLs hold passwords, and arguments are for everybody to see.
-    fn give_to(&self, command: &mut Command) {
-        const QUEUE: &str = "POSTRIDER_ENGINE_QUEUE";
-        const STORE: &str = "POSTRIDER_ENGINE_STORE";
-        match self {
-            EngineGiven::Embedded(data) => {
-                command.env_remove(QUEUE).env_remove(STORE).arg("serve").arg("--data").arg(data)
-            }
-            EngineGiven::Cluster { queue, store } => command.env(QUEUE, queue).env(STORE, store).arg("serve"),
-        };
+/// How the roles are spread over processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    OneProcess,
+    /// So many processes of each role; on the cluster engines alone.
+    OfEachRole(u8),
+}
+
+/// Who publishes, and whose webhooks get it.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    pub id: String,
+    /// Its scopes are publish and read.
+    pub key: String,
+}
+
+/// A webhook to be made.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    url: String,
+    event_type: String,
+}
+
+impl Subscription {
+    pub fn new(url: String, event_type: &str) -> Self {
+        Subscription { url, event_type: event_type.to_owned() }
     }
 }
 
@@ -64,37 +84,33 @@ impl Installation {
             address.parse().with_context(|| format!("--against {url}: expected http://ADDRESS:PORT"))?;
         Ok(Installation {
             manage: address,
-            publish: address,
+            publish: vec![address],
             admin_key: admin_key.to_owned(),
             servers: Vec::new(),
             folder: None,
         })
     }
 
-    pub async fn start_embedded() -> anyhow::Result<Self> {
+    /// # Errors
+    /// When a process does not start; with what it said last.
+    pub async fn start(engine: EngineGiven, layout: Layout) -> anyhow::Result<Self> {
         let mut installation = Self::empty().await?;
-        let data = installation.folder().join("data");
-        let engine = EngineGiven::Embedded(data);
-        installation.launch("postrider", None, installation.manage, &engine).await?;
-        Ok(installation)
-    }
-
-    /// All roles in one process, or two of each role.
-    pub async fn start_cluster(queue: &str, store: &str, of_each_role: u8) -> anyhow::Result<Self> {
-        let mut installation = Self::empty().await?;
-        let engine = EngineGiven::Cluster { queue: queue.to_owned(), store: store.to_owned() };
-        if of_each_role == 1 {
-            installation.launch("postrider", None, installation.manage, &engine).await?;
-            return Ok(installation);
-        }
+        let count = match layout {
+            Layout::OneProcess => {
+                installation.launch("postrider", None, installation.manage, &engine).await?;
+                return Ok(installation);
+            }
+            Layout::OfEachRole(count) => count,
+        };
+        installation.publish.clear();
         for role in ["manage", "ingest", "worker", "status"] {
-            for number in 0..of_each_role {
+            for number in 0..count {
                 let address = match (role, number) {
                     ("manage", 0) => installation.manage,
                     _ => free_address().await?,
                 };
-                if (role, number) == ("ingest", 0) {
-                    installation.publish = address;
+                if role == "ingest" {
+                    installation.publish.push(address);
                 }
                 installation.launch(role, Some(role), address, &engine).await?;
             }
@@ -109,12 +125,23 @@ impl Installation {
         let name = hex::encode(random);
         let folder = std::env::temp_dir().join(format!("postrider-bench-{}", &name[..12]));
         std::fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let (manage, publish) = (address, address);
+        let (manage, publish) = (address, vec![address]);
         Ok(Installation { manage, publish, admin_key: name, servers: Vec::new(), folder: Some(folder) })
     }
 
     fn folder(&self) -> &Path {
         self.folder.as_deref().unwrap_or(Path::new("."))
+    }
+
+    /// By variables: the URLs hold passwords, and arguments are for everybody to see.
+    fn give_engine(&self, command: &mut Command, engine: &EngineGiven) {
+        const QUEUE: &str = "POSTRIDER_ENGINE_QUEUE";
+        const STORE: &str = "POSTRIDER_ENGINE_STORE";
+        command.env_remove(QUEUE).env_remove(STORE).arg("serve");
+        match engine {
+            EngineGiven::Embedded => command.arg("--data").arg(self.folder().join("data")),
+            EngineGiven::Cluster { queue, store } => command.env(QUEUE, queue).env(STORE, store),
+        };
     }
 
     async fn launch(
@@ -127,7 +154,7 @@ impl Installation {
         let log = self.folder().join(format!("{name}-{}.log", address.port()));
         let file = std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let mut command = Command::new(std::env::current_exe().context("finding this program")?);
-        engine.give_to(&mut command);
+        self.give_engine(&mut command, engine);
         let child = command
             .args(["--dev", "--log-level", "warn", "--listen", &address.to_string()])
             .args(role.map(|role| ["--role", role]).into_iter().flatten())
@@ -162,29 +189,57 @@ impl Installation {
         self.servers.iter().filter_map(watched).collect()
     }
 
-    pub fn publish_address(&self) -> SocketAddr {
-        self.publish
+    /// Of every process that takes events in.
+    pub fn publish_addresses(&self) -> Vec<SocketAddr> {
+        self.publish.clone()
     }
 
-    /// A tenant, its webhooks to the receiver, and a key; answers the key.
-    pub async fn prepare(&self, webhooks: u16, receiver: SocketAddr) -> anyhow::Result<String> {
-        let post = async |path: &str, body: Value, tenant: &str| {
-            let headers = format!("authorization: Bearer {}\n{tenant}", self.admin_key);
-            call(self.manage, "POST", path, &headers, &body).await.with_context(|| format!("POST {path}"))
-        };
-        let tenant = post("/v1/tenants", json!({"name": "bench", "profile": "standard"}), "").await?;
-        let tenant = tenant["id"].as_str().context("a tenant without id")?.to_owned();
-        let acts_for = format!("postrider-tenant: {tenant}");
-        for number in 0..webhooks {
-            let url = format!("http://{receiver}/{number}");
-            post("/v1/webhooks", json!({"name": "bench", "url": url, "events": ["bench.*"]}), &acts_for)
-                .await?;
-        }
-        let keys = format!("/v1/tenants/{tenant}/keys");
-        let key = post(&keys, json!({"name": "bench", "scopes": ["publish", "read"]}), "").await?;
-        // Other processes of the installation hear of the webhooks within a second.
+    /// A tenant of a profile, and a key of its own.
+    ///
+    /// # Errors
+    /// What the installation answers.
+    pub async fn tenant(&self, profile: &str) -> anyhow::Result<Tenant> {
+        let tenant =
+            self.admin("POST", "/v1/tenants", &json!({"name": "bench", "profile": profile}), "").await?;
+        let id = tenant["id"].as_str().context("a tenant without id")?.to_owned();
+        let wanted = json!({"name": "bench", "scopes": ["publish", "read"]});
+        let key = self.admin("POST", &format!("/v1/tenants/{id}/keys"), &wanted, "").await?;
+        let key = key["key"].as_str().context("a key without text")?.to_owned();
+        Ok(Tenant { id, key })
+    }
+
+    /// Registers a webhook; answers its id.
+    ///
+    /// # Errors
+    /// What the installation answers.
+    pub async fn webhook(&self, tenant: &Tenant, wanted: Subscription) -> anyhow::Result<String> {
+        let body = json!({"name": "bench", "url": wanted.url, "events": [wanted.event_type]});
+        let made = self.for_tenant(tenant, "POST", "/v1/webhooks", &body).await?;
+        Ok(made["id"].as_str().context("a webhook without id")?.to_owned())
+    }
+
+    /// One request of the admin's on behalf of a tenant.
+    ///
+    /// # Errors
+    /// What the installation answers.
+    pub async fn for_tenant(
+        &self,
+        tenant: &Tenant,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<Value> {
+        self.admin(method, path, body, &format!("postrider-tenant: {}", tenant.id)).await
+    }
+
+    async fn admin(&self, method: &str, path: &str, body: &Value, more: &str) -> anyhow::Result<Value> {
+        let headers = format!("authorization: Bearer {}\n{more}", self.admin_key);
+        call(self.manage, method, path, &headers, body).await.with_context(|| format!("{method} {path}"))
+    }
+
+    /// Waits until every process knows of what was registered: others hear of it within a second.
+    pub async fn spread_the_word(&self) {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        key["key"].as_str().map(str::to_owned).context("a key without text")
     }
 
     /// Ends what was started, and removes its folder.

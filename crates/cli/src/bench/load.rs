@@ -28,8 +28,11 @@ pub enum Pace {
 /// Where to publish, and what.
 #[derive(Clone, Debug)]
 pub struct Load {
-    pub address: SocketAddr,
+    /// Connections take them in turn.
+    pub addresses: Vec<SocketAddr>,
     pub key: String,
+    pub event_type: String,
+    /// Bytes of each event's data.
     pub size: usize,
 }
 
@@ -80,13 +83,16 @@ impl Load {
                 (FIXED_RATE_CONNECTIONS, Some(gap))
             }
         };
-        let tasks: Vec<_> = (0..connections)
+        let tasks = (0..connections)
             .map(|number| {
                 // Spread over the gap, so that the rate is even.
                 let offset = gap.map(|gap| gap * u32::from(number) / u32::from(connections));
-                tokio::spawn(publish(Arc::clone(&shared), offset.zip(gap)))
+                let addresses = &self.addresses;
+                let address = addresses.iter().cycle().nth(usize::from(number)).copied();
+                let address = address.context("nowhere to publish to")?;
+                Ok(tokio::spawn(publish(Arc::clone(&shared), address, offset.zip(gap))))
             })
-            .collect();
+            .collect::<anyhow::Result<Vec<_>>>()?;
         let mut answers = new_histogram()?;
         for task in tasks {
             answers.add(task.await.context("a generator task")??).context("adding up")?;
@@ -105,10 +111,11 @@ const FIELDS: usize = 38;
 
 async fn publish(
     shared: Arc<Shared>,
+    address: SocketAddr,
     schedule: Option<(Duration, Duration)>,
 ) -> anyhow::Result<Histogram<u64>> {
     let mut answers = new_histogram()?;
-    let mut connection = connect(shared.load.address).await?;
+    let mut connection = connect(address).await?;
     let mut ticks = schedule.map(|(offset, gap)| {
         let mut ticks = tokio::time::interval_at(Instant::now() + offset, gap);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -129,7 +136,7 @@ async fn publish(
             }
             Err(_) => {
                 shared.refused.fetch_add(1, Ordering::Relaxed);
-                connection = connect(shared.load.address).await?;
+                connection = connect(address).await?;
             }
         }
     }
@@ -150,7 +157,8 @@ async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>
 async fn send(connection: &mut SendRequest<Full<Bytes>>, shared: &Shared) -> anyhow::Result<bool> {
     let sent = micros_now();
     let padding = &shared.padding;
-    let body = format!(r#"{{"type":"bench.event","data":{{"sent":{sent},"padding":"{padding}"}}}}"#);
+    let event_type = &shared.load.event_type;
+    let body = format!(r#"{{"type":"{event_type}","data":{{"sent":{sent},"padding":"{padding}"}}}}"#);
     let request = http::Request::post("/v1/events")
         .header("host", "bench")
         .header("authorization", format!("Bearer {}", shared.load.key))

@@ -140,7 +140,7 @@ impl BenchReceiver {
     pub async fn spawn() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("finding this program")?;
         let mut child = Command::new(program)
-            .args(["bench", "--be-receiver"])
+            .args(["bench", "be-receiver"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -155,8 +155,9 @@ impl BenchReceiver {
         self.child.id().unwrap_or_default()
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Arrivals are told apart by path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
     }
 
     pub async fn forget(&self) -> anyhow::Result<()> {

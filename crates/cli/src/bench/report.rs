@@ -1,133 +1,178 @@
-//! What a run found, for people.
+//! What a run found: facts and tables, for people (text, Markdown) and for programs (JSON).
 
-use std::fmt;
+mod text;
+
 use std::time::Duration;
 
-use super::cpu::Watched;
-use super::load::LoadResult;
-use super::receiver::Arrivals;
+use serde::{Deserialize, Serialize};
 
 /// Their CPU is reported, but is not a cost of a delivery.
 const NOT_OURS: [&str; 2] = ["receiver", "generator"];
 
-pub struct Phase {
-    pub sent: LoadResult,
-    pub expected: u64,
-    pub arrivals: Arrivals,
+/// One run of one scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub scenario: String,
+    /// What it was measured on.
+    pub head: Vec<Fact>,
+    pub tables: Vec<Table>,
+    /// What is needed to read the tables.
+    pub notes: Vec<String>,
+    /// What did not hold: something lost, a limit not kept. Empty when all is well.
+    pub faults: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    pub name: String,
+    pub value: String,
+}
+
+/// Every row has as many cells as there are columns; a column's title holds its unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    pub title: String,
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Cell>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Cell {
+    Count(u64),
+    /// Shown with as many decimals as its size deserves.
+    Number(f64),
+    Text(String),
+}
+
+/// What the watched processes used during one phase, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Cost {
     pub cpu: Vec<(String, Duration)>,
+    /// Bytes at the fullest.
     pub memory: Vec<(String, u64)>,
 }
 
-pub struct Report {
-    machine: String,
-    watched: String,
-    fan_out: u16,
-    size: usize,
-    phases: Vec<(String, Phase)>,
-}
-
 impl Report {
-    pub fn new(watched: &[Watched], fan_out: u16, size: usize) -> Self {
-        let names: Vec<&str> = watched.iter().map(|one| one.name.as_str()).collect();
-        Report { machine: machine(), watched: names.join(", "), fan_out, size, phases: Vec::new() }
-    }
-
-    pub fn add(&mut self, name: String, phase: Phase) {
-        self.phases.push((name, phase));
-    }
-
-    pub fn lost(&self) -> u64 {
-        self.phases.iter().map(|(_, phase)| phase.expected.saturating_sub(phase.arrivals.distinct)).sum()
+    #[must_use]
+    pub fn new(scenario: &str, head: Vec<Fact>) -> Self {
+        let (tables, notes, faults) = (Vec::new(), Vec::new(), Vec::new());
+        Report { scenario: scenario.to_owned(), head, tables, notes, faults }
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "postrider {} ({})",
-            env!("CARGO_PKG_VERSION"),
-            if cfg!(debug_assertions) { "debug build" } else { "release build" }
-        )?;
-        writeln!(f, "machine    {}", self.machine)?;
-        writeln!(f, "events     {} bytes of data, fan-out {}", self.size, self.fan_out)?;
-        writeln!(f, "processes  {}", self.watched)?;
-        for (name, phase) in &self.phases {
-            writeln!(f, "\n{name}")?;
-            phase.fmt(f)?;
+impl Fact {
+    pub fn new(name: &str, value: impl Into<String>) -> Self {
+        Fact { name: name.to_owned(), value: value.into() }
+    }
+}
+
+impl Table {
+    #[must_use]
+    pub fn new(title: &str, columns: &[&str]) -> Self {
+        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+        Table { title: title.to_owned(), columns, rows: Vec::new() }
+    }
+
+    pub fn row(&mut self, cells: Vec<Cell>) {
+        debug_assert_eq!(
+            cells.len(),
+            self.columns.len(),
+            "a row of {} is not as wide as its table",
+            self.title
+        );
+        self.rows.push(cells);
+    }
+
+    /// CPU per delivery of each process in each phase, the sum of those that count, and memory at its fullest.
+    /// A phase is its name, what it cost, and how many deliveries that was for.
+    #[must_use]
+    pub fn of_costs(phases: &[(&str, &Cost, u64)]) -> Self {
+        let mut table = Table::new("CPU µs per delivery, and peak memory", &["process"]);
+        for (phase, ..) in phases {
+            table.columns.push(format!("{phase}: µs"));
+            table.columns.push("MiB".to_owned());
         }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sent, arrivals) = (&self.sent, &self.arrivals);
-        writeln!(
-            f,
-            "  accepted   {} in {:.1} s = {:.0}/s ({} refused)",
-            sent.accepted,
-            sent.took.as_secs_f64(),
-            rate(sent.accepted, sent.took),
-            sent.refused
-        )?;
-        writeln!(
-            f,
-            "  delivered  {} of {} in {:.1} s = {:.0}/s ({} more than once)",
-            arrivals.distinct,
-            self.expected,
-            arrivals.took.as_secs_f64(),
-            rate(arrivals.distinct, arrivals.took),
-            arrivals.repeats
-        )?;
-        writeln!(f, "  202 after  {}", Percentiles(&sent.answers))?;
-        writeln!(
-            f,
-            "  arrival    {}  (from the request sent to its arrival at the receiver)",
-            Percentiles(&arrivals.latencies)
-        )?;
-        writeln!(f, "  CPU µs per delivery, and peak memory")?;
-        let mut ours = 0.0;
-        for ((name, cpu), (_, memory)) in self.cpu.iter().zip(&self.memory) {
-            #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-            let each = cpu.as_secs_f64() * 1e6 / arrivals.distinct.max(1) as f64;
-            let is_ours = !NOT_OURS.contains(&name.as_str());
-            if is_ours {
-                ours += each;
+        let Some((_, first, _)) = phases.first() else { return table };
+        for (name, _) in &first.cpu {
+            let shown = if is_ours(name) { name.clone() } else { format!("{name} (not counted)") };
+            let mut cells = vec![Cell::Text(shown)];
+            for (_, cost, deliveries) in phases {
+                cells.push(Cell::Number(cost.micros_of(name, *deliveries)));
+                cells.push(Cell::Count(cost.mebibytes_of(name)));
             }
-            let note = if is_ours { "" } else { "  (not counted)" };
-            writeln!(f, "    {name:<12} {each:>8.1}   {:>6} MiB{note}", memory / (1024 * 1024))?;
+            table.row(cells);
         }
-        writeln!(f, "    {:<12} {ours:>8.1}", "total")
+        let mut cells = vec![Cell::from("total")];
+        for (_, cost, deliveries) in phases {
+            cells.push(Cell::Number(cost.micros(*deliveries)));
+            cells.push(Cell::Count(cost.mebibytes()));
+        }
+        table.row(cells);
+        table
     }
 }
 
-struct Percentiles<'a>(&'a [u64; 4]);
-
-/// In microseconds: p50, p95, p99, max.
-impl fmt::Display for Percentiles<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.map(|micros| Duration::from_micros(micros).as_secs_f64() * 1e3);
-        write!(
-            f,
-            "p50 {:.2} ms  p95 {:.2} ms  p99 {:.2} ms  max {:.1} ms",
-            millis[0], millis[1], millis[2], millis[3]
-        )
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Cell::Text(text.to_owned())
     }
+}
+
+impl Cell {
+    /// A duration in milliseconds.
+    #[must_use]
+    pub fn millis(duration: Duration) -> Self {
+        Cell::Number(duration.as_secs_f64() * 1e3)
+    }
+
+    /// p50, p95, p99 and maximum, given in microseconds, as milliseconds.
+    #[must_use]
+    pub fn percentiles(micros: [u64; 4]) -> [Cell; 4] {
+        micros.map(|each| Cell::millis(Duration::from_micros(each)))
+    }
+}
+
+impl Cost {
+    /// CPU of one name for each delivery, in microseconds.
+    #[must_use]
+    pub fn micros_of(&self, name: &str, deliveries: u64) -> f64 {
+        let found = self.cpu.iter().find(|(other, _)| other == name);
+        each(found.map_or(Duration::ZERO, |(_, cpu)| *cpu), deliveries)
+    }
+
+    /// CPU of everything that counts for each delivery, in microseconds.
+    #[must_use]
+    pub fn micros(&self, deliveries: u64) -> f64 {
+        each(self.cpu.iter().filter(|(name, _)| is_ours(name)).map(|(_, cpu)| *cpu).sum(), deliveries)
+    }
+
+    #[must_use]
+    pub fn mebibytes_of(&self, name: &str) -> u64 {
+        let found = self.memory.iter().find(|(other, _)| other == name);
+        found.map_or(0, |(_, bytes)| bytes / (1024 * 1024))
+    }
+
+    /// Of everything that counts; each at its own fullest, which need not be at the same moment.
+    #[must_use]
+    pub fn mebibytes(&self) -> u64 {
+        let ours = self.memory.iter().filter(|(name, _)| is_ours(name));
+        ours.map(|(_, bytes)| bytes).sum::<u64>() / (1024 * 1024)
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    !NOT_OURS.contains(&name)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn rate(count: u64, took: Duration) -> f64 {
-    count as f64 / took.as_secs_f64().max(0.001)
+fn each(cpu: Duration, deliveries: u64) -> f64 {
+    cpu.as_secs_f64() * 1e6 / deliveries.max(1) as f64
 }
 
-fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let field = |name: &str| {
-        let line = cpus.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.split_once(':')).map_or("unknown", |(_, value)| value.trim()).to_owned()
-    };
-    let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
-    format!("{cores} cores, {}, Linux {}", field("model name"), read("/proc/sys/kernel/osrelease").trim())
+/// So many in such a time, for each second.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+pub fn rate(count: u64, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64().max(0.001)
 }

@@ -1,0 +1,36 @@
+//! What a scenario measures on: an installation, a receiver, and the processes to account for.
+
+use std::time::Duration;
+
+use super::cpu::{CpuSample, Watched};
+use super::installation::Installation;
+use super::memory::MemoryWatch;
+use super::receiver::BenchReceiver;
+use super::report::Cost;
+
+/// The log is written a moment after the last arrival, and belongs to the cost.
+const LOG_LAGS: Duration = Duration::from_millis(500);
+
+pub struct Ground {
+    pub installation: Installation,
+    pub receiver: BenchReceiver,
+    pub watched: Vec<Watched>,
+}
+
+impl Ground {
+    /// What the watched processes use while `work` is done, and what it answers.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub async fn account_for<T>(
+        &self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<(T, Cost)> {
+        let memory = MemoryWatch::start(self.watched.clone());
+        let before = CpuSample::take(&self.watched);
+        let done = work.await?;
+        tokio::time::sleep(LOG_LAGS).await;
+        let cpu = CpuSample::take(&self.watched).since(&before);
+        Ok((done, Cost { cpu, memory: memory.peaks() }))
+    }
+}

@@ -1,0 +1,143 @@
+//! How much comes through, and how fast: at a fixed rate, then as much as goes.
+
+use std::time::Duration;
+
+use clap::Args;
+use postrider_contract::profile::Span;
+
+use super::ground::Ground;
+use super::head::head;
+use super::installation::Subscription;
+use super::load::{Load, LoadResult, Pace};
+use super::progress;
+use super::receiver::Arrivals;
+use super::report::{Cell, Cost, Fact, Report, Table, rate};
+use super::setup::{Setup, phase_length};
+
+/// Accepted/s, delivered/s, latency and CPU per delivery, at a fixed rate and saturated
+///
+/// Arrival is counted from the sending of the request that brings the event to
+/// its arrival at the receiver.
+#[derive(Args, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct Throughput {
+    /// Events per second of the phase at a fixed rate
+    #[arg(long, value_name = "RATE", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// How long each phase lasts: 1s to 1h
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = phase_length)]
+    pub duration: Span,
+    /// Webhooks that every event matches
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    fan_out: u16,
+    /// Bytes of an event's data
+    #[arg(long, value_name = "BYTES", default_value_t = 600, value_parser = clap::value_parser!(u32).range(64..=1_000_000))]
+    size: u32,
+    /// Connections of the generator when it saturates
+    #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    connections: u16,
+    #[command(flatten)]
+    pub setup: Setup,
+}
+
+/// After a phase, how long what was accepted may take to arrive.
+const DRAIN: Duration = Duration::from_secs(120);
+/// Connections, caches and plans warm up in a phase that is not reported.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// One load for one while.
+pub struct Phase {
+    pub name: String,
+    pub sent: LoadResult,
+    pub expected: u64,
+    pub arrivals: Arrivals,
+    pub cost: Cost,
+}
+
+impl Throughput {
+    /// # Errors
+    /// When there is nothing to measure on, or it does not answer.
+    pub async fn run(self) -> anyhow::Result<Report> {
+        let phases = self.setup.on_ground(async |ground| self.measure(ground).await).await?;
+        let mut facts = head(&self.setup);
+        let (size, fan_out) = (self.size, self.fan_out);
+        facts.push(Fact::new("events", format!("{size} bytes of data, fan-out {fan_out}")));
+        let mut report = Report::new("throughput", facts);
+        report.tables = tables(&phases);
+        report.faults = phases.iter().filter_map(Phase::fault).collect();
+        Ok(report)
+    }
+
+    async fn measure(&self, ground: &Ground) -> anyhow::Result<Vec<Phase>> {
+        let tenant = ground.installation.tenant("standard").await?;
+        for number in 0..self.fan_out {
+            let url = ground.receiver.url(&number.to_string());
+            ground.installation.webhook(&tenant, Subscription::new(url, "bench.event")).await?;
+        }
+        ground.installation.spread_the_word().await;
+        let addresses = ground.installation.publish_addresses();
+        let size = usize::try_from(self.size).unwrap_or(usize::MAX);
+        let load = Load { addresses, key: tenant.key, event_type: "bench.event".to_owned(), size };
+        let fixed = (format!("{} events/s", self.rate), Pace::Fixed(self.rate));
+        let full =
+            (format!("saturated ({} connections)", self.connections), Pace::Saturating(self.connections));
+        progress("warming up");
+        self.phase(ground, &load, fixed.clone(), WARM_UP).await?;
+        let mut phases = Vec::new();
+        for (name, pace) in [fixed, full] {
+            progress(&format!("{name} for {}", self.duration));
+            phases.push(self.phase(ground, &load, (name, pace), self.duration.duration()).await?);
+        }
+        Ok(phases)
+    }
+
+    async fn phase(
+        &self,
+        ground: &Ground,
+        load: &Load,
+        (name, pace): (String, Pace),
+        length: Duration,
+    ) -> anyhow::Result<Phase> {
+        ground.receiver.forget().await?;
+        let work = async {
+            let sent = load.run(pace, length).await?;
+            let expected = sent.accepted * u64::from(self.fan_out);
+            let arrivals = ground.receiver.wait_for(expected, DRAIN).await?;
+            Ok((sent, expected, arrivals))
+        };
+        let ((sent, expected, arrivals), cost) = ground.account_for(work).await?;
+        Ok(Phase { name, sent, expected, arrivals, cost })
+    }
+}
+
+impl Phase {
+    fn fault(&self) -> Option<String> {
+        let lost = self.expected.saturating_sub(self.arrivals.distinct);
+        (lost > 0).then(|| format!("{}: {lost} accepted deliveries did not arrive", self.name))
+    }
+}
+
+fn tables(phases: &[Phase]) -> Vec<Table> {
+    let columns = ["load", "accepted/s", "refused", "delivered", "delivered/s", "more than once"];
+    let mut through = Table::new("What came through", &columns);
+    let columns = ["load", "", "p50 ms", "p95 ms", "p99 ms", "max ms"];
+    let mut times = Table::new("How long it took", &columns);
+    for phase in phases {
+        let (sent, arrivals) = (&phase.sent, &phase.arrivals);
+        through.row(vec![
+            Cell::from(phase.name.as_str()),
+            Cell::Number(rate(sent.accepted, sent.took)),
+            Cell::Count(sent.refused),
+            Cell::Count(arrivals.distinct),
+            Cell::Number(rate(arrivals.distinct, arrivals.took)),
+            Cell::Count(arrivals.repeats),
+        ]);
+        for (what, micros) in [("to the 202", sent.answers), ("to the receiver", arrivals.latencies)] {
+            let words = [Cell::from(phase.name.as_str()), Cell::from(what)];
+            times.row(words.into_iter().chain(Cell::percentiles(micros)).collect());
+        }
+    }
+    let costs: Vec<_> =
+        phases.iter().map(|phase| (phase.name.as_str(), &phase.cost, phase.arrivals.distinct)).collect();
+    vec![through, times, Table::of_costs(&costs)]
+}
