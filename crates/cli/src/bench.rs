@@ -52,7 +52,7 @@ pub struct Bench {
 
 #[derive(Subcommand)]
 enum Scenario {
-    Throughput(Throughput),
+    Throughput(Box<Throughput>),
     /// Used by the bench itself: be the receiver
     #[command(hide = true)]
     BeReceiver,
@@ -62,7 +62,7 @@ impl Bench {
     /// # Errors
     /// When the installation cannot be started or reached, or loses something.
     pub async fn run(self, output: Output) -> anyhow::Result<()> {
-        let (setup, report) = match self.scenario.unwrap_or(Scenario::Throughput(self.throughput)) {
+        let (setup, report) = match self.scenario.unwrap_or(Scenario::Throughput(Box::new(self.throughput))) {
             Scenario::BeReceiver => return receiver::serve().await,
             Scenario::Throughput(throughput) => (throughput.setup.clone(), throughput.run().await?),
         };

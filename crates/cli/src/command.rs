@@ -62,7 +62,7 @@ enum Command {
     /// Print the description of the HTTP API (OpenAPI 3.1)
     Openapi,
     Listen(Listen),
-    Bench(Bench),
+    Bench(Box<Bench>),
     #[command(flatten)]
     Client(ClientCommand),
 }
