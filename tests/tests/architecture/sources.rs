@@ -11,8 +11,7 @@ const NAMES_OF_NOTHING: [&str; 10] =
     ["util", "utils", "common", "helper", "helpers", "misc", "types", "manager", "managers", "shared_types"];
 
 /// Where the name of a built-in profile may stand in code, and why.
-const NAMED_PROFILES: [(&str, &str); 3] = [
-    ("crates/cli/src/bench/installation.rs", "the load test says which contract it measures"),
+const NAMED_PROFILES: [(&str, &str); 2] = [
     ("crates/contract/src/profile/name.rs", "the default of a tenant that chose none"),
     ("crates/manage/src/catalogue.rs", "the table of built-in catalogues, found by the name a profile gives"),
 ];

@@ -70,10 +70,12 @@ pub fn all_files() -> Vec<TextFile> {
         for entry in std::fs::read_dir(&folder).expect("a folder that was just listed") {
             let path = entry.expect("an entry").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // In a further working tree of the repository, `.git` is a file.
+            if NOT_OURS.contains(&name.as_str()) {
+                continue;
+            }
             if path.is_dir() {
-                if !NOT_OURS.contains(&name.as_str()) {
-                    folders.push(path);
-                }
+                folders.push(path);
             } else if let Ok(text) = std::fs::read_to_string(&path) {
                 let from_root = path.strip_prefix(&root).expect("below the root");
                 let path = from_root.to_string_lossy().replace('\\', "/");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use postrider_contract::profile::Span;
+use postrider_contract::profile::{ProfileName, Span};
 
 use super::ground::Ground;
 use super::head::head;
@@ -69,7 +69,7 @@ impl Throughput {
     }
 
     async fn measure(&self, ground: &Ground) -> anyhow::Result<Vec<Phase>> {
-        let tenant = ground.installation.tenant("standard").await?;
+        let tenant = ground.installation.tenant(ProfileName::standard().as_str()).await?;
         for number in 0..self.fan_out {
             let url = ground.receiver.url(&number.to_string());
             ground.installation.webhook(&tenant, Subscription::new(url, "bench.event")).await?;
