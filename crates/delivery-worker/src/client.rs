@@ -166,7 +166,8 @@ impl HttpClient {
             *message.extensions_mut() = case.to_extensions();
             progress.address = None;
         }
-        let mut connection = self.dialer.dial(&endpoint, progress).await?;
+        // Rare beside the tries that find a connection open: boxed, so that those do not carry its size about.
+        let mut connection = Box::pin(self.dialer.dial(&endpoint, progress)).await?;
         progress.enter(Phase::Headers);
         match connection.send(message).await {
             Ok(response) => Ok((connection, response)),

@@ -205,6 +205,8 @@ impl Settle {
     /// # Errors
     /// Only when the worker is stopped first.
     pub async fn record(&self, record: JournalRecord) -> Result<(), Unsettled> {
+        // In a box, which is cheap to hand from hand to hand.
+        let record = Box::new(record);
         self.until_confirmed("journal", || self.journal.record(record.clone())).await
     }
 

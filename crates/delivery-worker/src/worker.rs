@@ -1,6 +1,7 @@
 //! The delivery worker: takes work of four kinds, gives each webhook its turn, and lets each delivery walk its
 //! path. It keeps no state that matters: what it holds when it ends comes again.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -219,7 +220,7 @@ impl Floor {
                 let Ok(permit) = Arc::clone(&self.fan_outs).acquire_owned().await else { return };
                 let floor = Arc::clone(self);
                 self.tasks.spawn(async move {
-                    floor.to_the_end(floor.settle().fanned_out(work, redelivered, ticket)).await;
+                    floor.to_the_end(Box::pin(floor.settle().fanned_out(work, redelivered, ticket))).await;
                     drop(permit);
                 });
             }
@@ -239,7 +240,7 @@ impl Floor {
             self.path.tally.note_started();
             let slot = HeldSlot(Some((Arc::clone(self), started.webhook, started.share)));
             let (floor, taken) = (Arc::clone(self), started.item);
-            self.tasks.spawn(async move { floor.to_the_end(floor.path.walk(taken, slot)).await });
+            self.tasks.spawn(async move { floor.to_the_end(Box::pin(floor.path.walk(taken, slot))).await });
         }
     }
 
@@ -248,12 +249,13 @@ impl Floor {
         let overflowing = self.fair().overflowing(Instant::now());
         for taken in overflowing {
             let floor = Arc::clone(self);
-            self.tasks.spawn(async move { floor.to_the_end(floor.path.put_away(taken)).await });
+            self.tasks.spawn(async move { floor.to_the_end(Box::pin(floor.path.put_away(taken))).await });
         }
     }
 
-    /// Runs a delivery's path to its end, or lets go of it when the worker is halted.
-    async fn to_the_end(&self, path: impl Future<Output = Result<(), Unsettled>>) {
+    /// Runs a delivery's path to its end, or lets go of it when the worker is halted. A path takes kilobytes; boxed, it
+    /// is made in its place, where a task made of it would be moved a dozen times.
+    async fn to_the_end(&self, path: Pin<Box<impl Future<Output = Result<(), Unsettled>>>>) {
         tokio::select! {
             biased;
             () = self.settle().stop.halted() => {}

@@ -31,7 +31,7 @@ const MAX_UNDER_WAY: usize = 4;
 const QUEUE: usize = 4_096;
 
 struct Entry {
-    record: JournalRecord,
+    record: Box<JournalRecord>,
     done: oneshot::Sender<Result<(), PublishError>>,
 }
 
@@ -55,7 +55,7 @@ impl JournalWriter {
     ///
     /// # Errors
     /// When its message was not confirmed: it may have been written all the same.
-    pub async fn record(&self, record: JournalRecord) -> Result<(), PublishError> {
+    pub async fn record(&self, record: Box<JournalRecord>) -> Result<(), PublishError> {
         let (done, answer) = oneshot::channel();
         let stopped = || PublishError::Refused { reason: "the journal writer has stopped".to_owned() };
         self.entries.send(Entry { record, done }).await.map_err(|_| stopped())?;
@@ -123,7 +123,7 @@ impl Gathering {
         let entries = std::mem::take(&mut self.waiting);
         self.bytes = 0;
         let (records, callers): (Vec<_>, Vec<_>) =
-            entries.into_iter().map(|entry| (entry.record, entry.done)).unzip();
+            entries.into_iter().map(|entry| (*entry.record, entry.done)).unzip();
         let batch = JournalBatch { written_at: self.clock.now(), records };
         let journal = Arc::clone(&self.journal);
         Box::pin(async move {
