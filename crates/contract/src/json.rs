@@ -45,6 +45,17 @@ impl RawObject {
         Ok(RawObject(kept))
     }
 
+    /// A member of a document that was parsed and whose depth was checked as a whole: neither is done again.
+    ///
+    /// # Errors
+    /// When it is another kind of value.
+    pub fn part_of(document: &Bytes, value: &serde_json::value::RawValue) -> Result<Self, InvalidJson> {
+        if !value.get().starts_with('{') {
+            return Err(InvalidJson::NotAnObject);
+        }
+        Ok(RawObject(document.slice_ref(value.get().as_bytes())))
+    }
+
     /// For bytes that this type wrote to a store or a queue itself.
     #[must_use]
     pub fn from_stored(bytes: Bytes) -> Self {

@@ -101,7 +101,7 @@ impl Fields<'_> {
         let data = self.data.ok_or_else(|| InvalidSubmission::field("/data", "is required"))?;
         Ok(Submission {
             event_type: checked("/type", event_type.parse())?,
-            data: checked("/data", RawObject::parse(body.slice_ref(data.get().as_bytes())))?,
+            data: checked("/data", RawObject::part_of(body, data))?,
             id: self.id.map(|id| checked("/id", id.parse())).transpose()?,
             timestamp: self.timestamp.map(|text| checked("/timestamp", text.parse())).transpose()?,
             schema_version: match self.schema_version {
@@ -136,7 +136,7 @@ fn checked_workflow(body: &Bytes, raw: &RawValue) -> Result<RawObject, InvalidSu
             format!("must be at most {MAX_WORKFLOW} bytes long"),
         ));
     }
-    checked("/workflow", RawObject::parse(body.slice_ref(raw.get().as_bytes())))
+    checked("/workflow", RawObject::part_of(body, raw))
 }
 
 fn checked_webhook_ids(ids: Vec<String>) -> Result<Vec<WebhookId>, InvalidSubmission> {
