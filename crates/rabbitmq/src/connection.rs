@@ -26,6 +26,9 @@ use crate::version::{Version, ask_version};
 /// Between two heartbeats, in seconds: a peer that is gone without a word is noticed within twice this. The
 /// broker's own default of 60 is too long for a worker that holds leases.
 const HEARTBEAT: u16 = 10;
+/// The longest frame, in bytes; a longer body is several. The client library keeps 32 of them in each direction and
+/// goes round in that memory: at the broker's own 128 KiB, 8 MiB that fall out of the processor's cache again and again.
+const FRAME_MAX: u32 = 16 * 1024;
 /// How long an orderly close may take before the socket is simply dropped.
 const CLOSE: Duration = Duration::from_secs(2);
 /// How often a connection is looked at that has reported nothing; a safety net below its own events.
@@ -45,6 +48,7 @@ impl Endpoint {
         // The parser's message never holds the URL, which holds a password.
         let mut uri: AMQPUri = settings.url.parse().map_err(|reason| ConnectError::InvalidUrl { reason })?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
+        uri.query.frame_max.get_or_insert(FRAME_MAX);
         Ok(Endpoint {
             uri,
             tls: settings.tls.clone(),

@@ -114,6 +114,11 @@ pub(crate) async fn write_settlements(
                 if taken == 0 {
                     break;
                 }
+                // One confirm of the journal wakes many that acknowledge: let those run first, and write theirs too.
+                tokio::task::yield_now().await;
+                while batch.len() < BATCH && let Ok(more) = requests.try_recv() {
+                    batch.push(more);
+                }
                 let (mut acknowledged, mut given_back) = (Vec::new(), Vec::new());
                 for request in batch.drain(..) {
                     match request {
