@@ -3,27 +3,38 @@
 //! Pure: told the time, never asks for it; holds no lock and knows no IO. What it keeps to:
 //!
 //! * first tries, retries and releases have slots of their own, so that a storm of one cannot delay the others;
-//! * slow webhooks together hold at most half of all slots;
+//! * slow webhooks together hold at most half of the slots, of each kind and so of all, and take their turns there;
 //! * a webhook whose oldest delivery has waited longer than [`Limits::patience`] for its own window gives up what
 //!   has waited that long, the longest queue first ([`FairQueue::overflowing`]); one that is well only if
-//!   deliveries of others come late meanwhile, however much it gets.
+//!   deliveries of others come late meanwhile, however much it gets;
+//! * while deliveries of others come over a second late, the webhook with the largest share of what comes in gives up
+//!   its new ones at once ([`FairQueue::push`]);
+//! * behind what was given up comes, for [`FOLLOWS_FOR`], all that is new of the same webhook: order is kept.
 //!
 //! The number of deliveries in here is bounded by what the queue hands out unacknowledged, its prefetch.
 
-use std::collections::{HashMap, VecDeque};
+mod arrivals;
+mod line;
+mod slots;
+
+use std::collections::HashMap;
 use std::time::Duration;
 
 use postrider_contract::ids::WebhookId;
 use tokio::time::Instant;
 
-use crate::windows::{Pace, SLOW_TRY, Window};
+use self::arrivals::Arrivals;
+use self::line::Line;
+use self::slots::{Slots, Standing};
+use crate::windows::Pace;
 
 /// More webhooks are not remembered as slow; the next ones begin anew when they come again.
 const MAX_REMEMBERED: usize = 16_384;
-/// For so long a late arrival shows that others wait.
-const LATE_COUNTS: Duration = Duration::from_secs(1);
 /// What one look hands out as overflowing: more would only wait for the journal together.
 const MAX_OVERFLOWING: usize = 256;
+/// Until ingest has heard that deliveries of a webhook wait, and itself sends the new ones after them: it asks every
+/// second, and the journal is read within another.
+pub const FOLLOWS_FOR: Duration = Duration::from_secs(2);
 
 /// Whose slots a try uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,19 +57,17 @@ impl Share {
 pub struct Limits {
     /// Slots by share: in order of [`Share::ALL`].
     pub slots: [usize; 3],
-    /// For slow webhooks, of all slots together.
-    pub slow_slots: usize,
     /// How long a delivery waits for its own window.
     pub patience: Duration,
 }
 
 impl Limits {
-    /// 60 % for first tries, 20 % each for retries and releases; half of all for slow ones.
+    /// 60 % for first tries, 20 % each for retries and releases.
     #[must_use]
     pub fn of(slots: usize, patience: Duration) -> Self {
         let fifth = (slots / 5).max(1);
         let first = slots.saturating_sub(2 * fifth).max(1);
-        Limits { slots: [first, fifth, fifth], slow_slots: (slots / 2).max(1), patience }
+        Limits { slots: [first, fifth, fifth], patience }
     }
 }
 
@@ -71,50 +80,13 @@ pub struct Started<T> {
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
-    item: T,
-    since: Instant,
-}
-
-#[derive(Debug)]
-struct Line<T> {
-    waiting: [VecDeque<Waiting<T>>; 3],
-    /// Whether it stands in the ring of a share. It does not while its window is full.
-    is_in_ring: [bool; 3],
-    running: usize,
-    window: Window,
-    cap: usize,
-    /// When a try last ended, or the first of those running began.
-    moved_at: Instant,
-}
-
-impl<T> Line<T> {
-    fn new(now: Instant) -> Self {
-        let waiting = [VecDeque::new(), VecDeque::new(), VecDeque::new()];
-        Line { waiting, is_in_ring: [false; 3], running: 0, window: Window::default(), cap: 1, moved_at: now }
-    }
-
-    fn is_full(&self) -> bool {
-        self.running >= self.window.size(self.cap)
-    }
-
-    fn waiting_count(&self) -> usize {
-        self.waiting.iter().map(VecDeque::len).sum()
-    }
-}
-
-#[derive(Debug)]
 pub struct FairQueue<T> {
     limits: Limits,
     lines: HashMap<WebhookId, Line<T>>,
-    rings: [VecDeque<WebhookId>; 3],
-    used: [usize; 3],
-    /// Slots held by slow webhooks.
-    slow_used: usize,
-    /// Slow webhooks that wait for one of those.
-    slow_waiting: VecDeque<(Share, WebhookId)>,
-    /// The webhooks, two different ones, that something came late for most recently.
-    late: [Option<(WebhookId, Instant)>; 2],
+    slots: [Slots; 3],
+    arrivals: Arrivals,
+    /// Webhooks whose new deliveries go after those that were given up, until then.
+    following: HashMap<WebhookId, Instant>,
 }
 
 impl<T> FairQueue<T> {
@@ -123,28 +95,35 @@ impl<T> FairQueue<T> {
         FairQueue {
             limits,
             lines: HashMap::new(),
-            rings: [VecDeque::new(), VecDeque::new(), VecDeque::new()],
-            used: [0; 3],
-            slow_used: 0,
-            slow_waiting: VecDeque::new(),
-            late: [None; 2],
+            slots: limits.slots.map(Slots::new),
+            arrivals: Arrivals::new(limits.patience),
+            following: HashMap::new(),
         }
     }
 
-    /// A delivery of this webhook has waited long in the queue that all webhooks share.
-    pub fn note_late(&mut self, webhook: WebhookId, now: Instant) {
-        if self.late[0].is_some_and(|(latest, _)| latest != webhook) {
-            self.late[1] = self.late[0];
-        }
-        self.late[0] = Some((webhook, now));
+    /// A first try of this webhook has been handed out by the queue that all webhooks share, after it had waited there
+    /// for so long.
+    pub fn note_arrival(&mut self, webhook: WebhookId, waited: Duration, now: Instant) {
+        self.arrivals.note(webhook, waited, now);
     }
 
-    /// Puts a delivery at the end of its webhook's queue. `cap` is the webhook's window when it is well.
-    pub fn push(&mut self, share: Share, webhook: WebhookId, cap: usize, item: T, now: Instant) {
+    /// Puts a delivery at the end of its webhook's queue, or gives it back to be put into the waiting room. `cap` is
+    /// the webhook's window when it is well.
+    #[must_use]
+    pub fn push(&mut self, share: Share, webhook: WebhookId, cap: usize, item: T, now: Instant) -> Option<T> {
+        if share == Share::First {
+            if self.arrivals.is_crowding(webhook, now) {
+                self.following.insert(webhook, now + FOLLOWS_FOR);
+            }
+            if self.following.get(&webhook).is_some_and(|until| now < *until) {
+                return Some(item);
+            }
+        }
         let line = self.lines.entry(webhook).or_insert_with(|| Line::new(now));
         line.cap = cap;
-        line.waiting[share.index()].push_back(Waiting { item, since: now });
+        line.push(share, item, now);
         self.ring(share, webhook);
+        None
     }
 
     /// The next delivery that has a slot, a window and its turn.
@@ -154,130 +133,119 @@ impl<T> FairQueue<T> {
 
     /// A try has ended, and its slot is free.
     pub fn end(&mut self, webhook: WebhookId, share: Share, pace: Pace, now: Instant) {
-        self.used[share.index()] -= 1;
         let Some(line) = self.lines.get_mut(&webhook) else { return };
-        if line.window.is_slow() {
-            self.slow_used -= line.running;
-        }
-        line.running -= 1;
-        line.moved_at = now;
+        self.slots[share.index()].free(standing(line));
+        line.end(share, now);
+        let before = standing(line);
         line.window.note(pace, line.cap);
-        let is_slow = line.window.is_slow();
-        if is_slow {
-            self.slow_used += line.running;
-        }
-        if line.running == 0 && line.waiting_count() == 0 && (!is_slow || self.lines.len() > MAX_REMEMBERED) {
+        let after = standing(line);
+        if line.is_idle() && (after == Standing::Well || self.lines.len() > MAX_REMEMBERED) {
             self.lines.remove(&webhook);
-        } else {
-            for share in Share::ALL {
-                self.ring(share, webhook);
-            }
+            return;
         }
-        while self.slow_used < self.limits.slow_slots {
-            let Some((share, webhook)) = self.slow_waiting.pop_front() else { break };
+        self.stand(webhook, before, after);
+        for share in Share::ALL {
             self.ring(share, webhook);
-            if self.rings[share.index()].back() == Some(&webhook) {
-                break;
-            }
         }
     }
 
     /// What has waited too long for its own window, to be put into the waiting room. Also takes note of webhooks
     /// of whose tries none has ended for long. Called some ten times a second.
     pub fn overflowing(&mut self, now: Instant) -> Vec<T> {
-        let mut impatient = Vec::new();
-        let late = self.late;
-        let do_others_wait = |webhook: WebhookId| {
-            let recent = late.iter().flatten().filter(|(_, at)| now.duration_since(*at) < LATE_COUNTS);
-            recent.into_iter().any(|(other, _)| *other != webhook)
-        };
-        for (webhook, line) in &mut self.lines {
-            let stands_still = line.running > 0 && now.duration_since(line.moved_at) > SLOW_TRY;
-            if stands_still && !line.window.is_slow() {
-                line.window.note_standstill();
-                self.slow_used += line.running;
-            }
-            let is_kept_back = line.window.is_slow() || line.is_full() && do_others_wait(*webhook);
-            let oldest =
-                line.waiting.iter().filter_map(|queue| queue.front()).map(|waiting| waiting.since).min();
-            if is_kept_back && oldest.is_some_and(|since| now.duration_since(since) > self.limits.patience) {
-                impatient.push((line.waiting_count(), *webhook));
+        self.note_standstills(now);
+        self.following.retain(|_, until| now < *until);
+        let mut impatient: Vec<(usize, WebhookId)> = Vec::new();
+        for (webhook, line) in &self.lines {
+            let is_kept_back = match standing(line) {
+                Standing::Slow => true,
+                Standing::Well => line.is_full() && self.arrivals.do_others_wait(*webhook, now),
+            };
+            if is_kept_back && line.has_waited(self.limits.patience, now) {
+                impatient.push((line.waiting(), *webhook));
             }
         }
         impatient.sort_unstable_by(|a, b| b.cmp(a));
         let mut overflowing = Vec::new();
         for (_, webhook) in impatient {
             let Some(line) = self.lines.get_mut(&webhook) else { continue };
-            for queue in &mut line.waiting {
-                while overflowing.len() < MAX_OVERFLOWING
-                    && queue
-                        .front()
-                        .is_some_and(|front| now.duration_since(front.since) > self.limits.patience)
-                {
-                    overflowing.extend(queue.pop_front().map(|waiting| waiting.item));
-                }
+            let at_most = MAX_OVERFLOWING - overflowing.len();
+            let taken = line.take_impatient(self.limits.patience, at_most, now);
+            if !taken.is_empty() {
+                self.following.insert(webhook, now + FOLLOWS_FOR);
             }
+            overflowing.extend(taken);
         }
         overflowing
     }
 
     /// Everything that has not begun: to be given back when the worker ends.
     pub fn take_waiting(&mut self) -> Vec<T> {
-        self.rings.iter_mut().for_each(VecDeque::clear);
-        self.slow_waiting.clear();
-        let mut taken = Vec::new();
-        for line in self.lines.values_mut() {
-            line.is_in_ring = [false; 3];
-            taken.extend(
-                line.waiting.iter_mut().flat_map(|queue| queue.drain(..)).map(|waiting| waiting.item),
-            );
-        }
-        taken
+        self.slots.iter_mut().for_each(Slots::forget_lines);
+        self.lines.values_mut().flat_map(Line::take_all).collect()
     }
 
     /// How many tries hold a slot.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.used.iter().sum()
+        self.slots.iter().map(Slots::used).sum()
+    }
+
+    fn note_standstills(&mut self, now: Instant) {
+        let is_new = |line: &Line<T>| standing(line) == Standing::Well && line.stands_still(now);
+        let still: Vec<WebhookId> =
+            self.lines.iter().filter(|(_, line)| is_new(line)).map(|(webhook, _)| *webhook).collect();
+        for webhook in still {
+            if let Some(line) = self.lines.get_mut(&webhook) {
+                line.window.note_standstill();
+            }
+            self.stand(webhook, Standing::Well, Standing::Slow);
+        }
+    }
+
+    /// What runs of a webhook counts as its standing is. Where it stands in a ring it is moved when its turn comes.
+    fn stand(&mut self, webhook: WebhookId, before: Standing, after: Standing) {
+        let Some(line) = self.lines.get(&webhook) else { return };
+        if before != after {
+            for share in Share::ALL {
+                self.slots[share.index()].recount(line.running_of(share), before, after);
+            }
+        }
     }
 
     /// Puts a webhook into the ring of a share, if something of it waits there and it does not stand there yet.
     fn ring(&mut self, share: Share, webhook: WebhookId) {
         let Some(line) = self.lines.get_mut(&webhook) else { return };
         let index = share.index();
-        if !line.is_in_ring[index] && !line.waiting[index].is_empty() && !line.is_full() {
+        if !line.is_in_ring[index] && line.has_waiting(share) && !line.is_full() {
             line.is_in_ring[index] = true;
-            self.rings[index].push_back(webhook);
+            self.slots[index].get_in_line(webhook, standing(line));
         }
     }
 
     fn start_next_of(&mut self, share: Share, now: Instant) -> Option<Started<T>> {
         let index = share.index();
-        while self.used[index] < self.limits.slots[index] {
-            let webhook = self.rings[index].pop_front()?;
+        while let Some((webhook, ring)) = self.slots[index].next() {
             let Some(line) = self.lines.get_mut(&webhook) else { continue };
             line.is_in_ring[index] = false;
             // Its window may have closed, or its queue been emptied, since it got in line; `end` brings it back.
-            if line.is_full() || line.waiting[index].is_empty() {
+            if line.is_full() || !line.has_waiting(share) {
                 continue;
             }
-            let is_slow = line.window.is_slow();
-            if is_slow && self.slow_used >= self.limits.slow_slots {
-                self.slow_waiting.push_back((share, webhook));
+            if standing(line) != ring {
+                self.ring(share, webhook);
                 continue;
             }
-            let Some(waiting) = line.waiting[index].pop_front() else { continue };
-            if line.running == 0 {
-                line.moved_at = now;
-            }
-            line.running += 1;
-            self.used[index] += 1;
-            self.slow_used += usize::from(is_slow);
+            let Some(item) = line.start(share, now) else { continue };
+            self.slots[index].take(ring);
             self.ring(share, webhook);
-            return Some(Started { item: waiting.item, webhook, share });
+            return Some(Started { item, webhook, share });
         }
         None
     }
+}
+
+fn standing<T>(line: &Line<T>) -> Standing {
+    if line.window.is_slow() { Standing::Slow } else { Standing::Well }
 }
 
 #[cfg(test)]

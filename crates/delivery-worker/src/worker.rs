@@ -209,12 +209,15 @@ impl Floor {
                 let taken = Taken { delivery, kind, redelivered, ticket };
                 let now = Instant::now();
                 let mut fair = self.fair();
-                if kind == WorkKind::First && waited > self.settings.patience {
-                    fair.note_late(webhook, now);
+                if kind == WorkKind::First {
+                    fair.note_arrival(webhook, waited, now);
                 }
-                fair.push(taken.share(), webhook, cap, taken, now);
+                let given_up = fair.push(taken.share(), webhook, cap, taken, now);
                 drop(fair);
-                self.start_ready();
+                match given_up {
+                    Some(taken) => self.put_away(taken),
+                    None => self.start_ready(),
+                }
             }
             Work::FanOut(work) => {
                 let Ok(permit) = Arc::clone(&self.fan_outs).acquire_owned().await else { return };
@@ -247,10 +250,12 @@ impl Floor {
     /// Puts away what waited too long for its own webhook.
     fn put_away_overflow(self: &Arc<Self>) {
         let overflowing = self.fair().overflowing(Instant::now());
-        for taken in overflowing {
-            let floor = Arc::clone(self);
-            self.tasks.spawn(async move { floor.to_the_end(Box::pin(floor.path.put_away(taken))).await });
-        }
+        overflowing.into_iter().for_each(|taken| self.put_away(taken));
+    }
+
+    fn put_away(self: &Arc<Self>, taken: Taken) {
+        let floor = Arc::clone(self);
+        self.tasks.spawn(async move { floor.to_the_end(Box::pin(floor.path.put_away(taken))).await });
     }
 
     /// Runs a delivery's path to its end, or lets go of it when the worker is halted. A path takes kilobytes; boxed, it

@@ -11,6 +11,8 @@ use postrider_contract::log::{Rank, RoomExit};
 use postrider_contract::ports::{HeldDelivery, RoomSummary, StoreError, WaitingRoom};
 use postrider_contract::wire;
 
+use tokio_postgres::Row;
+
 use crate::errors::{Fault, corrupt};
 use crate::session::{Database, Session};
 use crate::stored::{Id, get, hold_code, hold_reason, number, optional_time, parse, time};
@@ -22,6 +24,12 @@ const SUMMARIES: &str = "SELECT webhook, min(tenant) AS tenant,
         min(since) FILTER (WHERE released_at IS NULL) AS oldest,
         count(released_at) AS released
     FROM waiting_room GROUP BY webhook";
+const OLDEST_OF: &str = "SELECT held.why, held.since, held.payload
+    FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS wanted (webhook, most, place), LATERAL (
+        SELECT delivery, hold, why, since, payload FROM waiting_room
+        WHERE webhook = wanted.webhook AND released_at IS NULL ORDER BY since, delivery, hold LIMIT wanted.most
+    ) held
+    ORDER BY wanted.place, held.since, held.delivery, held.hold";
 const OLDEST: &str = "SELECT why, since, payload FROM waiting_room
     WHERE webhook = $1 AND released_at IS NULL ORDER BY since, delivery, hold LIMIT $2";
 const MARK: &str = "WITH own AS (
@@ -83,17 +91,14 @@ impl WaitingRoom for Room {
 
     async fn oldest(&self, webhook: WebhookId, limit: u32) -> Result<Vec<HeldDelivery>, StoreError> {
         let rows = self.database.query(OLDEST, &[&Id(webhook.as_u128()), &i64::from(limit)]).await?;
-        let mut held = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let payload: Vec<u8> = get(row, "payload")?;
-            let work = wire::decode_work(payload.into())
-                .map_err(|error| corrupt(format!("a delivery in the waiting room: {error}")))?;
-            let Work::Deliver(delivery) = work else {
-                return Err(corrupt("the waiting room holds what is not one delivery"));
-            };
-            held.push(HeldDelivery { delivery, why: hold_reason(row)?, since: time(row, "since")? });
-        }
-        Ok(held)
+        rows.iter().map(held).collect()
+    }
+
+    async fn oldest_of(&self, wanted: &[(WebhookId, u32)]) -> Result<Vec<HeldDelivery>, StoreError> {
+        let webhooks: Vec<Id> = wanted.iter().map(|(webhook, _)| Id(webhook.as_u128())).collect();
+        let limits: Vec<i64> = wanted.iter().map(|(_, limit)| i64::from(*limit)).collect();
+        let rows = self.database.query(OLDEST_OF, &[&webhooks, &limits]).await?;
+        rows.iter().map(held).collect()
     }
 
     async fn mark_released(&self, released: Vec<(DeliveryId, u32)>, at: Timestamp) -> Result<(), StoreError> {
@@ -110,6 +115,16 @@ impl WaitingRoom for Room {
         self.database.execute(DROP_GONE_ON, &[&time.as_millis()]).await?;
         self.database.execute(REOPEN, &[&time.as_millis()]).await
     }
+}
+
+fn held(row: &Row) -> Result<HeldDelivery, StoreError> {
+    let payload: Vec<u8> = get(row, "payload")?;
+    let work = wire::decode_work(payload.into())
+        .map_err(|error| corrupt(format!("a delivery in the waiting room: {error}")))?;
+    let Work::Deliver(delivery) = work else {
+        return Err(corrupt("the waiting room holds what is not one delivery"));
+    };
+    Ok(HeldDelivery { delivery, why: hold_reason(row)?, since: time(row, "since")? })
 }
 
 /// Puts deliveries into the room, within the transaction that wrote their rows. Those that have gone on already

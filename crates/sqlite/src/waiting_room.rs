@@ -96,12 +96,17 @@ impl WaitingRoom for SqliteWaitingRoom {
     }
 
     async fn oldest(&self, webhook: WebhookId, limit: u32) -> Result<Vec<HeldDelivery>, StoreError> {
+        self.reader.read(move |connection: &Connection| oldest(connection, webhook, limit)).await
+    }
+
+    async fn oldest_of(&self, wanted: &[(WebhookId, u32)]) -> Result<Vec<HeldDelivery>, StoreError> {
+        let wanted = wanted.to_vec();
         let read = move |connection: &Connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT payload, why, since FROM room WHERE webhook = ?1 AND released_at IS NULL \
-                 ORDER BY since, delivery LIMIT ?2",
-            )?;
-            statement.query_map(params![webhook.as_u128().to_be_bytes(), limit], held)?.collect()
+            let mut found = Vec::new();
+            for (webhook, limit) in wanted {
+                found.extend(oldest(connection, webhook, limit)?);
+            }
+            Ok(found)
         };
         self.reader.read(read).await
     }
@@ -128,6 +133,14 @@ impl WaitingRoom for SqliteWaitingRoom {
         let count = self.running.writer.write(0, work, |count| count).await?;
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
+}
+
+fn oldest(connection: &Connection, webhook: WebhookId, limit: u32) -> rusqlite::Result<Vec<HeldDelivery>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT payload, why, since FROM room WHERE webhook = ?1 AND released_at IS NULL \
+         ORDER BY since, delivery LIMIT ?2",
+    )?;
+    statement.query_map(params![webhook.as_u128().to_be_bytes(), limit], held)?.collect()
 }
 
 fn summary(row: &Row<'_>) -> rusqlite::Result<RoomSummary> {

@@ -14,7 +14,7 @@ use postrider_service::metrics::StatusMetrics;
 use tokio::time::Instant;
 
 use crate::healing::{HealingBounds, Told, heal};
-use crate::releasing::{Releasing, Round};
+use crate::releasing::{PER_ROUND, Releasing, Round};
 use crate::rerendering::Rerendering;
 use crate::retention::{Retention, tidy};
 use crate::tries::TryBoard;
@@ -94,6 +94,8 @@ impl Duties {
                 heal_at = Instant::now() + HEAL_EVERY;
             }
             let wait = match releasing.round().await {
+                // There may be more: only a yield, in which others get their turn.
+                Ok(Round::Waiting { released: PER_ROUND.. }) => Duration::ZERO,
                 Ok(Round::Waiting { released: _ }) => BUSY_ROUND,
                 Ok(Round::Empty) => IDLE_ROUND,
                 Err(error) => {

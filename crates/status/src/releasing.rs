@@ -1,29 +1,34 @@
 //! Releases from the waiting room, level-triggered: each round looks at what is there and does what may be done,
 //! so nothing depends on a signal having been seen.
 //!
-//! Order: published with confirm and a check → marked as released → shown as pending in the log. A crash in between
-//! publishes again, and the check drops what was tried already.
+//! A round is a few statements, however many webhooks wait: what is there → the oldest of each → published with
+//! confirm and a check → marked as released → shown as pending in the log. A crash in between publishes again, and
+//! the check drops what was tried already.
+
+mod pace;
+mod turns;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use postrider_contract::clock::Timestamp;
-use postrider_contract::delivery::Work;
+use postrider_contract::delivery::{Delivery, Work};
 use postrider_contract::ids::{DeliveryId, WebhookId};
 use postrider_contract::journal::{JournalRecord, ReleasedRecord};
 use postrider_contract::log::{LogWrites, fold};
-use postrider_contract::ports::{HeldDelivery, Publication, PublishError, RoomSummary, Route, StoreError};
+use postrider_contract::ports::{Publication, PublishError, RoomSummary, Route, StoreError};
 use postrider_contract::profile::PausedRule;
 use postrider_contract::webhook::WebhookState;
 use postrider_service::directory::{Found, WebhookEntry};
 use postrider_service::failpoint;
 use tokio::time::Instant;
 
+use self::pace::{Allowance, Pace};
+use self::turns::Turns;
 use crate::duties::DutyParts;
-use crate::window::{Tokens, Window};
 
-/// What one webhook releases in one round, so that the next one's turn comes.
-const PER_ROUND: u32 = 256;
+/// What one round releases: some milliseconds' work, and bodies of 256 MiB at the very most.
+pub(crate) const PER_ROUND: u32 = 256;
 /// A released delivery that was not tried for this long is taken to be lost sight of.
 const LOST_AFTER: Duration = Duration::from_secs(600);
 const REOPEN_EVERY: Duration = Duration::from_secs(60);
@@ -41,6 +46,7 @@ pub(crate) enum ReleaseError {
 pub(crate) struct Releasing {
     parts: DutyParts,
     paces: HashMap<WebhookId, Pace>,
+    turns: Turns,
     reopened_at: Instant,
     /// Webhooks whose last release could not be published: told of when they begin to fail.
     failing: HashSet<WebhookId>,
@@ -55,20 +61,6 @@ struct Unmarked {
     at: Timestamp,
 }
 
-/// How fast one webhook may be released to.
-struct Pace {
-    window: Window,
-    tokens: Option<Tokens>,
-    refilled_at: Instant,
-}
-
-impl Pace {
-    /// A bucket that may not be full yet is kept although nothing waits: a new one would give a token too early.
-    fn is_in_use(&self) -> bool {
-        self.tokens.is_some() && self.refilled_at.elapsed() < Tokens::FULL_AFTER
-    }
-}
-
 /// What a round found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Round {
@@ -78,18 +70,12 @@ pub(crate) enum Round {
     Waiting { released: u32 },
 }
 
-/// What may be released to a webhook now.
-enum Allowance {
-    Window,
-    Rate(std::num::NonZeroU32),
-    Nothing,
-}
-
 impl Releasing {
     pub(crate) fn new(parts: DutyParts) -> Self {
         Releasing {
             parts,
             paces: HashMap::new(),
+            turns: Turns::default(),
             reopened_at: Instant::now(),
             failing: HashSet::new(),
             unmarked: None,
@@ -102,57 +88,56 @@ impl Releasing {
         let summaries = self.parts.room.summaries().await?;
         let held: u64 = summaries.iter().map(|summary| summary.waiting).sum();
         self.parts.metrics.held.set(i64::try_from(held).unwrap_or(i64::MAX));
-        let seen = self.parts.board.take();
-        for (webhook, seen) in seen {
-            if let Some(pace) = self.paces.get_mut(&webhook) {
-                pace.window.note(seen);
-            }
-        }
-        self.paces.retain(|webhook, pace| {
-            pace.is_in_use() || summaries.iter().any(|summary| summary.webhook == *webhook)
-        });
+        self.learn(&summaries);
         if summaries.is_empty() {
             return Ok(Round::Empty);
         }
-        self.failing.retain(|webhook| summaries.iter().any(|summary| summary.webhook == *webhook));
-        self.release_each(&summaries).await
+        let wanted = self.share_out(&summaries);
+        if wanted.is_empty() {
+            return Ok(Round::Waiting { released: 0 });
+        }
+        let now = self.parts.clock.now();
+        let held = self.parts.room.oldest_of(&wanted).await?;
+        let deliveries = held.into_iter().map(|held| held.delivery.published_again(now)).collect();
+        self.release(deliveries, now).await
     }
 
-    /// Each webhook by itself: what cannot be published for one is no reason to let the others wait. Only where
-    /// nothing could be published is the round a failure.
-    async fn release_each(&mut self, summaries: &[RoomSummary]) -> Result<Round, ReleaseError> {
-        let (mut released, mut first_error) = (0, None);
+    /// From the tries that ended since the last round.
+    fn learn(&mut self, summaries: &[RoomSummary]) {
+        let mut seen = self.parts.board.take();
+        let released: HashMap<WebhookId, u64> =
+            summaries.iter().map(|summary| (summary.webhook, summary.released)).collect();
+        self.paces.retain(|webhook, pace| pace.is_in_use() || released.contains_key(webhook));
+        self.failing.retain(|webhook| released.contains_key(webhook));
+        let now = Instant::now();
+        for (webhook, pace) in &mut self.paces {
+            let still_released = released.get(webhook).copied().unwrap_or_default();
+            pace.note(seen.remove(webhook).unwrap_or_default(), still_released, now);
+        }
+    }
+
+    /// Who releases how many in this round.
+    fn share_out(&mut self, summaries: &[RoomSummary]) -> Vec<(WebhookId, u32)> {
+        let mut allowed = Vec::new();
         for summary in summaries.iter().filter(|summary| summary.waiting > 0) {
-            let allowed = self.allowed(summary);
-            if allowed == 0 {
-                continue;
-            }
-            match self.release(summary.webhook, allowed.min(PER_ROUND)).await {
-                Ok(count) => {
-                    self.failing.remove(&summary.webhook);
-                    let pace = self.paces.get_mut(&summary.webhook);
-                    if let Some(tokens) = pace.and_then(|pace| pace.tokens.as_mut()) {
-                        tokens.spend(count);
-                    }
-                    released += count;
-                }
-                Err(ReleaseError::Publish(error)) => {
-                    if self.failing.insert(summary.webhook) {
-                        tracing::warn!(
-                            webhook.id = %summary.webhook,
-                            error = &error as &dyn std::error::Error,
-                            "cannot publish what waits for a webhook; it waits on"
-                        );
-                    }
-                    first_error = first_error.or(Some(error));
-                }
-                Err(error @ (ReleaseError::Store(_) | ReleaseError::Injected(_))) => return Err(error),
-            }
+            let most = u32::try_from(summary.waiting).unwrap_or(u32::MAX);
+            allowed.push((summary.webhook, self.allowed(summary).min(most)));
         }
-        match first_error {
-            Some(error) if released == 0 => Err(error.into()),
-            Some(_) | None => Ok(Round::Waiting { released }),
-        }
+        self.turns.share_out(allowed, PER_ROUND)
+    }
+
+    fn allowed(&mut self, summary: &RoomSummary) -> u32 {
+        let (allowance, cap) = match self.parts.directory.webhook(summary.webhook) {
+            Found::Known(entry) => {
+                (allowance(&entry), entry.webhook.max_in_flight.map(|cap| u32::from(cap.get())))
+            }
+            // A worker concludes what is meant for a deleted webhook.
+            Found::Deleted => (Allowance::Window, None),
+            Found::Unknown => (Allowance::Nothing, None),
+        };
+        let now = Instant::now();
+        let pace = self.paces.entry(summary.webhook).or_insert_with(|| Pace::new(now));
+        pace.allowed(allowance, cap.unwrap_or(u32::MAX), summary.released, now)
     }
 
     async fn reopen(&mut self) -> Result<(), StoreError> {
@@ -167,39 +152,6 @@ impl Releasing {
         Ok(())
     }
 
-    fn allowed(&mut self, summary: &RoomSummary) -> u32 {
-        let (allowance, cap) = match self.parts.directory.webhook(summary.webhook) {
-            Found::Known(entry) => {
-                (allowance(&entry), entry.webhook.max_in_flight.map(|cap| u32::from(cap.get())))
-            }
-            // A worker concludes what is meant for a deleted webhook.
-            Found::Deleted => (Allowance::Window, None),
-            Found::Unknown => (Allowance::Nothing, None),
-        };
-        let now = Instant::now();
-        let new = || Pace { window: Window::new(), tokens: None, refilled_at: now };
-        let pace = self.paces.entry(summary.webhook).or_insert_with(new);
-        let in_flight = u32::try_from(summary.released).unwrap_or(u32::MAX);
-        let window = pace.window.size().min(cap.unwrap_or(u32::MAX)).saturating_sub(in_flight);
-        match allowance {
-            Allowance::Nothing => 0,
-            Allowance::Window => {
-                pace.tokens = None;
-                window
-            }
-            Allowance::Rate(rate) => {
-                if pace.tokens.is_none_or(|tokens| tokens.rate() != rate) {
-                    pace.tokens = Some(Tokens::new(rate));
-                }
-                let elapsed = now - std::mem::replace(&mut pace.refilled_at, now);
-                pace.tokens.as_mut().map_or(0, |tokens| {
-                    tokens.refill(elapsed);
-                    tokens.available().min(window)
-                })
-            }
-        }
-    }
-
     /// What a failed mark left undone comes first: until it is marked, the same deliveries would be published again
     /// in every round, for as long as the store can be read but not written.
     async fn finish_marking(&mut self) -> Result<(), StoreError> {
@@ -211,31 +163,75 @@ impl Releasing {
         Ok(())
     }
 
-    async fn release(&mut self, webhook: WebhookId, count: u32) -> Result<u32, ReleaseError> {
-        let held = self.parts.room.oldest(webhook, count).await?;
-        if held.is_empty() {
-            return Ok(0);
+    async fn release(&mut self, deliveries: Vec<Delivery>, now: Timestamp) -> Result<Round, ReleaseError> {
+        let (published, error) = self.publish(deliveries).await;
+        if let (Some(error), true) = (error, published.is_empty()) {
+            return Err(error.into());
         }
-        let now = self.parts.clock.now();
-        let again = |held: HeldDelivery| held.delivery.published_again(now);
-        let deliveries: Vec<_> = held.into_iter().map(again).collect();
+        if published.is_empty() {
+            return Ok(Round::Waiting { released: 0 });
+        }
+        let mut counts: HashMap<WebhookId, u32> = HashMap::new();
+        published.iter().for_each(|delivery| *counts.entry(delivery.reference.webhook).or_default() += 1);
         let marks =
-            deliveries.iter().map(|delivery| (delivery.reference.id, delivery.position.holds)).collect();
-        let records = deliveries.iter().map(|delivery| {
-            JournalRecord::Released(ReleasedRecord {
-                delivery: delivery.reference.clone(),
-                position: delivery.position,
-                released_at: now,
-            })
+            published.iter().map(|delivery| (delivery.reference.id, delivery.position.holds)).collect();
+        let released = u32::try_from(published.len()).unwrap_or(u32::MAX);
+        let records = published.into_iter().map(|delivery| {
+            let Delivery { reference: delivery, position, .. } = delivery;
+            JournalRecord::Released(ReleasedRecord { delivery, position, released_at: now })
         });
-        let writes = fold(records.collect::<Vec<_>>());
-        let publication = |delivery| Publication { route: Route::Release, work: Work::Deliver(delivery) };
-        let released = u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
-        self.parts.queue.publish(deliveries.into_iter().map(publication).collect()).await?;
-        self.unmarked = Some(Unmarked { marks, writes, at: now });
+        self.unmarked = Some(Unmarked { marks, writes: fold(records.collect::<Vec<_>>()), at: now });
+        for (webhook, count) in counts {
+            self.failing.remove(&webhook);
+            if let Some(pace) = self.paces.get_mut(&webhook) {
+                pace.note_released(count, Instant::now());
+            }
+        }
         failpoint::hit("release.after_publish")?;
         self.finish_marking().await?;
-        Ok(released)
+        Ok(Round::Waiting { released })
+    }
+
+    /// All together; and where that fails each webhook by itself, since what cannot be published for one is no reason
+    /// to let the others wait. Answers what was published, and the last thing that stood in the way.
+    async fn publish(&mut self, deliveries: Vec<Delivery>) -> (Vec<Delivery>, Option<PublishError>) {
+        let Err(error) = self.publish_together(&deliveries).await else { return (deliveries, None) };
+        let (mut published, mut last_error) = (Vec::new(), Some(error));
+        let is_same = |one: &Delivery, next: &Delivery| one.reference.webhook == next.reference.webhook;
+        for group in deliveries.chunk_by(is_same) {
+            // A webhook that is alone has been tried by itself just now.
+            let error = match last_error.take_if(|_| group.len() == deliveries.len()) {
+                Some(error) => error,
+                None => match self.publish_together(group).await {
+                    Ok(()) => {
+                        published.extend_from_slice(group);
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+            };
+            self.tell_failing(group[0].reference.webhook, &error);
+            last_error = Some(error);
+        }
+        (published, last_error)
+    }
+
+    fn tell_failing(&mut self, webhook: WebhookId, error: &PublishError) {
+        if self.failing.insert(webhook) {
+            tracing::warn!(
+                webhook.id = %webhook,
+                error = error as &dyn std::error::Error,
+                "cannot publish what waits for a webhook; it waits on"
+            );
+        }
+    }
+
+    async fn publish_together(&self, deliveries: &[Delivery]) -> Result<(), PublishError> {
+        let publication = |delivery: &Delivery| Publication {
+            route: Route::Release,
+            work: Work::Deliver(delivery.clone()),
+        };
+        self.parts.queue.publish(deliveries.iter().map(publication).collect()).await
     }
 }
 

@@ -1,5 +1,5 @@
-//! How the last tries of each webhook went, as far as this process wrote them: what the release window grows and
-//! shrinks by.
+//! How the last tries of each webhook went, as far as this process wrote them: a sample of what the release window
+//! grows and shrinks by.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +8,8 @@ use std::time::Duration;
 use postrider_contract::attempt::{AttemptResult, FailureClass};
 use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::WebhookId;
-use postrider_contract::journal::AttemptedRecord;
-use postrider_contract::outcome::Outcome;
+use postrider_contract::journal::{AttemptedRecord, HeldRecord};
+use postrider_contract::outcome::{HoldReason, Outcome};
 
 /// A try over this is slow: a slot held that long for one webhook is a slot that others miss.
 const SLOW: Duration = Duration::from_secs(1);
@@ -21,8 +21,10 @@ const MAX_WEBHOOKS: usize = 100_000;
 pub struct Seen {
     /// Tries that ended in time, whatever the answer.
     pub prompt: u32,
-    /// Tries that timed out or took over a second.
+    /// Tries that took over a second, and what a worker put back into the waiting room, since the webhook could not
+    /// take it.
     pub slow: u32,
+    pub timed_out: u32,
 }
 
 /// The last delivery of a webhook that failed for good.
@@ -52,16 +54,28 @@ impl TryBoard {
             record.attempt.result,
             AttemptResult::Failure { class: FailureClass::Timeout(_), detail: _ }
         );
+        let is_slow = record.attempt.timings.total > SLOW;
+        self.count(record.delivery.webhook, |seen| match (timed_out, is_slow) {
+            (true, _) => &mut seen.timed_out,
+            (false, true) => &mut seen.slow,
+            (false, false) => &mut seen.prompt,
+        });
+    }
+
+    /// One that was held before is held again for want of room: its webhook was released more than it takes.
+    pub(crate) fn note_hold(&self, record: &HeldRecord) {
+        if record.why == HoldReason::Overflow && record.delivery.position.holds > 1 {
+            self.count(record.delivery.reference.webhook, |seen| &mut seen.slow);
+        }
+    }
+
+    fn count(&self, webhook: WebhookId, which: impl FnOnce(&mut Seen) -> &mut u32) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= MAX_WEBHOOKS {
             seen.clear();
         }
-        let entry = seen.entry(record.delivery.webhook).or_default();
-        if timed_out || record.attempt.timings.total > SLOW {
-            entry.slow = entry.slow.saturating_add(1);
-        } else {
-            entry.prompt = entry.prompt.saturating_add(1);
-        }
+        let count = which(seen.entry(webhook).or_default());
+        *count = count.saturating_add(1);
     }
 
     fn note_ending(&self, record: &AttemptedRecord) {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::tries::Seen;
 
-/// Where a webhook begins: enough to find out how it does.
-const START: u32 = 32;
-/// While it is slow.
+/// Where a webhook begins, and what it has at most while it is slow: of one that answers nothing, no more than this is
+/// out before that is noticed, and one that is well has twice as much with every round.
 const SLOW_AT_MOST: u32 = 4;
+/// While another process alone has written down how its tries went.
+const UNSEEN_AT_MOST: u32 = 64;
 /// More than this in the queue for one webhook helps nobody.
 const CAP: u32 = 2_048;
 
@@ -17,23 +18,26 @@ const CAP: u32 = 2_048;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
     size: u32,
-    is_slow: bool,
 }
 
 impl Window {
     pub(crate) fn new() -> Self {
-        Window { size: START, is_slow: false }
+        Window { size: SLOW_AT_MOST }
     }
 
-    pub(crate) fn note(&mut self, seen: Seen) {
-        if seen.slow > seen.prompt {
-            self.size = (self.size / 2).clamp(1, SLOW_AT_MOST);
-            self.is_slow = true;
-        } else if seen.prompt > 0 {
+    /// `seen` is what this process wrote down of the tries that ended, `quickly` and `slowly` how long all of them
+    /// were out, whoever wrote them down.
+    pub(crate) fn note(&mut self, seen: Seen, quickly: u32, slowly: u32) {
+        let is_unseen = seen == Seen::default();
+        if seen.slow + seen.timed_out > seen.prompt || is_unseen && slowly > quickly {
+            let size = if seen.timed_out > seen.slow { self.size / 2 } else { self.size.saturating_add(1) };
+            self.size = size.clamp(1, SLOW_AT_MOST);
+        } else if is_unseen {
+            self.size = self.size.max(self.size.saturating_add(quickly).min(UNSEEN_AT_MOST));
+        } else {
             // Each prompt try makes room for one more: it doubles with every full window.
-            self.size =
-                self.size.saturating_add(seen.prompt).clamp(if self.is_slow { 1 } else { START }, CAP);
-            self.is_slow = false;
+            let ended = seen.prompt.max(quickly);
+            self.size = self.size.saturating_add(ended).min(CAP);
         }
     }
 
@@ -83,17 +87,38 @@ mod tests {
     #[test]
     fn a_window_grows_with_prompt_tries_and_shrinks_with_slow_ones() {
         let mut window = Window::new();
-        window.note(Seen { prompt: START, slow: 0 });
-        assert_eq!(window.size(), 2 * START);
-        window.note(Seen { prompt: 0, slow: 1 });
-        assert_eq!(window.size(), SLOW_AT_MOST);
-        window.note(Seen { prompt: 0, slow: 4 });
-        window.note(Seen { prompt: 0, slow: 4 });
-        assert_eq!(window.size(), 1);
-        window.note(Seen { prompt: 2, slow: 0 });
-        assert_eq!(window.size(), 3);
-        window.note(Seen { prompt: u32::MAX, slow: 0 });
-        assert_eq!(window.size(), CAP);
+        let seen = |prompt, slow, timed_out| Seen { prompt, slow, timed_out };
+        for (seen, size) in [
+            (seen(4, 0, 0), 8),
+            (seen(0, 1, 0), SLOW_AT_MOST),
+            (seen(0, 0, 4), 2),
+            (seen(0, 1, 4), 1),
+            (seen(0, 0, 1), 1),
+            (seen(0, 2, 1), 2),
+            (seen(3, 1, 1), 5),
+            (seen(u32::MAX, 0, 0), CAP),
+            (seen(0, 0, 1), SLOW_AT_MOST),
+        ] {
+            window.note(seen, 0, 0);
+            assert_eq!(window.size(), size, "after {seen:?}");
+        }
+    }
+
+    #[test]
+    fn tries_that_another_process_wrote_down_count() {
+        let mut window = Window::new();
+        window.note(Seen { prompt: 2, ..Seen::default() }, 4, 0);
+        assert_eq!(window.size(), 8, "those that were seen are a sample of those that ended");
+        window.note(Seen::default(), 8, 0);
+        assert_eq!(window.size(), 16, "of none of them is it known how it went, but all were back soon");
+        window.note(Seen::default(), 1_000, 0);
+        assert_eq!(window.size(), UNSEEN_AT_MOST);
+        window.note(Seen { prompt: 10, slow: 1, timed_out: 0 }, 64, 10);
+        assert_eq!(window.size(), 2 * UNSEEN_AT_MOST);
+        window.note(Seen::default(), 64, 0);
+        assert_eq!(window.size(), 2 * UNSEEN_AT_MOST);
+        window.note(Seen::default(), 0, 1);
+        assert_eq!(window.size(), SLOW_AT_MOST, "they were out for long");
     }
 
     #[test]

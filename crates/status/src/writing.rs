@@ -75,8 +75,13 @@ async fn gather(
 
 fn note_tries(board: &TryBoard, records: &[JournalRecord]) {
     for record in records {
-        if let JournalRecord::Attempted(attempted) = record {
-            board.note(attempted);
+        match record {
+            JournalRecord::Attempted(attempted) => board.note(attempted),
+            JournalRecord::Held(held) => board.note_hold(held),
+            JournalRecord::Accepted(_)
+            | JournalRecord::Released(_)
+            | JournalRecord::Deferred(_)
+            | JournalRecord::Concluded(_) => {}
         }
     }
 }

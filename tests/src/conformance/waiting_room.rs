@@ -77,6 +77,23 @@ pub async fn the_oldest_come_first_and_webhooks_are_apart(engine: &mut dyn Store
     assert_eq!(summaries, [of(&samples[0], 4), of(&other, 1)]);
 }
 
+pub async fn the_oldest_of_many_webhooks_come_each_up_to_its_limit(engine: &mut dyn StoreUnderTest) {
+    let now = engine.now();
+    let at = |seconds: u32| now.plus(Duration::from_secs(u64::from(seconds)));
+    let samples: Vec<Sample> = (0..12)
+        .map(|number| Sample { webhook: webhook(1 + number % 3), ..Sample::numbered(number, at(number)) })
+        .collect();
+    apply(engine, samples.iter().rev().map(|one| held(one, 1, one.accepted_at)).collect()).await;
+    let room = engine.room();
+    room.mark_released(vec![(samples[0].id(), 1)], now).await.expect("it answers");
+    let wanted = [(webhook(3), 1), (webhook(1), 2), (webhook(9), 5), (webhook(2), 100)];
+    let found = soon(room.oldest_of(&wanted)).await.expect("it answers");
+    let ids: Vec<_> = found.iter().map(|held| held.delivery.reference.id).collect();
+    let expected = [2, 3, 6, 1, 4, 7, 10].map(|number: usize| samples[number].id());
+    assert_eq!(ids, expected);
+    assert_eq!(soon(room.oldest_of(&[])).await.expect("it answers"), []);
+}
+
 pub async fn a_released_one_waits_no_more_and_leaves_when_tried(engine: &mut dyn StoreUnderTest) {
     let now = engine.now();
     let later = now.plus(Duration::from_secs(5));
@@ -181,6 +198,7 @@ macro_rules! waiting_room_promises {
             waiting_room:
             a_held_delivery_waits_with_all_that_it_is,
             the_oldest_come_first_and_webhooks_are_apart,
+            the_oldest_of_many_webhooks_come_each_up_to_its_limit,
             a_released_one_waits_no_more_and_leaves_when_tried,
             what_was_released_and_lost_waits_again,
             a_second_hold_of_the_same_try_is_not_the_first,

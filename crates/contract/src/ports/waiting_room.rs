@@ -45,6 +45,19 @@ pub trait WaitingRoom: Send + Sync {
     /// When the store does not answer.
     async fn oldest(&self, webhook: WebhookId, limit: u32) -> Result<Vec<HeldDelivery>, StoreError>;
 
+    /// The same of many webhooks, each with its own limit: by webhook in the order asked for, oldest first. In one
+    /// statement.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn oldest_of(&self, wanted: &[(WebhookId, u32)]) -> Result<Vec<HeldDelivery>, StoreError> {
+        let mut found = Vec::new();
+        for (webhook, limit) in wanted {
+            found.extend(self.oldest(*webhook, *limit).await?);
+        }
+        Ok(found)
+    }
+
     /// Marks as released: (delivery, its hold number). Only after their publishes are confirmed.
     ///
     /// # Errors

@@ -1,20 +1,24 @@
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use postrider_contract::clock::{Clock, Timestamp};
 use postrider_contract::delivery::{Check, Delivery};
 use postrider_contract::fakes::{FakeLog, PublishFault};
 use postrider_contract::ids::DeliveryId;
-use postrider_contract::outcome::{CancelReason, DeliveryStatus, Outcome};
-use postrider_contract::ports::{QueueDepths, QueueError, WaitingRoom, WorkKind, WorkQueue, WorkSource};
+use postrider_contract::journal::HeldRecord;
+use postrider_contract::outcome::{CancelReason, DeliveryStatus, HoldReason, Outcome};
+use postrider_contract::ports::{
+    HeldDelivery, QueueDepths, QueueError, WaitingRoom, WorkKind, WorkQueue, WorkSource,
+};
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::ConfigObject;
 
 use super::*;
 use crate::tests::fixture::{Office, QUICK, attempted, webhook};
 
-const START: usize = 32;
+const START: usize = 4;
 
 fn paused() -> WebhookState {
     WebhookState::Paused { since: Timestamp::EPOCH }
@@ -32,12 +36,18 @@ fn ids(deliveries: &[Delivery]) -> Vec<DeliveryId> {
 
 /// As workers and the writer would: each was tried once, and the log knows.
 async fn conclude(office: &Office, deliveries: &[Delivery], took: Duration) {
-    let tries = deliveries.iter().map(|one| attempted(one, 200, took, Outcome::Delivered));
-    for record in tries.clone() {
-        let JournalRecord::Attempted(attempted) = record else { panic!("a try") };
-        office.parts.board.note(&attempted);
+    for one in deliveries {
+        let JournalRecord::Attempted(tried) = attempted(one, 200, took, Outcome::Delivered) else {
+            panic!("a try")
+        };
+        office.parts.board.note(&tried);
     }
-    office.log(tries).await;
+    conclude_elsewhere(office, deliveries, took).await;
+}
+
+/// The same, written down by another status process.
+async fn conclude_elsewhere(office: &Office, deliveries: &[Delivery], took: Duration) {
+    office.log(deliveries.iter().map(|one| attempted(one, 200, took, Outcome::Delivered))).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,15 +77,54 @@ async fn the_window_counts_what_is_released_and_not_yet_tried_and_grows_with_pro
     office.put(&webhook(1)).await;
     let mut releasing = releasing(&office).await;
     office.hold(1, 200).await;
-    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 32 });
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 4 });
     assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 0 });
     let released = office.published().await;
     assert_eq!(released.len(), START);
-    conclude(&office, &released[..10], QUICK).await;
-    // Ten places are free, and each prompt try makes room for one more.
-    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 20 });
-    conclude(&office, &released[10..], QUICK).await;
-    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 44 });
+    conclude(&office, &released[..1], QUICK).await;
+    // One place is free, and the prompt try makes room for one more.
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 2 });
+    conclude(&office, &released[1..], QUICK).await;
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 6 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_that_another_status_process_wrote_down_open_the_window_too() {
+    let office = Office::open().await;
+    office.put(&webhook(1)).await;
+    let mut releasing = releasing(&office).await;
+    office.hold(1, 100).await;
+    for released in [4, 8, 16] {
+        assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released });
+        conclude_elsewhere(&office, &office.published().await, QUICK).await;
+    }
+    // Those that were out for long were slow, whoever knows of it.
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 32 });
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    conclude_elsewhere(&office, &office.published().await, Duration::from_secs(9)).await;
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 4 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_worker_puts_back_closes_the_window() {
+    let office = Office::open().await;
+    office.put(&webhook(1)).await;
+    let mut releasing = releasing(&office).await;
+    office.hold(1, 100).await;
+    for released in [4, 8] {
+        assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released });
+        conclude(&office, &office.published().await, QUICK).await;
+    }
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 16 });
+    let put_back = office.published().await.into_iter().map(|one| HeldRecord {
+        delivery: one.held(),
+        why: HoldReason::Overflow,
+        since: office.clock.now(),
+    });
+    let put_back: Vec<HeldRecord> = put_back.collect();
+    put_back.iter().for_each(|record| office.parts.board.note_hold(record));
+    office.log(put_back.into_iter().map(JournalRecord::Held)).await;
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 4 });
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,9 +133,73 @@ async fn a_webhook_whose_tries_are_slow_gets_four_at_a_time() {
     office.put(&webhook(1)).await;
     let mut releasing = releasing(&office).await;
     office.hold(1, 100).await;
-    releasing.round().await.unwrap();
-    conclude(&office, &office.published().await, Duration::from_secs(5)).await;
-    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 4 });
+    for released in [4, 8] {
+        assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released });
+        conclude(&office, &office.published().await, QUICK).await;
+    }
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 16 });
+    for _ in 0..3 {
+        conclude(&office, &office.published().await, Duration::from_secs(5)).await;
+        assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 4 });
+    }
+}
+
+/// Counts what is asked of the room, and refuses to be asked for one webhook at a time.
+struct Counted {
+    room: FakeLog,
+    questions: AtomicU32,
+}
+
+impl Counted {
+    fn count(&self) {
+        self.questions.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl WaitingRoom for Counted {
+    async fn summaries(&self) -> Result<Vec<RoomSummary>, StoreError> {
+        self.count();
+        self.room.summaries().await
+    }
+
+    async fn oldest(&self, _: WebhookId, _: u32) -> Result<Vec<HeldDelivery>, StoreError> {
+        panic!("one statement for one webhook")
+    }
+
+    async fn oldest_of(&self, wanted: &[(WebhookId, u32)]) -> Result<Vec<HeldDelivery>, StoreError> {
+        self.count();
+        self.room.oldest_of(wanted).await
+    }
+
+    async fn mark_released(&self, released: Vec<(DeliveryId, u32)>, at: Timestamp) -> Result<(), StoreError> {
+        self.count();
+        self.room.mark_released(released, at).await
+    }
+
+    async fn reopen_released_before(&self, time: Timestamp) -> Result<u64, StoreError> {
+        self.room.reopen_released_before(time).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_webhooks_are_released_to_in_a_few_statements() {
+    let mut office = Office::open().await;
+    for number in 1..=1_000 {
+        office.put(&webhook(number)).await;
+        office.hold(number, 1).await;
+    }
+    let room = Arc::new(Counted { room: office.log.clone(), questions: AtomicU32::new(0) });
+    office.parts.room = Arc::clone(&room) as Arc<dyn WaitingRoom>;
+    let mut releasing = Releasing::new(office.parts.clone());
+    for released in [256, 256, 256, 232] {
+        assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released });
+    }
+    assert_eq!(room.questions.load(Ordering::SeqCst), 4 * 3);
+    let mut webhooks: Vec<_> = office.published().await.iter().map(|one| one.reference.webhook).collect();
+    webhooks.sort();
+    webhooks.dedup();
+    assert_eq!(webhooks.len(), 1_000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,10 +237,8 @@ async fn a_rate_limit_is_kept_whether_or_not_others_wait() {
     for number in 0..40 {
         let (_, delivery) = office.delivery(&format!("e{number}"), 1);
         let delivery = delivery.held();
-        let (why, since) = (postrider_contract::outcome::HoldReason::RateLimited, office.clock.now());
-        office
-            .log([JournalRecord::Held(postrider_contract::journal::HeldRecord { delivery, why, since })])
-            .await;
+        let (why, since) = (HoldReason::RateLimited, office.clock.now());
+        office.log([JournalRecord::Held(HeldRecord { delivery, why, since })]).await;
         for _ in 0..5 {
             releasing.round().await.unwrap();
             let published = office.published().await;
