@@ -7,10 +7,12 @@ NEEDS_SERVERS := --skip rabbitmq --skip postgres --skip amqp --skip servers --sk
 # What `make bench` measures (`postrider bench --help` lists the scenarios), with which further options.
 SCENARIO ?= throughput
 ARGS ?=
+# What `make performance` measures, if not everything: a scenario, and after it perhaps an engine.
+ONLY ?=
 REVISION = $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster install-services test test-embedded fault check generate bench bench-cluster clean
+.PHONY: help run cluster install-services test test-embedded fault check generate bench bench-cluster performance clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +55,10 @@ bench-cluster: install-services ## The same on a private RabbitMQ and PostgreSQL
 	$(CARGO) build --release --locked -p postrider-cli
 	$(CARGO) run --locked -p postrider-tests --bin bench-cluster -- $(TARGET)/release/postrider \
 		$(SCENARIO) --note revision=$(REVISION) $(ARGS)
+
+performance: install-services ## Measure everything and write docs/performance.md (half an hour); ONLY='lanes cluster' for a part
+	$(CARGO) build --release --locked -p postrider-cli
+	$(CARGO) run --locked -p postrider-tests --bin performance -- $(TARGET)/release/postrider $(REVISION) $(ONLY)
 
 clean: ## Remove what was built; data stays
 	$(CARGO) clean

@@ -4,21 +4,29 @@
 //! and what did not hold. Generator and receiver are part of the run, and their CPU is reported apart. Figures of a
 //! busy machine are noisy: CPU per delivery is the one to compare.
 
+mod backlog;
 mod cpu;
+mod due_at_once;
 mod ground;
 mod head;
 mod installation;
+mod lanes;
 mod load;
 mod memory;
 mod receiver;
 pub mod report;
+mod scale;
 mod setup;
 mod throughput;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
+use self::backlog::Backlog;
+use self::due_at_once::DueAtOnce;
+use self::lanes::Lanes;
 use self::report::Report;
+use self::scale::Scale;
 use self::setup::Setup;
 use self::throughput::Throughput;
 use crate::client::Output;
@@ -39,6 +47,8 @@ use crate::client::Output;
 ///   postrider bench                                  10 s at 200/s, 10 s saturated
 ///   postrider bench throughput --fan-out 5           every event to five webhooks
 ///   postrider bench --queue amqp://… --store postgres://…
+///   postrider bench lanes --up-to 30s                is the schedule kept?
+///   postrider bench backlog --waiting 100000         memory, and how fast it drains
 ///   postrider bench throughput --json report.json    for a program to read
 #[derive(Args)]
 #[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_value_name = "SCENARIO")]
@@ -53,6 +63,10 @@ pub struct Bench {
 #[derive(Subcommand)]
 enum Scenario {
     Throughput(Box<Throughput>),
+    Scale(Box<Scale>),
+    Backlog(Box<Backlog>),
+    Lanes(Box<Lanes>),
+    DueAtOnce(Box<DueAtOnce>),
     /// Used by the bench itself: be the receiver
     #[command(hide = true)]
     BeReceiver,
@@ -65,6 +79,10 @@ impl Bench {
         let (setup, report) = match self.scenario.unwrap_or(Scenario::Throughput(Box::new(self.throughput))) {
             Scenario::BeReceiver => return receiver::serve().await,
             Scenario::Throughput(throughput) => (throughput.setup.clone(), throughput.run().await?),
+            Scenario::Scale(scale) => (scale.setup.clone(), scale.run().await?),
+            Scenario::Backlog(backlog) => (backlog.setup.clone(), backlog.run().await?),
+            Scenario::Lanes(lanes) => (lanes.setup.clone(), lanes.run().await?),
+            Scenario::DueAtOnce(due_at_once) => (due_at_once.setup.clone(), due_at_once.run().await?),
         };
         show(&report, &setup, output)
     }
@@ -117,8 +135,22 @@ mod tests {
             assert!(with(&["--connections", "0"]).contains("1..=4096"));
             assert!(with(&["--duration", "0s"]).contains("from 1s to 1h"));
         }
+        assert!(refused(&["lanes", "--up-to", "500ms"]).contains("from 1s to 24h"));
+        assert!(refused(&["backlog", "--waiting", "0"]).contains("10..=10000000"));
+        assert!(refused(&["due-at-once", "--fan-out", "61"]).contains("1..=60"));
+        assert!(refused(&["scale", "--rounds", "0"]).contains("1..=9"));
+        assert!(refused(&["throughput", "--note", "nothing"]).contains("NAME=TEXT"));
         assert!(refused(&["faster"]).contains("faster"), "an unknown scenario is refused");
         assert!(refused(&["--queue", "amqp://localhost"]).contains("--store"));
+    }
+
+    #[tokio::test]
+    async fn what_needs_processes_of_their_own_is_refused_on_the_embedded_engine() {
+        for line in [&["bench", "scale"][..], &["bench", "backlog", "--because", "no-worker"]] {
+            let bench = CommandLine::try_parse_from(line).expect("right").bench;
+            let refusal = bench.run(Output::Table).await.expect_err("refused").to_string();
+            assert!(refusal.contains("--queue and --store"), "{refusal}");
+        }
     }
 
     #[test]

@@ -40,6 +40,14 @@ pub fn load(sources: &Sources, purpose: Purpose) -> Result<Settings, SettingsErr
     Settings::read(file, environment(), sources.flags.clone(), purpose)
 }
 
+/// What a process gets that is started with the environment's variables and nothing else.
+///
+/// # Errors
+/// Everything that is wrong with the variables.
+pub fn of_environment() -> Result<Settings, SettingsError> {
+    Settings::read(toml::Table::new(), environment(), BTreeMap::new(), Purpose::Migrate)
+}
+
 /// The variables that begin with `POSTRIDER_`.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 fn environment() -> BTreeMap<String, String> {

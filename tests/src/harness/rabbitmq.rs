@@ -4,6 +4,7 @@
 //! plugin, and runs the same as root and as any other user. Readiness is an AMQP handshake.
 
 mod config;
+pub mod shipped;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,13 +38,21 @@ pub struct Knobs {
     /// How long a delivery may stay unacknowledged before the broker closes its channel; the broker's own
     /// default is 30 minutes. A set one is enforced within a second.
     pub consumer_timeout: Option<Duration>,
+    /// The settings that are shipped in `deploy/rabbitmq`, in place of those that suit a small machine full of tests
+    /// and of the two above.
+    pub is_shipped: bool,
     /// Further lines of `rabbitmq.conf`.
     pub configuration: Vec<String>,
 }
 
 impl Default for Knobs {
     fn default() -> Self {
-        Self { dead_letter_prefetch: 512, consumer_timeout: None, configuration: Vec::new() }
+        Self {
+            dead_letter_prefetch: 512,
+            consumer_timeout: None,
+            is_shipped: false,
+            configuration: Vec::new(),
+        }
     }
 }
 

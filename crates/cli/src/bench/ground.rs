@@ -14,10 +14,20 @@ const LOG_LAGS: Duration = Duration::from_millis(500);
 pub struct Ground {
     pub installation: Installation,
     pub receiver: BenchReceiver,
-    pub watched: Vec<Watched>,
+    /// Processes of somebody else to account for.
+    pub others: Vec<Watched>,
 }
 
 impl Ground {
+    /// Everything to account for, at this moment.
+    pub fn watched(&self) -> Vec<Watched> {
+        let mut watched = self.others.clone();
+        watched.extend(self.installation.processes());
+        watched.push(Watched::new("receiver", self.receiver.pid()));
+        watched.push(Watched::new("generator", std::process::id()));
+        watched
+    }
+
     /// What the watched processes use while `work` is done, and what it answers.
     ///
     /// # Errors
@@ -26,11 +36,12 @@ impl Ground {
         &self,
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<(T, Cost)> {
-        let memory = MemoryWatch::start(self.watched.clone());
-        let before = CpuSample::take(&self.watched);
+        let watched = self.watched();
+        let memory = MemoryWatch::start(watched.clone());
+        let before = CpuSample::take(&watched);
         let done = work.await?;
         tokio::time::sleep(LOG_LAGS).await;
-        let cpu = CpuSample::take(&self.watched).since(&before);
+        let cpu = CpuSample::take(&watched).since(&before);
         Ok((done, Cost { cpu, memory: memory.peaks() }))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::config::{self, Settings};
+
 use super::load::micros_now;
 use super::report::Fact;
 use super::setup::Setup;
@@ -14,9 +16,21 @@ pub fn head(setup: &Setup) -> Vec<Fact> {
         Fact::new("machine", machine()),
         Fact::new("disk", disk(&std::env::temp_dir())),
         Fact::new("engine", setup.engine_name()),
+        Fact::new("sync", setup.durability()),
     ];
+    facts.extend(config::of_environment().ok().map(|settings| Fact::new("settings", shown(&settings))));
     facts.extend(setup.note.iter().map(|(name, value)| Fact::new(name, value.clone())));
     facts
+}
+
+/// Those that decide about the figures, as every process of the bench's own installation gets them.
+fn shown(settings: &Settings) -> String {
+    let (slots, window) = (settings.worker.slots, settings.worker.window);
+    let (writers, connections) = (settings.status.writers, settings.engine.store_connections);
+    format!(
+        "worker.slots {slots}, worker.window {window}, status.writers {writers}, \
+         engine.store_connections {connections}"
+    )
 }
 
 /// To the minute, UTC.
@@ -57,7 +71,7 @@ fn disk(folder: &Path) -> String {
     let name = device.rsplit('/').next().unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_digit());
     let turns = match read(&format!("/sys/block/{name}/queue/rotational")).trim() {
         "0" => ", not rotational",
-        "1" => ", rotational",
+        "1" => ", which calls itself rotational",
         _ => "",
     };
     format!("{kind} on {device}{turns}")

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -26,6 +27,7 @@ pub struct Installation {
     manage: SocketAddr,
     publish: Vec<SocketAddr>,
     admin_key: String,
+    engine: Option<EngineGiven>,
     servers: Vec<Started>,
     folder: Option<PathBuf>,
 }
@@ -45,8 +47,25 @@ pub enum EngineGiven {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     OneProcess,
-    /// So many processes of each role; on the cluster engines alone.
+    /// So many processes of each role; on the cluster engines alone, like those that follow.
     OfEachRole(u8),
+    /// One manage, one ingest, and so many workers and status processes.
+    Workers(u8),
+    /// One of each role but the worker, which is added later.
+    WithoutWorkers,
+}
+
+impl Layout {
+    /// How many processes of each role; `None` for one process that has all roles.
+    fn roles(self) -> Option<[(&'static str, u8); 4]> {
+        let (first, workers, status) = match self {
+            Layout::OneProcess => return None,
+            Layout::OfEachRole(count) => (count, count, count),
+            Layout::Workers(count) => (1, count, count),
+            Layout::WithoutWorkers => (1, 0, 1),
+        };
+        Some([("manage", first), ("ingest", first), ("worker", workers), ("status", status)])
+    }
 }
 
 /// Who publishes, and whose webhooks get it.
@@ -86,6 +105,7 @@ impl Installation {
             manage: address,
             publish: vec![address],
             admin_key: admin_key.to_owned(),
+            engine: None,
             servers: Vec::new(),
             folder: None,
         })
@@ -94,16 +114,13 @@ impl Installation {
     /// # Errors
     /// When a process does not start; with what it said last.
     pub async fn start(engine: EngineGiven, layout: Layout) -> anyhow::Result<Self> {
-        let mut installation = Self::empty().await?;
-        let count = match layout {
-            Layout::OneProcess => {
-                installation.launch("postrider", None, installation.manage, &engine).await?;
-                return Ok(installation);
-            }
-            Layout::OfEachRole(count) => count,
+        let mut installation = Self::empty(engine).await?;
+        let Some(roles) = layout.roles() else {
+            installation.launch("postrider", None, installation.manage).await?;
+            return Ok(installation);
         };
         installation.publish.clear();
-        for role in ["manage", "ingest", "worker", "status"] {
+        for (role, count) in roles {
             for number in 0..count {
                 let address = match (role, number) {
                     ("manage", 0) => installation.manage,
@@ -112,21 +129,37 @@ impl Installation {
                 if role == "ingest" {
                     installation.publish.push(address);
                 }
-                installation.launch(role, Some(role), address, &engine).await?;
+                installation.launch(role, Some(role), address).await?;
             }
         }
         Ok(installation)
     }
 
-    async fn empty() -> anyhow::Result<Self> {
+    /// One more process of a role.
+    ///
+    /// # Errors
+    /// When it does not start; with what it said last.
+    pub async fn add(&mut self, role: &str) -> anyhow::Result<()> {
+        self.launch(role, Some(role), free_address().await?).await
+    }
+
+    async fn empty(engine: EngineGiven) -> anyhow::Result<Self> {
         let address = free_address().await?;
-        let mut random = [0_u8; 32];
+        let key = one_key().to_owned();
+        let mut random = [0_u8; 6];
         SystemEntropy.fill(&mut random);
         let name = hex::encode(random);
-        let folder = std::env::temp_dir().join(format!("postrider-bench-{}", &name[..12]));
+        let folder = std::env::temp_dir().join(format!("postrider-bench-{name}"));
         std::fs::create_dir(&folder).with_context(|| format!("making {}", folder.display()))?;
         let (manage, publish) = (address, vec![address]);
-        Ok(Installation { manage, publish, admin_key: name, servers: Vec::new(), folder: Some(folder) })
+        Ok(Installation {
+            manage,
+            publish,
+            admin_key: key,
+            engine: Some(engine),
+            servers: Vec::new(),
+            folder: Some(folder),
+        })
     }
 
     fn folder(&self) -> &Path {
@@ -144,17 +177,13 @@ impl Installation {
         };
     }
 
-    async fn launch(
-        &mut self,
-        name: &str,
-        role: Option<&str>,
-        address: SocketAddr,
-        engine: &EngineGiven,
-    ) -> anyhow::Result<()> {
+    async fn launch(&mut self, name: &str, role: Option<&str>, address: SocketAddr) -> anyhow::Result<()> {
+        let engine =
+            self.engine.clone().context("it was not started by the bench, and nothing can be added")?;
         let log = self.folder().join(format!("{name}-{}.log", address.port()));
         let file = std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let mut command = Command::new(std::env::current_exe().context("finding this program")?);
-        self.give_engine(&mut command, engine);
+        self.give_engine(&mut command, &engine);
         let child = command
             .args(["--dev", "--log-level", "warn", "--listen", &address.to_string()])
             .args(role.map(|role| ["--role", role]).into_iter().flatten())
@@ -259,6 +288,17 @@ impl Installation {
             drop(std::fs::remove_dir_all(folder));
         }
     }
+}
+
+/// For every installation of this process alike: what one has sealed in a database, the next can read. 32 bytes in
+/// hexadecimal.
+fn one_key() -> &'static str {
+    static KEY: OnceLock<String> = OnceLock::new();
+    KEY.get_or_init(|| {
+        let mut random = [0_u8; 32];
+        SystemEntropy.fill(&mut random);
+        hex::encode(random)
+    })
 }
 
 #[expect(unsafe_code, reason = "a signal to a child that has not been waited for: the id is still its own")]

@@ -14,6 +14,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::ground::Ground;
+use super::installation::Tenant;
+
 /// Connections of a fixed rate: enough that one slow answer does not hold up the next event.
 const FIXED_RATE_CONNECTIONS: u16 = 16;
 
@@ -24,6 +27,17 @@ pub enum Pace {
     /// Each of so many connections sends its next event when the last is answered.
     Saturating(u16),
 }
+
+/// When a load ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    Passed(Duration),
+    /// So many events were sent, whatever was answered.
+    Sent(u64),
+}
+
+/// The type of the generator's events, unless a scenario has several.
+pub const EVENT_TYPE: &str = "bench.event";
 
 /// Where to publish, and what.
 #[derive(Clone, Debug)]
@@ -62,17 +76,39 @@ pub fn new_histogram() -> anyhow::Result<Histogram<u64>> {
 /// Shared by the connections of one phase.
 struct Shared {
     load: Load,
-    ends_at: Instant,
+    ends_at: Option<Instant>,
+    /// How many events may still be begun.
+    left: AtomicU64,
     refused: AtomicU64,
     padding: String,
 }
 
+impl Shared {
+    /// Whether another event is to be sent; it is then counted as begun.
+    fn begin(&self) -> bool {
+        let in_time = self.ends_at.is_none_or(|ends_at| Instant::now() < ends_at);
+        let one_less = |left: u64| left.checked_sub(1);
+        in_time && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+}
+
 impl Load {
-    pub async fn run(&self, pace: Pace, length: Duration) -> anyhow::Result<LoadResult> {
+    /// To every process of the installation that takes events in, as this tenant.
+    pub fn to(ground: &Ground, tenant: &Tenant, size: usize) -> Self {
+        let addresses = ground.installation.publish_addresses();
+        Load { addresses, key: tenant.key.clone(), event_type: EVENT_TYPE.to_owned(), size }
+    }
+
+    pub async fn run(&self, pace: Pace, until: Until) -> anyhow::Result<LoadResult> {
         let started = Instant::now();
+        let (ends_at, left) = match until {
+            Until::Passed(length) => (Some(started + length), u64::MAX),
+            Until::Sent(count) => (None, count),
+        };
         let shared = Arc::new(Shared {
             load: self.clone(),
-            ends_at: started + length,
+            ends_at,
+            left: AtomicU64::new(left),
             refused: AtomicU64::new(0),
             padding: "x".repeat(self.size.saturating_sub(FIELDS)),
         });
@@ -106,8 +142,11 @@ impl Load {
     }
 }
 
-/// `{"sent":<16 digits>,"padding":""}`: what an event's data holds besides its padding.
-const FIELDS: usize = 38;
+/// `{"serial":<some 7 digits>,"sent":<16 digits>,"padding":""}`: what an event's data holds besides its padding.
+const FIELDS: usize = 56;
+
+/// By this the receiver tells events apart, whatever profile made the body.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 async fn publish(
     shared: Arc<Shared>,
@@ -121,7 +160,7 @@ async fn publish(
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         ticks
     });
-    while Instant::now() < shared.ends_at {
+    while shared.begin() {
         if let Some(ticks) = &mut ticks {
             ticks.tick().await;
         }
@@ -156,9 +195,12 @@ async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>
 
 async fn send(connection: &mut SendRequest<Full<Bytes>>, shared: &Shared) -> anyhow::Result<bool> {
     let sent = micros_now();
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let padding = &shared.padding;
     let event_type = &shared.load.event_type;
-    let body = format!(r#"{{"type":"{event_type}","data":{{"sent":{sent},"padding":"{padding}"}}}}"#);
+    let body = format!(
+        r#"{{"type":"{event_type}","data":{{"serial":{serial},"sent":{sent},"padding":"{padding}"}}}}"#
+    );
     let request = http::Request::post("/v1/events")
         .header("host", "bench")
         .header("authorization", format!("Bearer {}", shared.load.key))

@@ -63,7 +63,7 @@ impl Setup {
     /// What `measure` says, or that there is no ground to measure on.
     pub async fn on_ground<T>(
         &self,
-        measure: impl AsyncFnOnce(&Ground) -> anyhow::Result<T>,
+        measure: impl AsyncFnOnce(&mut Ground) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let layout = self.of_each_role.map_or(Layout::OneProcess, Layout::OfEachRole);
         self.on_ground_laid_out(layout, measure).await
@@ -76,17 +76,14 @@ impl Setup {
     pub async fn on_ground_laid_out<T>(
         &self,
         layout: Layout,
-        measure: impl AsyncFnOnce(&Ground) -> anyhow::Result<T>,
+        measure: impl AsyncFnOnce(&mut Ground) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let mut watched =
+        let others =
             self.watch.iter().map(|text| Watched::parse(text)).collect::<anyhow::Result<Vec<_>>>()?;
         let receiver = BenchReceiver::spawn().await.context("starting the receiver")?;
         let installation = self.installation(layout).await?;
-        watched.extend(installation.processes());
-        watched.push(Watched::new("receiver", receiver.pid()));
-        watched.push(Watched::new("generator", std::process::id()));
-        let mut ground = Ground { installation, receiver, watched };
-        let result = measure(&ground).await;
+        let mut ground = Ground { installation, receiver, others };
+        let result = measure(&mut ground).await;
         ground.installation.stop().await;
         result
     }
@@ -106,6 +103,20 @@ impl Setup {
             (Some(queue), Some(store)) => EngineGiven::Cluster { queue: queue.clone(), store: store.clone() },
             _ => EngineGiven::Embedded,
         }
+    }
+
+    /// What is on disk before a publisher gets its answer.
+    pub fn durability(&self) -> &'static str {
+        match (&self.against, &self.queue) {
+            (Some(_), _) => "as it runs",
+            (None, Some(_)) => "quorum queues, synced before each confirm; PostgreSQL as it is set",
+            (None, None) => "SQLite with synchronous=FULL, before each answer",
+        }
+    }
+
+    /// Whether the installation that is started is on the cluster engines.
+    pub fn is_cluster(&self) -> bool {
+        self.queue.is_some()
     }
 
     /// For people.

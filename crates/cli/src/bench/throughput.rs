@@ -7,8 +7,8 @@ use postrider_contract::profile::{ProfileName, Span};
 
 use super::ground::Ground;
 use super::head::head;
-use super::installation::Subscription;
-use super::load::{Load, LoadResult, Pace};
+use super::installation::{Subscription, Tenant};
+use super::load::{EVENT_TYPE, Load, LoadResult, Pace, Until};
 use super::progress;
 use super::receiver::Arrivals;
 use super::report::{Cell, Cost, Fact, Report, Table, rate};
@@ -42,7 +42,6 @@ pub struct Throughput {
 
 /// After a phase, how long what was accepted may take to arrive.
 const DRAIN: Duration = Duration::from_secs(120);
-/// Connections, caches and plans warm up in a phase that is not reported.
 const WARM_UP: Duration = Duration::from_secs(2);
 
 /// One load for one while.
@@ -69,49 +68,62 @@ impl Throughput {
     }
 
     async fn measure(&self, ground: &Ground) -> anyhow::Result<Vec<Phase>> {
-        let tenant = ground.installation.tenant(ProfileName::standard().as_str()).await?;
-        for number in 0..self.fan_out {
-            let url = ground.receiver.url(&number.to_string());
-            ground.installation.webhook(&tenant, Subscription::new(url, "bench.event")).await?;
-        }
-        ground.installation.spread_the_word().await;
-        let addresses = ground.installation.publish_addresses();
-        let size = usize::try_from(self.size).unwrap_or(usize::MAX);
-        let load = Load { addresses, key: tenant.key, event_type: "bench.event".to_owned(), size };
+        let tenant = subscribe(ground, self.fan_out).await?;
+        let load = Load::to(ground, &tenant, usize::try_from(self.size).unwrap_or(usize::MAX));
+        warm_up(ground, &load, self.fan_out).await?;
         let fixed = (format!("{} events/s", self.rate), Pace::Fixed(self.rate));
         let full =
             (format!("saturated ({} connections)", self.connections), Pace::Saturating(self.connections));
-        progress("warming up");
-        self.phase(ground, &load, fixed.clone(), WARM_UP).await?;
         let mut phases = Vec::new();
-        for (name, pace) in [fixed, full] {
-            progress(&format!("{name} for {}", self.duration));
-            phases.push(self.phase(ground, &load, (name, pace), self.duration.duration()).await?);
+        for how in [fixed, full] {
+            progress(&format!("{} for {}", how.0, self.duration));
+            phases.push(phase(ground, &load, how, self.duration.duration(), self.fan_out).await?);
         }
         Ok(phases)
     }
+}
 
-    async fn phase(
-        &self,
-        ground: &Ground,
-        load: &Load,
-        (name, pace): (String, Pace),
-        length: Duration,
-    ) -> anyhow::Result<Phase> {
-        ground.receiver.forget().await?;
-        let work = async {
-            let sent = load.run(pace, length).await?;
-            let expected = sent.accepted * u64::from(self.fan_out);
-            let arrivals = ground.receiver.wait_for(expected, DRAIN).await?;
-            Ok((sent, expected, arrivals))
-        };
-        let ((sent, expected, arrivals), cost) = ground.account_for(work).await?;
-        Ok(Phase { name, sent, expected, arrivals, cost })
+/// A tenant, and so many webhooks to the receiver that each get every event.
+pub async fn subscribe(ground: &Ground, fan_out: u16) -> anyhow::Result<Tenant> {
+    let tenant = ground.installation.tenant(ProfileName::standard().as_str()).await?;
+    for number in 0..fan_out {
+        let url = ground.receiver.url(&format!("/{number}"));
+        ground.installation.webhook(&tenant, Subscription::new(url, EVENT_TYPE)).await?;
     }
+    ground.installation.spread_the_word().await;
+    Ok(tenant)
+}
+
+/// Connections, caches and plans warm up in a load that is not reported.
+pub async fn warm_up(ground: &Ground, load: &Load, fan_out: u16) -> anyhow::Result<()> {
+    progress("warming up");
+    let sent = load.run(Pace::Fixed(200), Until::Passed(WARM_UP)).await?;
+    ground.receiver.wait_for(sent.accepted * u64::from(fan_out), DRAIN).await?;
+    Ok(())
+}
+
+/// One load for one while, until everything it brought has arrived.
+pub async fn phase(
+    ground: &Ground,
+    load: &Load,
+    (name, pace): (String, Pace),
+    length: Duration,
+    fan_out: u16,
+) -> anyhow::Result<Phase> {
+    ground.receiver.forget().await?;
+    let work = async {
+        let sent = load.run(pace, Until::Passed(length)).await?;
+        let expected = sent.accepted * u64::from(fan_out);
+        let arrivals = ground.receiver.wait_for(expected, DRAIN).await?;
+        Ok((sent, expected, arrivals))
+    };
+    let ((sent, expected, arrivals), cost) = ground.account_for(work).await?;
+    Ok(Phase { name, sent, expected, arrivals, cost })
 }
 
 impl Phase {
-    fn fault(&self) -> Option<String> {
+    /// What was accepted and did not arrive.
+    pub fn fault(&self) -> Option<String> {
         let lost = self.expected.saturating_sub(self.arrivals.distinct);
         (lost > 0).then(|| format!("{}: {lost} accepted deliveries did not arrive", self.name))
     }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Knobs;
+use super::{Knobs, shipped};
 
 /// The name of the `number`th virtual host for tests.
 pub fn virtual_host(number: usize) -> String {
@@ -28,18 +28,22 @@ pub fn write(folder: &Path, knobs: &Knobs, virtual_hosts: usize) -> Result<()> {
 
 fn settings(definitions: &Path, knobs: &Knobs) -> Result<String> {
     let definitions = definitions.to_str().context("the temporary folder's name is not UTF-8")?;
-    let mut lines = vec![
-        // The default of 512 MB makes memory swing by as much.
-        "raft.wal_max_size_bytes = 64000000".to_owned(),
+    // The default of 512 MB makes memory swing by as much.
+    let small = vec!["raft.wal_max_size_bytes = 64000000".to_owned()];
+    let mut lines = if knobs.is_shipped { shipped::settings() } else { small };
+    lines.extend([
         // Small machines have little room left; the tests are not about that unless they say so.
         "disk_free_limit.absolute = 50MB".to_owned(),
         format!("load_definitions = {definitions}"),
-    ];
+    ]);
     lines.extend(knobs.configuration.iter().cloned());
     Ok(lines.join("\n") + "\n")
 }
 
 fn advanced(knobs: &Knobs) -> String {
+    if knobs.is_shipped {
+        return shipped::advanced().to_owned();
+    }
     let mut terms = vec![format!("{{dead_letter_worker_consumer_prefetch,{}}}", knobs.dead_letter_prefetch)];
     if let Some(timeout) = knobs.consumer_timeout {
         terms.push(format!("{{consumer_timeout,{}}}", timeout.as_millis()));

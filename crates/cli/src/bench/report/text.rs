@@ -12,7 +12,10 @@ impl fmt::Display for Report {
             writeln!(f, "  {:<width$}  {}", fact.name, fact.value)?;
         }
         for table in &self.tables {
-            writeln!(f, "\n{table}")?;
+            write!(f, "\n{table}")?;
+        }
+        if !self.notes.is_empty() || !self.faults.is_empty() {
+            writeln!(f)?;
         }
         for note in &self.notes {
             writeln!(f, "{note}")?;
