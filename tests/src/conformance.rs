@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::ports::{
-    ConfigStore, DeliveryLog, Journal, KeyedRequests, Leadership, LogQueries, WaitingRoom, WorkKind,
+    ConfigStore, DeliveryLog, Journal, KeyedRequests, Leadership, LogQueries, Strays, WaitingRoom, WorkKind,
     WorkQueue,
 };
 
@@ -26,6 +27,7 @@ pub mod log_order;
 pub mod queue;
 pub mod queue_end;
 pub mod samples;
+pub mod strays;
 pub mod waiting_room;
 
 /// How long anything that must happen may take. Only a broken engine ever waits for so long.
@@ -39,6 +41,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub trait QueueUnderTest: Send + Sync {
     fn queue(&self) -> Arc<dyn WorkQueue>;
     fn journal(&self) -> Arc<dyn Journal>;
+    fn strays(&self) -> Arc<dyn Strays>;
 
     /// Gives up all that is open, leases included, without closing it, as a killed process does; then opens the
     /// same data again. What `queue` and `journal` answered before is not used for anything new after it.
@@ -47,11 +50,21 @@ pub trait QueueUnderTest: Send + Sync {
     /// Puts bytes that cannot be decoded where work of this kind is taken from.
     async fn inject_undecodable(&self, kind: WorkKind);
 
+    /// Puts bytes among the dead as a reader would that could not read them.
+    async fn set_aside(&self, meant_for: MeantFor, bytes: Bytes);
+
     /// By the clock that the engine was given.
     fn now(&self) -> Timestamp;
 
     /// Moves a clock that stands still; a real one moves by itself.
     fn pass(&self, _by: Duration) {}
+}
+
+/// Where a message was to be taken from when it was set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MeantFor {
+    FirstTries,
+    Journal,
 }
 
 /// A store of one's own, empty at first.
@@ -118,6 +131,7 @@ macro_rules! queue_conformance {
         $crate::queue_promises!($start);
         $crate::queue_end_promises!($start);
         $crate::journal_promises!($start);
+        $crate::strays_promises!($start);
     };
 }
 

@@ -9,4 +9,5 @@ mod fault {
     mod a_rabbitmq_outage_loses_nothing;
     mod a_receiver_that_was_away_gets_everything;
     mod trial;
+    mod what_falls_off_the_path_is_brought_back;
 }

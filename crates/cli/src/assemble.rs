@@ -7,7 +7,7 @@ use anyhow::Context;
 use postrider_contract::clock::{Clock, Entropy};
 use postrider_contract::ports::{
     ConfigStore, DeliveryLog, IntakeSource, Journal, KeyedRequests, Leadership, LogQueries, RefusedQueue,
-    WaitingRoom, WorkQueue,
+    Strays, WaitingRoom, WorkQueue,
 };
 use postrider_contract::secret::Secret;
 use postrider_postgres::PostgresStore;
@@ -23,6 +23,7 @@ const INTAKE_PREFETCH: u16 = 256;
 pub struct Engine {
     pub queue: Arc<dyn WorkQueue>,
     pub journal: Arc<dyn Journal>,
+    pub strays: Arc<dyn Strays>,
     pub configuration: Arc<dyn ConfigStore>,
     pub keyed: Arc<dyn KeyedRequests>,
     pub room: Arc<dyn WaitingRoom>,
@@ -78,6 +79,7 @@ async fn open_embedded(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Re
     Ok(Engine {
         queue: engine.work_queue(),
         journal: engine.journal(),
+        strays: engine.strays(),
         configuration: engine.config_store(),
         keyed: engine.keyed_requests(),
         room: engine.waiting_room(),
@@ -110,6 +112,7 @@ async fn open_cluster(
     Ok(Engine {
         queue: rabbit.work_queue(),
         journal: rabbit.journal(),
+        strays: rabbit.strays(),
         configuration: store.configuration(),
         keyed: store.keyed_requests(),
         room: store.waiting_room(),

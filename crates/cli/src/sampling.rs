@@ -74,8 +74,11 @@ impl Sampling {
                 (QueueName::First, depths.first),
                 (QueueName::Retry, depths.retry),
                 (QueueName::Release, depths.release),
+                (QueueName::Large, depths.large),
                 (QueueName::Journal, depths.journal),
                 (QueueName::Dead, depths.dead),
+                (QueueName::CatchAll, depths.catch_all),
+                (QueueName::Unreadable, depths.unreadable),
             ];
             for (queue, count) in queues {
                 self.metrics.messages.at(queue).set(i64::try_from(count).unwrap_or(i64::MAX));

@@ -12,6 +12,7 @@ mod log_queries;
 mod mailbox;
 mod outage;
 mod queue;
+mod strays;
 mod waiting_room;
 mod watched;
 

@@ -74,7 +74,7 @@ impl Backlog {
                 _ = ticks.tick() => {}
             }
             match queue.depths().await {
-                Ok(depths) => self.sample(Instant::now(), depths.first),
+                Ok(depths) => self.sample(Instant::now(), depths.first + depths.large),
                 Err(error) => tracing::debug!(%error, "cannot ask how much is queued"),
             }
         }

@@ -26,6 +26,7 @@ use crate::error::TopologyError;
 use crate::publisher::Publisher;
 use crate::settings::TopologyAtStart;
 use crate::settlement::{Settle, TagSettlement, write_settlements};
+use crate::strays::{Aside, AsideCause};
 use crate::topology::{BEFORE_DECLARING_AGAIN, QueueName, Topology};
 
 /// Between two tries to subscribe, or to set a message aside, when the first did not work.
@@ -332,7 +333,9 @@ impl<R: Reading> Subscriber<R> {
         let queue = self.name();
         tracing::error!(queue, reason, bytes = body.len(), "setting aside a message that cannot be read");
         while !live.has_ended() && !self.ending.is_cancelled() {
-            match self.shared.publisher.set_aside(&queue, reason, body.clone()).await {
+            let message =
+                Aside { origin: &queue, cause: AsideCause::Unread, reason }.message(QueueName::Dead, &body);
+            match self.shared.publisher.publish(vec![message]).await {
                 Ok(()) => {
                     ticket.acknowledge();
                     return true;

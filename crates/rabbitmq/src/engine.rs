@@ -10,7 +10,7 @@ use postrider_contract::clock::{Clock, Entropy};
 use postrider_contract::delivery::Work;
 use postrider_contract::ports::{
     IntakeSource, Journal, Lease, Publication, PublishError, QueueDepths, QueueError, RefusedQueue, Route,
-    WorkKind, WorkQueue, WorkSource,
+    Strays, WorkKind, WorkQueue, WorkSource,
 };
 use postrider_contract::wire;
 
@@ -22,6 +22,7 @@ use crate::journal::RabbitJournal;
 use crate::lane::lane_for;
 use crate::publisher::{Destination, Message, Publisher};
 use crate::settings::{Settings, TopologyAtStart};
+use crate::strays::RabbitStrays;
 use crate::topology::{QueueName, Topology, close};
 use crate::verify::{Finding, verify};
 
@@ -96,6 +97,13 @@ impl RabbitEngine {
     #[must_use]
     pub fn refused_queue(&self) -> Arc<dyn RefusedQueue> {
         Arc::new(Refused(Arc::clone(&self.queue.sources.publisher)))
+    }
+
+    /// What fell off the ordinary path.
+    #[must_use]
+    pub fn strays(&self) -> Arc<dyn Strays> {
+        let (consuming, link) = (Arc::clone(&self.queue.sources), Arc::clone(&self.queue.consuming));
+        Arc::new(RabbitStrays::new(consuming, link))
     }
 
     /// Declares everything but the lanes, which come on first use. What is there and equal stays as it is.
@@ -176,18 +184,20 @@ impl RabbitQueue {
         let mut depths = QueueDepths::default();
         for queue in QueueName::ALL {
             let depth = match queue {
-                // Both are tries that were not made yet.
-                QueueName::First | QueueName::Large => &mut depths.first,
+                QueueName::First => &mut depths.first,
+                QueueName::Large => &mut depths.large,
                 QueueName::Retry => &mut depths.retry,
                 QueueName::Release => &mut depths.release,
                 QueueName::Journal => &mut depths.journal,
                 QueueName::Dead => &mut depths.dead,
-                QueueName::CatchAll | QueueName::Events | QueueName::EventsRefused => continue,
+                QueueName::CatchAll => &mut depths.catch_all,
+                QueueName::Unreadable => &mut depths.unreadable,
+                QueueName::Events | QueueName::EventsRefused => continue,
             };
             let name = self.sources.topology.queue(queue);
             let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
             let found = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
-            *depth += u64::from(found.message_count());
+            *depth = u64::from(found.message_count());
         }
         close(&channel).await;
         Ok(depths)

@@ -17,6 +17,7 @@ mod publisher;
 mod settings;
 mod settlement;
 mod settling;
+mod strays;
 mod tally;
 mod topology;
 mod verify;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::types::{AMQPValue, LongString};
 use postrider_contract::clock::{Clock, Timestamp};
 use postrider_contract::ports::PublishError;
 use tokio::sync::{Notify, OnceCell, watch};
@@ -89,6 +89,7 @@ pub(crate) struct Publisher {
     clock: Arc<dyn Clock>,
     confirm: Duration,
     state: watch::Receiver<State>,
+    declare_again: Arc<Notify>,
 }
 
 impl Publisher {
@@ -101,12 +102,13 @@ impl Publisher {
         mut link: watch::Receiver<LinkState>,
     ) -> Self {
         let (announce, mut state) = watch::channel(State::Down { reason: "not connected yet".to_owned() });
+        let declare_again = Arc::new(Notify::new());
         let keeper = Keeper {
             topology: Arc::clone(&topology),
             at_start,
             confirm: timings.confirm,
             announce,
-            declare_again: Arc::new(Notify::new()),
+            declare_again: Arc::clone(&declare_again),
         };
         tokio::spawn(async move {
             while let Some(live) = wait_until_up(&mut link).await {
@@ -119,7 +121,13 @@ impl Publisher {
         if tokio::time::timeout(timings.connect, opened).await.is_err() {
             tracing::warn!("the publishing channels are not open yet");
         }
-        Publisher { topology, clock, confirm: timings.confirm, state }
+        Publisher { topology, clock, confirm: timings.confirm, state, declare_again }
+    }
+
+    /// Something is missing on the broker: everything is declared again soon, where that is ours to do. Asked any
+    /// number of times meanwhile, it is done once.
+    pub fn declare_again(&self) {
+        self.declare_again.notify_one();
     }
 
     /// `Err` with the reason while a publish would not be confirmed.
@@ -205,16 +213,6 @@ impl Publisher {
         }
         Ok(())
     }
-
-    /// Puts what cannot be read into the dead queue, with the reason and where it came from.
-    pub async fn set_aside(&self, from: &str, reason: &str, body: Bytes) -> Result<(), PublishError> {
-        let mut headers = FieldTable::default();
-        headers.insert("postrider-reason".into(), long_text(reason));
-        headers.insert("postrider-queue".into(), long_text(from));
-        let mut message = Message::new(Destination::Queue(QueueName::Dead), body);
-        message.properties = message.properties.with_headers(headers);
-        self.publish(vec![message]).await
-    }
 }
 
 impl Lines {
@@ -225,9 +223,11 @@ impl Lines {
                 QueueName::First | QueueName::Release | QueueName::Large => &self.work,
                 QueueName::Retry => &self.retry,
                 QueueName::Journal => &self.journal,
-                QueueName::Dead | QueueName::CatchAll | QueueName::Events | QueueName::EventsRefused => {
-                    &self.aside
-                }
+                QueueName::Dead
+                | QueueName::CatchAll
+                | QueueName::Unreadable
+                | QueueName::Events
+                | QueueName::EventsRefused => &self.aside,
             },
         }
     }

@@ -5,7 +5,7 @@
 //!               ├─▶ deliveries.first / .release / .large / .retry     journal      events.refused
 //!               └─▶ lane.<n>ms ──(TTL, at least once)──▶ due exchange ──▶ deliveries.retry
 //!                                                          └─(alternate)─▶ unrouted exchange ──▶ catch-all
-//! delivery limit reached, or unreadable ──▶ dead exchange ──▶ dead
+//! delivery limit reached, or unreadable ──▶ dead exchange ──▶ dead ──(status)──▶ put back, or unreadable
 //! producers ──▶ <prefix>.events (topic) ──▶ <prefix>.events
 //! ```
 //!
@@ -51,6 +51,8 @@ pub enum QueueName {
     Dead,
     /// What came out of a lane and found no queue.
     CatchAll,
+    /// What status could not read either: kept for people, and for a newer version.
+    Unreadable,
     /// What producers publish.
     Events,
     EventsRefused,
@@ -58,9 +60,10 @@ pub enum QueueName {
 
 impl QueueName {
     /// In the order of declaration: what others dead-letter to comes first.
-    pub const ALL: [QueueName; 9] = [
+    pub const ALL: [QueueName; 10] = [
         QueueName::Dead,
         QueueName::CatchAll,
+        QueueName::Unreadable,
         QueueName::Retry,
         QueueName::First,
         QueueName::Release,
@@ -80,6 +83,7 @@ impl QueueName {
             QueueName::Journal => "journal",
             QueueName::Dead => "dead",
             QueueName::CatchAll => "catch-all",
+            QueueName::Unreadable => "unreadable",
             QueueName::Events => "events",
             QueueName::EventsRefused => "events.refused",
         }
@@ -150,7 +154,7 @@ impl Topology {
             QueueName::First | QueueName::Retry | QueueName::Release | QueueName::Large => {
                 format!("{prefix}.deliveries.{}.v1", queue.routing_key())
             }
-            QueueName::Journal | QueueName::Dead | QueueName::CatchAll => {
+            QueueName::Journal | QueueName::Dead | QueueName::CatchAll | QueueName::Unreadable => {
                 format!("{prefix}.{}.v1", queue.routing_key())
             }
             QueueName::Events | QueueName::EventsRefused => format!("{prefix}.{}", queue.routing_key()),
@@ -215,10 +219,11 @@ impl Topology {
             | QueueName::Release
             | QueueName::Large
             | QueueName::Journal
+            | QueueName::Unreadable
             | QueueName::EventsRefused => vec![by_key],
         };
         match queue {
-            QueueName::Dead | QueueName::CatchAll | QueueName::EventsRefused => {
+            QueueName::Dead | QueueName::CatchAll | QueueName::Unreadable | QueueName::EventsRefused => {
                 arguments.insert("x-delivery-limit".into(), NO_DELIVERY_LIMIT.into());
             }
             // Kept in hand for as long as the store is away, however often the broker takes them back meanwhile: a

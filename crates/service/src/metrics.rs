@@ -22,7 +22,7 @@ pub use self::http::HttpMetrics;
 pub use self::ingest::{IngestMetrics, IngestResult, IngestSource};
 pub use self::label::{CounterGrid, CounterTable, GaugeTable, HistogramTable, Label};
 pub use self::queue::{QueueMetrics, QueueName};
-pub use self::status::{StatusMetrics, WebhookState};
+pub use self::status::{StatusMetrics, StrayReason, WebhookState};
 pub use self::worker::{AttemptReason, DeliveryEnd, ProviderLabel, RetryStep, WorkerMetrics};
 use crate::problem::Problem;
 

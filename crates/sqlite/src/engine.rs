@@ -3,13 +3,12 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use postrider_contract::clock::Clock;
 use postrider_contract::ports::{
-    ConfigStore, DeliveryLog, Journal, KeyedRequests, Leadership, LogQueries, PublishError, WaitingRoom,
-    WorkKind, WorkQueue,
+    ConfigStore, DeliveryLog, Journal, KeyedRequests, Leadership, LogQueries, PublishError, QueueError,
+    Strays, WaitingRoom, WorkKind, WorkQueue,
 };
 use rusqlite::Connection;
 use tokio::sync::Notify;
@@ -25,6 +24,7 @@ use crate::private_files::{make_folder, open_or_make};
 use crate::reader::Reader;
 use crate::schema::{QUEUE, open_reader, open_writer};
 use crate::shelf::{Limits, Shared, Shelf, Table};
+use crate::strays::{DeadRows, SqliteStrays};
 use crate::waiting_room::SqliteWaitingRoom;
 use crate::work_queue::{Shelves, SqliteWorkQueue};
 use crate::writer::Writer;
@@ -51,6 +51,7 @@ impl Settings {
 /// The embedded engine. Clones are handles of the same one; it closes with the last of them, and of its ports.
 #[derive(Clone)]
 pub struct SqliteEngine {
+    strays: Arc<SqliteStrays>,
     work_queue: Arc<SqliteWorkQueue>,
     journal: Arc<SqliteJournal>,
     config_store: Arc<SqliteConfigStore>,
@@ -71,9 +72,7 @@ impl SqliteEngine {
         let path = settings.folder.join("queue.db");
         let connection = open_writer(&path, &QUEUE)?;
         let failed = |source| OpenError::Engine { path: path.clone(), source };
-        let dead: i64 =
-            connection.query_row("SELECT count(*) FROM dead", [], |row| row.get(0)).map_err(failed)?;
-        let dead = Arc::new(AtomicU64::new(dead.unsigned_abs()));
+        let dead = Arc::new(DeadRows::open(&connection).map_err(failed)?);
         let loading = open_reader(&path).map_err(failed)?;
         let thread_failed = |source| OpenError::Io { path: path.clone(), source };
         let writer = Writer::start(connection).map_err(thread_failed)?;
@@ -97,8 +96,14 @@ impl SqliteEngine {
         reader: Reader,
         log: SqliteLog,
         clock: Arc<dyn Clock>,
-        dead: Arc<AtomicU64>,
+        dead: Arc<DeadRows>,
     ) -> Self {
+        let strays = SqliteStrays {
+            running: Arc::clone(&running),
+            reader: reader.clone(),
+            clock: Arc::clone(&clock),
+            dead: Arc::clone(&dead),
+        };
         let work_queue =
             SqliteWorkQueue { running: Arc::clone(&running), reader: reader.clone(), clock, dead };
         let config_store = SqliteConfigStore {
@@ -107,6 +112,7 @@ impl SqliteEngine {
             changed: Arc::new(Notify::new()),
         };
         SqliteEngine {
+            strays: Arc::new(strays),
             work_queue: Arc::new(work_queue),
             journal: Arc::new(SqliteJournal { running: Arc::clone(&running), reader: reader.clone() }),
             config_store: Arc::new(config_store),
@@ -126,6 +132,12 @@ impl SqliteEngine {
     #[must_use]
     pub fn journal(&self) -> Arc<dyn Journal> {
         Arc::clone(&self.journal) as Arc<dyn Journal>
+    }
+
+    /// What fell off the ordinary path.
+    #[must_use]
+    pub fn strays(&self) -> Arc<dyn Strays> {
+        Arc::clone(&self.strays) as Arc<dyn Strays>
     }
 
     #[must_use]
@@ -164,6 +176,15 @@ impl SqliteEngine {
     /// As a publish.
     pub async fn publish_encoded(&self, kind: WorkKind, payload: Bytes) -> Result<(), PublishError> {
         self.work_queue.publish_encoded(kind, payload).await
+    }
+
+    /// Sets bytes aside as a reader of the table `source` would that could not read them: a test of how such are
+    /// brought back.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn set_aside_encoded(&self, source: &str, payload: Bytes) -> Result<(), QueueError> {
+        self.strays.set_aside(source.to_owned(), "set aside by hand".to_owned(), payload).await
     }
 
     /// Writes what waits and ends the threads. Whatever is asked afterwards is refused. The data directory is

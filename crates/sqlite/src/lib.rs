@@ -23,6 +23,7 @@ mod private_files;
 mod reader;
 mod schema;
 mod shelf;
+mod strays;
 mod waiting_room;
 mod work_queue;
 mod writer;

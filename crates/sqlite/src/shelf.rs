@@ -6,7 +6,7 @@
 //! taken again, marked as redelivered.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use crate::lanes::Lanes;
 use crate::loader::Bell;
 use crate::mailbox::{Acknowledged, Mailbox};
 use crate::mutex::lock;
+use crate::strays::DeadRows;
 
 mod load;
 mod table;
@@ -89,7 +90,7 @@ pub(crate) struct Shelf<T> {
     next_id: AtomicI64,
     /// Rows with smaller ids were there when the file was opened: they may have been in hands.
     first_own_id: i64,
-    dead: Arc<AtomicU64>,
+    dead: Arc<DeadRows>,
 }
 
 /// What every shelf of one engine shares.
@@ -97,8 +98,8 @@ pub(crate) struct Shelf<T> {
 pub(crate) struct Shared {
     pub(crate) bell: Arc<Bell>,
     pub(crate) mailbox: Arc<Mailbox>,
-    /// How many rows are set aside as unreadable.
-    pub(crate) dead: Arc<AtomicU64>,
+    /// Where unreadable rows go.
+    pub(crate) dead: Arc<DeadRows>,
 }
 
 enum Taken<T> {

@@ -1,7 +1,6 @@
 //! The work queue: publishing into the writer's next group, consuming from the shelves.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +18,7 @@ use crate::engine::Running;
 use crate::error::as_queue_error;
 use crate::reader::Reader;
 use crate::shelf::{Committed, Shelf, Source, Stored};
+use crate::strays::DeadRows;
 
 /// Bodies above this are consumed apart.
 const LARGE_BODY: usize = 64 * 1024;
@@ -42,7 +42,7 @@ pub(crate) struct SqliteWorkQueue {
     pub(crate) running: Arc<Running>,
     pub(crate) reader: Reader,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) dead: Arc<AtomicU64>,
+    pub(crate) dead: Arc<DeadRows>,
 }
 
 /// A row to insert.
@@ -172,11 +172,15 @@ impl WorkQueue for SqliteWorkQueue {
             .map_err(as_queue_error)?;
         let shelves = &self.running.shelves;
         Ok(QueueDepths {
-            first: shelves.first.waiting() + shelves.large.waiting(),
+            first: shelves.first.waiting(),
             retry: due.unsigned_abs().saturating_sub(shelves.retry.leased()),
             release: shelves.release.waiting(),
+            large: shelves.large.waiting(),
             journal: shelves.journal.waiting(),
-            dead: self.dead.load(Ordering::Relaxed),
+            dead: self.dead.waiting(),
+            // Nothing is routed here, so nothing can be unroutable.
+            catch_all: 0,
+            unreadable: self.dead.kept(),
         })
     }
 
@@ -189,6 +193,7 @@ impl WorkQueue for SqliteWorkQueue {
 
     async fn close(&self) {
         self.running.shelves.close();
+        self.dead.close();
         if let Err(error) = self.running.writer.flush().await {
             tracing::warn!(%error, "what was settled last is not written; it will be delivered again");
         }

@@ -103,8 +103,7 @@ async fn journal_is_behind(parts: &DutyParts) -> Result<bool, QueueError> {
 }
 
 async fn work_stands_in_the_queues(parts: &DutyParts) -> Result<bool, QueueError> {
-    let depths = parts.queue.depths().await?;
-    Ok(depths.first + depths.retry + depths.release > 0)
+    Ok(parts.queue.depths().await?.tries() > 0)
 }
 
 /// What becomes of a delivery that cannot be rendered again: looked at later, or ended.
@@ -138,7 +137,8 @@ fn step(delivery: DeliveryRef, position: Position, now: Timestamp) -> JournalRec
 }
 
 async fn again(parts: &DutyParts, overdue: OverdueDelivery) -> Result<Option<Delivery>, StoreError> {
-    let OverdueDelivery { reference, origin, position, due_at: _, profile, rendered_with } = overdue;
+    let OverdueDelivery { reference, origin, position, due_at: _, rendered } = overdue;
+    let Some((profile, rendered_with)) = rendered else { return Ok(None) };
     let Some(view) = parts.queries.event(&reference.tenant, &reference.event_id).await? else {
         return Ok(None);
     };

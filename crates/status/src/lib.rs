@@ -8,6 +8,7 @@ mod http;
 mod releasing;
 mod rerendering;
 mod retention;
+mod strays;
 mod tries;
 mod window;
 mod writing;
@@ -18,6 +19,7 @@ pub use healing::HealingBounds;
 pub use http::{StatusState, description, routes};
 pub use rerendering::Rerendering;
 pub use retention::Retention;
+pub use strays::{StrayParts, run_strays};
 pub use tries::TryBoard;
 pub use writing::run_writer;
 

@@ -12,7 +12,7 @@ use postrider_contract::log::fold;
 use postrider_contract::outcome::{
     CancelReason, Cause, DeliveryStatus, FailureReason, HoldReason, Outcome, StatusReason,
 };
-use postrider_contract::ports::{AttemptView, DeliveryView, EventView};
+use postrider_contract::ports::{AttemptView, DeliveryView, EventView, LedgerQuery};
 
 use super::samples::{Sample, position, profile, rendered_with, tenant};
 use super::{StoreUnderTest, soon};
@@ -251,8 +251,21 @@ pub async fn what_is_long_past_its_time_is_overdue(engine: &mut dyn StoreUnderTe
     ];
     assert_eq!(found, expected);
     assert_eq!(overdue[0].reference, samples[5].reference());
-    assert_eq!((&overdue[0].profile, overdue[0].rendered_with), (&profile(), rendered_with()));
+    assert_eq!(overdue[0].rendered, Some((profile(), rendered_with())));
     assert_eq!(soon(engine.log().overdue(at(50), 2)).await.expect("it answers").len(), 2);
+}
+
+/// Of a try alone it is not known what the delivery was rendered with. What the ledger counts, healing must see.
+pub async fn what_cannot_be_rendered_again_is_overdue_all_the_same(engine: &mut dyn StoreUnderTest) {
+    let now = engine.now();
+    let at = |seconds: u64| now.plus(Duration::from_secs(seconds));
+    let sample = Sample::numbered(1, now);
+    apply(engine, vec![sample.retried(position(1, 0), at(20))]).await;
+    let overdue = soon(engine.log().overdue(at(50), 10)).await.expect("it answers");
+    let found: Vec<_> = overdue.iter().map(|row| (row.reference.id, row.due_at, &row.rendered)).collect();
+    assert_eq!(found, [(sample.id(), at(20), &None)]);
+    let ledger = soon(engine.queries().ledger(&LedgerQuery::default(), at(50))).await.expect("it answers");
+    assert_eq!(ledger.overdue, 1);
 }
 
 pub async fn old_days_go_unless_something_in_them_is_not_over(engine: &mut dyn StoreUnderTest) {
@@ -327,6 +340,7 @@ macro_rules! log_promises {
             an_event_is_in_doubt_until_it_is_known_to_be_accepted,
             what_is_recorded_is_known_to_who_asks,
             what_is_long_past_its_time_is_overdue,
+            what_cannot_be_rendered_again_is_overdue_all_the_same,
             old_days_go_unless_something_in_them_is_not_over,
             one_tenant_sees_nothing_of_another,
             an_odd_row_does_not_lose_the_others,

@@ -208,3 +208,14 @@ fn joined_literals(code: &str) -> String {
     }
     joined
 }
+
+#[test]
+fn every_metric_in_an_alert_rule_is_explained() {
+    let (rules, manual) = (read("deploy/prometheus/postrider.rules.yml"), read("docs/operations.md"));
+    let is_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let names: BTreeSet<&str> =
+        rules.split(|letter| !is_name(letter)).filter(|name| name.starts_with("postrider_")).collect();
+    assert!(!names.is_empty());
+    let missing = names.into_iter().filter(|name| !manual.contains(&format!("`{name}")));
+    assert_none("the manual says what an alert is about", &missing.collect::<Vec<_>>());
+}

@@ -11,10 +11,10 @@ use postrider_contract::fakes::{
 };
 use postrider_contract::ports::{
     ConfigStore, DeliveryLog, Journal, KeyedRequests, Leadership, LogQueries, PublishError, Route,
-    WaitingRoom, WorkKind, WorkQueue,
+    StrayCause, StrayPlace, Strays, WaitingRoom, WorkKind, WorkQueue,
 };
 use postrider_tests::conformance::samples::Sample;
-use postrider_tests::conformance::{QueueUnderTest, StoreUnderTest, soon};
+use postrider_tests::conformance::{MeantFor, QueueUnderTest, StoreUnderTest, soon};
 use postrider_tests::{queue_conformance, store_conformance};
 
 struct FakeQueueUnderTest {
@@ -40,6 +40,19 @@ impl QueueUnderTest for FakeQueueUnderTest {
 
     fn journal(&self) -> Arc<dyn Journal> {
         Arc::new(self.queue.clone())
+    }
+
+    fn strays(&self) -> Arc<dyn Strays> {
+        Arc::new(self.queue.clone())
+    }
+
+    async fn set_aside(&self, meant_for: MeantFor, bytes: Bytes) {
+        let cause = StrayCause::SetAside { reason: "set aside by hand".to_owned() };
+        let origin = match meant_for {
+            MeantFor::FirstTries => "first",
+            MeantFor::Journal => "journal",
+        };
+        self.queue.inject_stray(StrayPlace::Dead, cause, origin, bytes);
     }
 
     async fn reopen(&mut self) {

@@ -14,15 +14,20 @@ mod proxy;
 mod publishing;
 #[path = "rabbitmq/starting.rs"]
 mod starting;
+#[path = "rabbitmq/strays.rs"]
+mod strays_of_the_broker;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, LongString};
 use postrider_contract::clock::{Clock, Timestamp};
-use postrider_contract::ports::{Journal, WorkKind, WorkQueue};
+use postrider_contract::ports::{Journal, Strays, WorkKind, WorkQueue};
 use postrider_rabbitmq::{QueueName, RabbitEngine};
 use postrider_service::system::SystemClock;
-use postrider_tests::conformance::QueueUnderTest;
+use postrider_tests::conformance::{MeantFor, QueueUnderTest};
 use postrider_tests::queue_conformance;
 
 use broker::{Raw, connect, fresh_url, settings};
@@ -54,6 +59,25 @@ impl QueueUnderTest for RabbitUnderTest {
 
     fn journal(&self) -> Arc<dyn Journal> {
         self.engine().journal()
+    }
+
+    fn strays(&self) -> Arc<dyn Strays> {
+        self.engine().strays()
+    }
+
+    async fn set_aside(&self, meant_for: MeantFor, bytes: Bytes) {
+        let topology = settings(&self.url).describe_topology();
+        let queue = match meant_for {
+            MeantFor::FirstTries => QueueName::First,
+            MeantFor::Journal => QueueName::Journal,
+        };
+        let mut headers = FieldTable::default();
+        let text = |text: &str| AMQPValue::LongString(LongString::from(text));
+        headers.insert("postrider-queue".into(), text(&topology.queue(queue)));
+        headers.insert("postrider-reason".into(), text("set aside by hand"));
+        let properties = BasicProperties::default().with_headers(headers);
+        let raw = Raw::connect(&self.url).await;
+        raw.publish_with("", &topology.queue(QueueName::Dead), &bytes, properties).await;
     }
 
     async fn reopen(&mut self) {

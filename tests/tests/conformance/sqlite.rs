@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use postrider_contract::clock::{Clock, Timestamp};
 use postrider_contract::ports::{
-    ConfigStore, DeliveryLog, Journal, KeyedRequests, Leadership, LogQueries, WaitingRoom, WorkKind,
+    ConfigStore, DeliveryLog, Journal, KeyedRequests, Leadership, LogQueries, Strays, WaitingRoom, WorkKind,
     WorkQueue,
 };
 use postrider_service::system::SystemClock;
 use postrider_sqlite::{Settings, SqliteEngine};
-use postrider_tests::conformance::{QueueUnderTest, StoreUnderTest};
+use postrider_tests::conformance::{MeantFor, QueueUnderTest, StoreUnderTest};
 use postrider_tests::harness::TempFolder;
 use postrider_tests::{queue_conformance, store_conformance};
 
@@ -74,6 +74,18 @@ impl QueueUnderTest for SqliteUnderTest {
 
     fn journal(&self) -> Arc<dyn Journal> {
         self.engine.journal()
+    }
+
+    fn strays(&self) -> Arc<dyn Strays> {
+        self.engine.strays()
+    }
+
+    async fn set_aside(&self, meant_for: MeantFor, bytes: Bytes) {
+        let table = match meant_for {
+            MeantFor::FirstTries => "work_first",
+            MeantFor::Journal => "journal",
+        };
+        self.engine.set_aside_encoded(table, bytes).await.expect("it is written");
     }
 
     async fn reopen(&mut self) {

@@ -12,7 +12,8 @@ use postrider_service::journal_writer::JournalWriter;
 use postrider_service::lifecycle::Lifecycle;
 use postrider_service::metrics::{IngestMetrics, QueueMetrics, StatusMetrics, WorkerMetrics};
 use postrider_status::{
-    Disabling, Duties, DutyParts, HealingBounds, Rerendering, Retention, TryBoard, run_writer,
+    Disabling, Duties, DutyParts, HealingBounds, Rerendering, Retention, StrayParts, TryBoard, run_strays,
+    run_writer,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -154,6 +155,7 @@ fn start_status(
         let writer = run_writer(journal, log, Arc::clone(&board), Arc::clone(&metrics), lifecycle.stop());
         lifecycle.spawn(format!("status writer {number}"), writer);
     }
+    start_strays(foundation, &metrics, lifecycle);
     let parts = DutyParts {
         room: Arc::clone(&engine.room),
         queue: Arc::clone(&engine.queue),
@@ -190,6 +192,19 @@ fn start_status(
         Ok::<(), std::convert::Infallible>(())
     });
     Ok(metrics)
+}
+
+fn start_strays(foundation: &Foundation, metrics: &Arc<StatusMetrics>, lifecycle: &mut Lifecycle) {
+    let engine = &foundation.engine;
+    let parts = StrayParts {
+        strays: Arc::clone(&engine.strays),
+        queue: Arc::clone(&engine.queue),
+        journal: Arc::clone(&engine.journal),
+        log: Arc::clone(&engine.log),
+        metrics: Arc::clone(metrics),
+        clock: Arc::clone(&foundation.clock),
+    };
+    lifecycle.spawn("status strays", run_strays(parts, lifecycle.stop()));
 }
 
 pub(super) fn healing(settings: &Settings) -> HealingBounds {

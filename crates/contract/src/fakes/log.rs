@@ -231,7 +231,6 @@ impl DeliveryLog for FakeLog {
     }
 }
 
-/// A delivery whose first record alone has come lacks what it would take to publish it again.
 fn overdue(row: &StoredDelivery) -> Option<OverdueDelivery> {
     let view = &row.view;
     if !matches!(view.status, DeliveryStatus::Pending | DeliveryStatus::Retrying) {
@@ -242,7 +241,6 @@ fn overdue(row: &StoredDelivery) -> Option<OverdueDelivery> {
         origin: view.origin,
         position: row.rank.position()?,
         due_at: view.due_at?,
-        profile: view.profile.clone()?,
-        rendered_with: view.rendered_with?,
+        rendered: view.profile.clone().zip(view.rendered_with),
     })
 }

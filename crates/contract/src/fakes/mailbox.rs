@@ -4,34 +4,41 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
+/// `B` is what the queue carries.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
-    pub bytes: Bytes,
+pub(super) struct Message<B = Bytes> {
+    pub bytes: B,
     pub redelivered: bool,
 }
 
 #[derive(Debug)]
-struct InHand {
+struct InHand<B> {
     source: u64,
-    message: Message,
+    message: Message<B>,
 }
 
 /// Messages are numbered in the order they came; one that is given back keeps its number, and so its place.
-#[derive(Debug, Default)]
-pub(super) struct Mailbox {
+#[derive(Debug)]
+pub(super) struct Mailbox<B = Bytes> {
     next_number: u64,
-    ready: BTreeMap<u64, Message>,
-    in_hand: HashMap<u64, InHand>,
+    ready: BTreeMap<u64, Message<B>>,
+    in_hand: HashMap<u64, InHand<B>>,
 }
 
-impl Mailbox {
-    pub(super) fn put(&mut self, bytes: Bytes) {
+impl<B> Default for Mailbox<B> {
+    fn default() -> Self {
+        Mailbox { next_number: 0, ready: BTreeMap::new(), in_hand: HashMap::new() }
+    }
+}
+
+impl<B: Clone> Mailbox<B> {
+    pub(super) fn put(&mut self, bytes: B) {
         self.ready.insert(self.next_number, Message { bytes, redelivered: false });
         self.next_number += 1;
     }
 
     /// `None` if nothing is ready, or the source has as many in hand as it may.
-    pub(super) fn take(&mut self, source: u64, prefetch: u16) -> Option<(u64, Message)> {
+    pub(super) fn take(&mut self, source: u64, prefetch: u16) -> Option<(u64, Message<B>)> {
         let has = self.in_hand.values().filter(|in_hand| in_hand.source == source).count();
         if has >= usize::from(prefetch) {
             return None;
@@ -68,7 +75,7 @@ impl Mailbox {
     }
 
     /// All that is not acknowledged.
-    pub(super) fn unacknowledged(&self) -> impl Iterator<Item = &Message> {
+    pub(super) fn unacknowledged(&self) -> impl Iterator<Item = &Message<B>> {
         self.ready.values().chain(self.in_hand.values().map(|in_hand| &in_hand.message))
     }
 }

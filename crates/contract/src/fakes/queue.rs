@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::mailbox::{Mailbox, Message};
+use super::strays::{Fallen, FallenPlaces};
 use super::watched::Watched;
 use crate::clock::{Clock, Timestamp};
 use crate::delivery::Work;
 use crate::journal::JournalBatch;
 use crate::ports::{
     Journal, JournalSource, Lease, LeaseTicket, Publication, PublishError, QueueDepths, QueueError, Route,
-    Settlement, WorkKind, WorkQueue, WorkSource,
+    Settlement, StrayCause, StrayPlace, WorkKind, WorkQueue, WorkSource,
 };
 use crate::wire::{WireError, decode_journal_batch, decode_work, encode_journal_batch, encode_work};
 
@@ -40,24 +41,37 @@ enum Place {
     Journal,
 }
 
+impl Place {
+    /// Where strays say that they come from.
+    fn name(self) -> &'static str {
+        match self {
+            Place::Work(WorkKind::First) => "first",
+            Place::Work(WorkKind::Retry) => "retry",
+            Place::Work(WorkKind::Release) => "release",
+            Place::Work(WorkKind::Large) => "large",
+            Place::Journal => "journal",
+        }
+    }
+}
+
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     mailboxes: HashMap<Place, Mailbox>,
     /// By the time they are due, then in the order they came.
     parked: BTreeMap<(Timestamp, u64), Bytes>,
     parked_ever: u64,
-    dead: Vec<(Bytes, String)>,
+    pub(super) fallen: FallenPlaces,
     fault: PublishFault,
-    is_closed: bool,
+    pub(super) is_closed: bool,
     /// Sources and leases of earlier lives count for nothing.
-    life: u64,
-    sources_ever: u64,
+    pub(super) life: u64,
+    pub(super) sources_ever: u64,
 }
 
 /// Clones share one queue.
 #[derive(Clone, Debug)]
 pub struct FakeQueue {
-    state: Arc<Watched<State>>,
+    pub(super) state: Arc<Watched<State>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -74,6 +88,7 @@ impl FakeQueue {
             state.life += 1;
             state.is_closed = false;
             state.mailboxes.values_mut().for_each(Mailbox::lose_leases);
+            state.fallen.lose_leases();
         });
     }
 
@@ -93,10 +108,16 @@ impl FakeQueue {
         self.state.change(|state| state.mailbox(Place::Work(kind)).put(bytes));
     }
 
-    /// What was set aside, each with its reason.
+    /// Makes a stray of raw bytes, meant for the queue `origin`: `first`, `retry`, `release`, `large` or `journal`.
+    pub fn inject_stray(&self, place: StrayPlace, cause: StrayCause, origin: &str, bytes: Bytes) {
+        let fallen = Fallen { cause, origin: origin.to_owned(), bytes };
+        self.state.change(|state| state.fallen.put(place, fallen));
+    }
+
+    /// What was set aside and nobody has dealt with, each with its reason; then what is kept.
     #[must_use]
     pub fn dead(&self) -> Vec<(Bytes, String)> {
-        self.state.read(|state| state.dead.clone())
+        self.state.read(|state| state.fallen.set_aside())
     }
 
     /// When the next parked delivery is due: as far as a simulation may move its clock at once.
@@ -105,7 +126,7 @@ impl FakeQueue {
         self.state.read(|state| state.parked.first_key_value().map(|((due_at, _), _)| *due_at))
     }
 
-    fn write(&self, effect: impl FnOnce(&mut State)) -> Result<(), PublishError> {
+    pub(super) fn write(&self, effect: impl FnOnce(&mut State)) -> Result<(), PublishError> {
         self.state.change(|state| {
             if state.is_closed {
                 return Err(PublishError::Refused { reason: "the queue is closed".to_owned() });
@@ -195,8 +216,11 @@ impl WorkQueue for FakeQueue {
             first: state.ready(Place::Work(WorkKind::First)),
             retry: state.ready(Place::Work(WorkKind::Retry)),
             release: state.ready(Place::Work(WorkKind::Release)),
+            large: state.ready(Place::Work(WorkKind::Large)),
             journal: state.ready(Place::Journal),
-            dead: state.dead.len() as u64,
+            dead: state.fallen.ready(StrayPlace::Dead),
+            catch_all: state.fallen.ready(StrayPlace::CatchAll),
+            unreadable: state.fallen.kept(),
         }))
     }
 
@@ -214,6 +238,7 @@ impl WorkQueue for FakeQueue {
         self.state.change(|state| {
             state.is_closed = true;
             state.mailboxes.values_mut().for_each(Mailbox::lose_leases);
+            state.fallen.lose_leases();
         });
     }
 }
@@ -268,7 +293,11 @@ impl Source {
                         Ok(read) => return Some(Ok((number, message.redelivered, read))),
                         Err(error) => {
                             state.mailbox(self.place).acknowledge(self.number, number);
-                            state.dead.push((message.bytes, error.to_string()));
+                            let cause = StrayCause::SetAside { reason: error.to_string() };
+                            let origin = self.place.name().to_owned();
+                            state
+                                .fallen
+                                .put(StrayPlace::Dead, Fallen { cause, origin, bytes: message.bytes });
                         }
                     }
                 }

@@ -92,8 +92,8 @@ pub struct OverdueDelivery {
     pub origin: Origin,
     pub position: Position,
     pub due_at: Timestamp,
-    pub profile: ProfileName,
-    pub rendered_with: RenderedWith,
+    /// What it was rendered with; `None` while no record has told of it, and then it cannot be rendered again.
+    pub rendered: Option<(ProfileName, RenderedWith)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -142,7 +142,7 @@ pub trait DeliveryLog: Send + Sync {
     /// When the store does not answer: the caller then sends.
     async fn is_recorded(&self, tries: &[(DeliveryId, Position)]) -> Result<Vec<bool>, StoreError>;
 
-    /// Pending or retrying, due before `before`, oldest first.
+    /// Pending or retrying, due before `before`, oldest first: every one that the ledger counts as overdue.
     ///
     /// # Errors
     /// When the store does not answer.

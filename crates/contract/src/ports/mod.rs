@@ -9,6 +9,7 @@ mod leadership;
 mod lease;
 mod log;
 mod queue;
+mod strays;
 mod waiting_room;
 
 pub use configuration::{
@@ -30,6 +31,7 @@ pub use queue::{
     Journal, JournalSource, Publication, PublishError, QueueDepths, QueueError, Route, WorkKind, WorkQueue,
     WorkSource,
 };
+pub use strays::{Stray, StrayCause, StrayContents, StrayPlace, StraySource, Strays};
 pub use waiting_room::{HeldDelivery, RoomSummary, WaitingRoom};
 
 /// Why a store did not do what it was asked.

@@ -65,15 +65,29 @@ pub enum QueueError {
     Mismatch { reason: String },
 }
 
-/// Messages ready to be taken, where the engine knows; parked and leased ones not counted in the first three.
+/// Messages ready to be taken, where the engine knows; parked and leased ones are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueDepths {
     pub first: u64,
     pub retry: u64,
     pub release: u64,
+    /// First tries and releases whose bodies are large.
+    pub large: u64,
     pub journal: u64,
-    /// Set aside with a reason because nobody could read them.
+    /// Strays: set aside by a reader that could not read them, or given out too often.
     pub dead: u64,
+    /// Strays: came out of a lane and found no queue.
+    pub catch_all: u64,
+    /// Kept for people, because nobody can read them ([`super::Strays::keep`]).
+    pub unreadable: u64,
+}
+
+impl QueueDepths {
+    /// Tries that wait to be made, of every kind.
+    #[must_use]
+    pub fn tries(self) -> u64 {
+        self.first + self.retry + self.release + self.large
+    }
 }
 
 #[async_trait]

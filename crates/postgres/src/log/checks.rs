@@ -9,20 +9,19 @@ use postrider_contract::ids::DeliveryId;
 use postrider_contract::log::Rank;
 use postrider_contract::ports::{OverdueDelivery, StoreError};
 
-use super::views::{reference, rendered_with};
+use super::views::{profile, reference, rendered_with};
 use crate::errors::{corrupt, unavailable};
 use crate::session::Database;
-use crate::stored::{Id, get, origin, parse, time};
+use crate::stored::{Id, get, origin, time};
 
 /// The bounds let days be passed over, whatever the plan.
 const RANKS: &str = "SELECT id, rank FROM deliveries WHERE id = ANY($1::uuid[]) AND id >= $2 AND id <= $3";
-/// By the partial index on what is not concluded, day by day. A row of which no record told the profile yet
-/// cannot be rendered again, so it is left until one does.
+/// By the partial index on what is not concluded, day by day.
 const OVERDUE: &str =
     "SELECT id, tenant, event_id, event_type, webhook, kind, origin, replay, accepted_at, rank,
         due_at, profile, rendered_webhook, rendered_profile, rendered_tenant
     FROM deliveries
-    WHERE concluded_at IS NULL AND due_at < $1 AND profile IS NOT NULL AND rendered_webhook IS NOT NULL
+    WHERE concluded_at IS NULL AND due_at < $1
     ORDER BY due_at LIMIT $2";
 
 /// Whoever asks waits for some milliseconds only. The statement then goes on without them, so that its
@@ -66,9 +65,7 @@ pub(super) async fn overdue(
             origin: origin(row)?,
             position: rank.position().ok_or_else(|| corrupt("a delivery that is due has no position"))?,
             due_at: time(row, "due_at")?,
-            profile: parse(row, "profile")?,
-            rendered_with: rendered_with(row)?
-                .ok_or_else(|| corrupt("a delivery has some of its revisions only"))?,
+            rendered: profile(row)?.zip(rendered_with(row)?),
         });
     }
     Ok(overdue)

@@ -70,10 +70,6 @@ pub(super) fn delivery(row: &Row) -> Result<DeliveryView, StoreError> {
             StatusReason::from_word(word).ok_or_else(|| corrupt(format!("the reason {word} is not known")))
         })
         .transpose()?;
-    let profile = get::<Option<&str>>(row, "profile")?
-        .map(str::parse::<ProfileName>)
-        .transpose()
-        .map_err(|_| corrupt("a delivery names no valid profile"))?;
     let last_code = get::<Option<i32>>(row, "last_code")?
         .map(u16::try_from)
         .transpose()
@@ -89,7 +85,7 @@ pub(super) fn delivery(row: &Row) -> Result<DeliveryView, StoreError> {
         attempts: number(row, "attempts")?,
         last_code,
         last_error: get(row, "last_error")?,
-        profile,
+        profile: profile(row)?,
         rendered_with: rendered_with(row)?,
     })
 }
@@ -105,6 +101,13 @@ pub(super) fn reference(row: &Row) -> Result<DeliveryRef, StoreError> {
         accepted_at: time(row, "accepted_at")?,
         replay: number(row, "replay")?,
     })
+}
+
+/// `None` while no record has told of it.
+pub(super) fn profile(row: &Row) -> Result<Option<ProfileName>, StoreError> {
+    let name = get::<Option<&str>>(row, "profile")?;
+    let profile = name.map(str::parse::<ProfileName>).transpose();
+    profile.map_err(|_| corrupt("a delivery names no valid profile"))
 }
 
 /// `None` unless all three are known: they are written together.

@@ -9,8 +9,11 @@ label_enum! {
         First = "first",
         Retry = "retry",
         Release = "release",
+        Large = "large",
         Journal = "journal",
         Dead = "dead",
+        CatchAll = "catch_all",
+        Unreadable = "unreadable",
     }
 }
 

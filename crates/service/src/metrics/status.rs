@@ -2,8 +2,8 @@
 
 use prometheus::{Gauge, Histogram, IntGauge};
 
-use super::label::label_enum;
-use super::{GaugeTable, Metrics, MetricsError, histogram_options, options};
+use super::label::{Label, label_enum};
+use super::{CounterTable, GaugeTable, Metrics, MetricsError, histogram_options, options};
 
 label_enum! {
     /// How a webhook stands.
@@ -11,6 +11,30 @@ label_enum! {
         Active = "active",
         Paused = "paused",
         Disabled = "disabled",
+    }
+}
+
+label_enum! {
+    /// Why a message fell off its path.
+    StrayReason as "reason" {
+        /// It came out of a lane and found no queue.
+        Unroutable = "unroutable",
+        /// Without being settled.
+        GivenOutTooOften = "given_out_too_often",
+        /// An earlier reader could not read it, this one can.
+        ReadableAgain = "readable_again",
+        /// A newer version wrote it, or a foreign program.
+        UnknownVersion = "unknown_version",
+        /// Not a message of ours, or a damaged one.
+        Unreadable = "unreadable",
+    }
+}
+
+impl StrayReason {
+    /// As the metric has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.as_str()
     }
 }
 
@@ -28,6 +52,8 @@ pub struct StatusMetrics {
     /// As `held`. A round of healing looks at 256 at most.
     pub overdue: IntGauge,
     pub webhooks: GaugeTable<WebhookState>,
+    /// Dealt with, each by why it was one.
+    pub strays: CounterTable<StrayReason>,
 }
 
 impl StatusMetrics {
@@ -54,6 +80,11 @@ impl StatusMetrics {
             held: metrics.register(gauge("deliveries_held", HELD)?)?,
             overdue: metrics.register(gauge("deliveries_overdue", OVERDUE)?)?,
             webhooks: GaugeTable::register(metrics, "webhooks", "Webhooks by state.")?,
+            strays: CounterTable::register(
+                metrics,
+                "strays_total",
+                "Messages that fell off the ordinary path and were brought back or kept, by why.",
+            )?,
         })
     }
 }

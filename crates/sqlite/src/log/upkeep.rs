@@ -36,7 +36,6 @@ pub(crate) fn is_recorded(
     Ok(answers)
 }
 
-/// A row whose profile is not known yet is left until its accepted record has come.
 pub(crate) fn overdue(
     days: &DayFiles,
     before: Timestamp,
@@ -60,7 +59,7 @@ fn overdue_of_day(
 ) -> rusqlite::Result<Vec<OverdueDelivery>> {
     let sql = format!(
         "SELECT {DELIVERY_COLUMNS}, rank FROM delivery \
-         WHERE due_at < ?1 AND due_at IS NOT NULL AND profile IS NOT NULL AND webhook_revision IS NOT NULL \
+         WHERE due_at < ?1 AND due_at IS NOT NULL \
          ORDER BY due_at LIMIT ?2"
     );
     let mut statement = connection.prepare_cached(&sql)?;
@@ -71,14 +70,12 @@ fn overdue_of_day(
 fn overdue_delivery(row: &Row<'_>) -> rusqlite::Result<Option<OverdueDelivery>> {
     let rank = Rank::from_number(row.get("rank")?);
     let view = delivery_view(row)?;
-    let parts = rank.position().zip(view.due_at).zip(view.profile.zip(view.rendered_with));
-    Ok(parts.map(|((position, due_at), (profile, rendered_with))| OverdueDelivery {
+    Ok(rank.position().zip(view.due_at).map(|(position, due_at)| OverdueDelivery {
         reference: view.reference,
         origin: view.origin,
         position,
         due_at,
-        profile,
-        rendered_with,
+        rendered: view.profile.zip(view.rendered_with),
     }))
 }
 

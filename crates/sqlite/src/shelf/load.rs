@@ -2,7 +2,6 @@
 //! what is due. Runs on the loader's thread, with a connection of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use postrider_contract::clock::Timestamp;
@@ -211,7 +210,7 @@ impl<T: Stored> Shelf<T> {
         let mut state = lock(&self.state);
         state.stored = state.stored.saturating_sub(1);
         drop(state);
-        self.dead.fetch_add(1, Ordering::Relaxed);
+        self.dead.buried();
     }
 }
 
@@ -244,7 +243,8 @@ struct Burial<T> {
 impl<T: Stored> Job for Burial<T> {
     fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let table: Table = self.shelf.table;
-        let values = params![self.id, table.name(), self.reason, self.at.as_millis()];
+        let dead_id = self.shelf.dead.draw_id();
+        let values = params![self.id, table.name(), self.reason, self.at.as_millis(), dead_id];
         connection.prepare_cached(table.bury_sql())?.execute(values)?;
         connection.prepare_cached(table.delete_sql())?.execute([self.id])?;
         Ok(())

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -112,6 +113,25 @@ impl Raw {
             }
         })
         .await
+    }
+
+    /// Takes the oldest message, if there is one, and gives it back at once.
+    pub async fn give_back(&self, queue: &str) {
+        let channel = self.channel().await;
+        let options = BasicGetOptions { no_ack: false };
+        let found = channel.basic_get(queue.into(), options).await.expect("the queue is there");
+        if let Some(found) = found {
+            let requeue = BasicNackOptions { multiple: false, requeue: true };
+            channel.basic_nack(found.delivery.delivery_tag, requeue).await.expect("it is given back");
+        }
+        // Whatever the channel still had to say is said by then.
+        channel.close(200, "done".into()).await.expect("it is closed");
+    }
+
+    pub async fn unbind(&self, queue: &str, exchange: &str, key: &str) {
+        let channel = self.channel().await;
+        let unbound = channel.queue_unbind(queue.into(), exchange.into(), key.into(), FieldTable::default());
+        unbound.await.expect("it is unbound");
     }
 
     /// How many are ready; `None` if there is no such queue.

@@ -1,0 +1,237 @@
+//! Brings back what fell off the ordinary path, or keeps it for people. Every status process does it: strays are
+//! leased, and whatever is done about one may be done twice.
+//!
+//! **What is done about a stray is confirmed, then it is acknowledged.** Until then it is tried again, a little later
+//! each time, beside the others: one that cannot be dealt with does not hold up those that can.
+//!
+//! | stray | becomes |
+//! |---|---|
+//! | unroutable | published again, with a check |
+//! | given out too often | `failed(internal)`, unless its try is recorded or it is concluded; a fan-out: its deliveries, each by itself |
+//! | set aside by a reader that could not read it, and can be read now | published again, a minute later: that reader may still be there |
+//! | a journal batch that can be read | written to the log |
+//! | what cannot be read, and what a producer published | kept; its delivery, if it is one, is healed from the log |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use postrider_contract::clock::Clock;
+use postrider_contract::delivery::{Delivery, FanOut, Work};
+use postrider_contract::journal::{ConcludedRecord, Conclusion, JournalBatch, JournalRecord};
+use postrider_contract::log::fold;
+use postrider_contract::outcome::FailureReason;
+use postrider_contract::ports::{
+    DeliveryLog, Journal, Lease, Publication, PublishError, QueueError, Route, StoreError, Stray, StrayCause,
+    StrayContents, StrayPlace, Strays, WorkQueue,
+};
+use postrider_contract::wire::WireError;
+use postrider_service::lifecycle::Stop;
+use postrider_service::metrics::{StatusMetrics, StrayReason};
+
+/// Strays of one place in hand. They are few; the bound is for a flood.
+const PREFETCH: u16 = 64;
+/// Publishes confirmed together, as in any expanding of a fan-out.
+const PAGE: usize = 128;
+/// How much later something is published that a reader could not read: while an older version is being replaced, it
+/// may come back as often as this.
+const READER_REPLACED_WITHIN: Duration = Duration::from_secs(60);
+/// A delivery is not concluded for being given out too often while the journal is read less far than this: what is
+/// missing may say that its try was made.
+const JOURNAL_READ_WITHIN: Duration = Duration::from_secs(60);
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+const TRY_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+
+/// What bringing back works with.
+#[derive(Clone)]
+pub struct StrayParts {
+    pub strays: Arc<dyn Strays>,
+    pub queue: Arc<dyn WorkQueue>,
+    pub journal: Arc<dyn Journal>,
+    pub log: Arc<dyn DeliveryLog>,
+    pub metrics: Arc<StatusMetrics>,
+    pub clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StrayError {
+    #[error("the log does not answer")]
+    Store(#[from] StoreError),
+    #[error("the queue does not answer")]
+    Queue(#[from] QueueError),
+    #[error("cannot publish")]
+    Publish(#[from] PublishError),
+    #[error("the journal is behind: the try may have been made")]
+    JournalBehind,
+}
+
+/// Until told to stop. What was kept as unreadable is looked at once more first: this may be a newer version.
+///
+/// # Errors
+/// When strays cannot be read and that will not mend itself.
+pub async fn run_strays(parts: StrayParts, stop: Stop) -> Result<(), QueueError> {
+    match parts.strays.review().await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "looking once more at messages that could not be read"),
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "cannot look once more at messages that could not be read; the next start will"
+        ),
+    }
+    let [dead, catch_all] = StrayPlace::ALL.map(|place| parts.empty(place, &stop));
+    tokio::try_join!(dead, catch_all).map(|((), ())| ())
+}
+
+impl StrayParts {
+    async fn empty(&self, place: StrayPlace, stop: &Stop) -> Result<(), QueueError> {
+        let mut source = self.strays.gather(place, PREFETCH).await?;
+        let mut in_hand = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                // What is in hand is given back as it is dropped.
+                () = stop.draining() => return Ok(()),
+                Some(()) = in_hand.next(), if !in_hand.is_empty() => {}
+                lease = source.next() => match lease {
+                    Ok(lease) => in_hand.push(self.settle(lease)),
+                    Err(QueueError::Closed) if stop.is_draining() => return Ok(()),
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+    }
+
+    async fn settle(&self, lease: Lease<Stray>) {
+        let Lease { message: stray, ticket, redelivered: _ } = lease;
+        let reason = reason_of(&stray);
+        tell(&stray, reason);
+        let mut wait = TRY_AGAIN;
+        while let Err(error) = self.bring_back(&stray).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                queue = stray.origin,
+                reason = reason.word(),
+                "cannot deal with a stray message yet; trying again"
+            );
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(TRY_AGAIN_AT_MOST);
+        }
+        self.metrics.strays.at(reason).inc();
+        ticket.acknowledge();
+    }
+
+    async fn bring_back(&self, stray: &Stray) -> Result<(), StrayError> {
+        match &stray.contents {
+            StrayContents::Work(Work::Deliver(delivery)) => self.bring_back_one(stray, delivery).await,
+            StrayContents::Work(Work::FanOut(fan_out)) => {
+                self.publish(deliveries_of(fan_out), route_of(&stray.cause)).await
+            }
+            StrayContents::Journal(batch) => match self.log.apply(&fold(batch.records.clone())).await {
+                Err(StoreError::Corrupt { reason }) => {
+                    tracing::error!(reason, "the log does not take a journal batch; it is kept");
+                    Ok(self.strays.keep(stray).await?)
+                }
+                written => Ok(written?),
+            },
+            StrayContents::Produced(_) | StrayContents::Unreadable(_) => Ok(self.strays.keep(stray).await?),
+        }
+    }
+
+    async fn bring_back_one(&self, stray: &Stray, delivery: &Delivery) -> Result<(), StrayError> {
+        match stray.cause {
+            StrayCause::Unroutable | StrayCause::SetAside { .. } => {
+                self.publish(vec![delivery.clone()], route_of(&stray.cause)).await
+            }
+            StrayCause::GivenOutTooOften => self.conclude(delivery).await,
+        }
+    }
+
+    async fn publish(&self, deliveries: Vec<Delivery>, route: Route) -> Result<(), StrayError> {
+        let now = self.clock.now();
+        let publications: Vec<Publication> = deliveries
+            .into_iter()
+            .map(|delivery| Publication { route, work: Work::Deliver(delivery.published_again(now)) })
+            .collect();
+        for page in publications.chunks(PAGE) {
+            self.queue.publish(page.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    /// A recorded try implies that its follow-up exists; then this message is a copy, and there is nothing to end.
+    async fn conclude(&self, delivery: &Delivery) -> Result<(), StrayError> {
+        let now = self.clock.now();
+        let unread = now.since(self.journal.settled_until(now).await?);
+        if unread > JOURNAL_READ_WITHIN {
+            return Err(StrayError::JournalBehind);
+        }
+        let tries = [(delivery.reference.id, delivery.position)];
+        if self.log.is_recorded(&tries).await?.first() == Some(&true) {
+            return Ok(());
+        }
+        let conclusion = Conclusion::Failed(FailureReason::Internal);
+        let record = ConcludedRecord { delivery: delivery.reference.clone(), conclusion, at: now };
+        let records = vec![JournalRecord::Concluded(record)];
+        Ok(self.journal.append(JournalBatch { written_at: now, records }).await?)
+    }
+}
+
+fn route_of(cause: &StrayCause) -> Route {
+    match cause {
+        StrayCause::Unroutable | StrayCause::GivenOutTooOften => Route::Release,
+        StrayCause::SetAside { .. } => Route::Retry { delay: READER_REPLACED_WITHIN },
+    }
+}
+
+/// Decoding has made sure that each has a body.
+fn deliveries_of(fan_out: &FanOut) -> Vec<Delivery> {
+    let with_body = |(delivery, body): (&Delivery, &u32)| {
+        let body = fan_out.bodies.get(usize::try_from(*body).ok()?)?.clone();
+        Some(Delivery { body, ..delivery.clone() })
+    };
+    fan_out.deliveries.iter().zip(&fan_out.body_of).filter_map(with_body).collect()
+}
+
+fn reason_of(stray: &Stray) -> StrayReason {
+    match (&stray.contents, &stray.cause) {
+        (StrayContents::Unreadable(WireError::UnknownVersion { .. }), _) => StrayReason::UnknownVersion,
+        (StrayContents::Unreadable(_), _) => StrayReason::Unreadable,
+        (_, StrayCause::Unroutable) => StrayReason::Unroutable,
+        (_, StrayCause::GivenOutTooOften) => StrayReason::GivenOutTooOften,
+        (_, StrayCause::SetAside { .. }) => StrayReason::ReadableAgain,
+    }
+}
+
+/// Once for each stray, with whatever names it; never its bytes.
+fn tell(stray: &Stray, reason: StrayReason) {
+    let (queue, reason, bytes) = (stray.origin.as_str(), reason.word(), stray.bytes.len());
+    match &stray.contents {
+        StrayContents::Work(Work::Deliver(delivery)) => tracing::error!(
+            queue,
+            reason,
+            delivery.id = %delivery.reference.id,
+            webhook.id = %delivery.reference.webhook,
+            "a delivery fell off its path"
+        ),
+        StrayContents::Work(Work::FanOut(_)) => {
+            tracing::error!(queue, reason, bytes, "a fan-out fell off its path");
+        }
+        StrayContents::Journal(_) => {
+            tracing::error!(queue, reason, bytes, "a journal batch fell off its path")
+        }
+        StrayContents::Produced(_) => {
+            tracing::error!(
+                queue,
+                reason,
+                bytes,
+                "a producer's message could never be settled; it is refused"
+            );
+        }
+        StrayContents::Unreadable(error) => {
+            tracing::error!(queue, reason, bytes, %error, "a message that nobody can read is kept");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
