@@ -38,7 +38,6 @@ pub enum StrayCause {
 
 /// What a stray is, for those who read it now.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "strays are few, and each lives for one call")]
 pub enum StrayContents {
     Work(Work),
     Journal(JournalBatch),
