@@ -12,7 +12,7 @@ ONLY ?=
 REVISION = $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster install-services test test-embedded fault check generate bench bench-cluster performance clean
+.PHONY: help run cluster install-services test test-embedded fault simulate check generate bench bench-cluster performance clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ test-embedded: ## The tests that need cargo alone
 
 fault: install-services ## The fault tests alone: things are killed under load
 	$(CARGO) test --workspace --locked --test fault
+
+simulate: ## The simulation at length: SEEDS=100000 from FROM=1 on, or one SEED with its trace
+	POSTRIDER_SIMULATE_SEEDS=$(or $(SEEDS),100000) POSTRIDER_SIMULATE_FROM=$(or $(FROM),1) \
+	$(if $(SEED),POSTRIDER_TEST_SEED=$(SEED)) \
+	$(CARGO) test --locked -p postrider-tests --test simulation whatever_goes_wrong -- --nocapture
 
 check: ## Formatting, lints, architecture, documents, generated files, licences
 	$(CARGO) fmt --all -- --check

@@ -5,4 +5,5 @@ pub mod conformance;
 pub mod harness;
 pub mod load;
 pub mod performance_page;
+pub mod simulation;
 pub mod stage;

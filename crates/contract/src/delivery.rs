@@ -81,7 +81,8 @@ pub struct RenderedWith {
 pub struct Position {
     /// The try that is due next.
     pub attempt: AttemptNumber,
-    /// How often it has been put into the waiting room.
+    /// The number of its last stay in the waiting room; 0 if there was none. Stays are numbered upwards, and those of
+    /// one try by themselves ([`Delivery::held`]).
     pub holds: u32,
     /// How often this try has been put off without being made.
     pub deferrals: u32,
@@ -90,6 +91,11 @@ pub struct Position {
 impl Position {
     pub const START: Position = Position { attempt: AttemptNumber::FIRST, holds: 0, deferrals: 0 };
 }
+
+/// Stays of a later try are numbered from this much higher on: two copies of one delivery may have come to different
+/// tries, and their stays must not be taken for one. With as many tries as a schedule may have
+/// ([`crate::retry::MAX_WAITS`]) the numbers stay within what a [`Rank`](crate::log::Rank) tells apart.
+const HOLDS_PER_TRY: u32 = 16_000;
 
 /// Whether a worker must look up, before it sends, if this try was made already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -136,10 +142,13 @@ impl Delivery {
         Delivery { position, due_at: at, parked_for: at.since(now), check: Check::LookUp, ..self }
     }
 
-    /// The same try, put into the waiting room.
+    /// The same try, put into the waiting room. The number of the stay is above those of all earlier tries, whichever
+    /// copy of the delivery made them.
     #[must_use]
     pub fn held(self) -> Self {
-        let position = Position { holds: self.position.holds.saturating_add(1), ..self.position };
+        let of_earlier_tries = (self.position.attempt.number() - 1).saturating_mul(HOLDS_PER_TRY);
+        let holds = self.position.holds.max(of_earlier_tries).saturating_add(1);
+        let position = Position { holds, ..self.position };
         Delivery { position, check: Check::LookUp, parked_for: Duration::ZERO, ..self }
     }
 
@@ -165,4 +174,71 @@ pub struct FanOut {
 pub enum Work {
     Deliver(Delivery),
     FanOut(FanOut),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Rank;
+    use crate::retry::MAX_WAITS;
+
+    fn at_try(number: u32, holds: u32) -> Delivery {
+        let event_id: EventId = "evt_1".parse().expect("an id");
+        let webhook = WebhookId::from_u128(1);
+        let revision = Revision::ZERO;
+        Delivery {
+            reference: DeliveryRef {
+                id: DeliveryId::derive(Timestamp::EPOCH, &event_id, webhook, 0),
+                tenant: "acme".parse().expect("an id"),
+                event_id,
+                event_type: "order.paid".parse().expect("a type"),
+                webhook,
+                kind: WebhookKind::Webhook,
+                accepted_at: Timestamp::EPOCH,
+                replay: 0,
+            },
+            position: Position {
+                attempt: AttemptNumber::from_number(number).expect("from 1"),
+                holds,
+                deferrals: 0,
+            },
+            origin: Origin::Producer,
+            check: Check::Fresh,
+            due_at: Timestamp::EPOCH,
+            parked_for: Duration::ZERO,
+            profile: ProfileName::standard(),
+            rendered_with: RenderedWith { webhook: revision, profile: revision, tenant: revision },
+            schema_version: SchemaVersion::FIRST,
+            event_timestamp: Timestamp::EPOCH,
+            body: Bytes::from_static(b"{}"),
+        }
+    }
+
+    /// One copy is held before its first try; another makes that try, and is held before the second.
+    #[test]
+    fn stays_of_two_copies_at_different_tries_have_different_numbers() {
+        let first = at_try(1, 0).held().position;
+        let second = at_try(2, 0).held().position;
+        assert_eq!(first.holds, 1, "as it always was");
+        assert!(second.holds > at_try(1, first.holds).held().position.holds);
+        assert_eq!(at_try(2, second.holds).held().position.holds, second.holds + 1);
+        assert_eq!(
+            at_try(2, second.holds)
+                .retry(Timestamp::EPOCH, Timestamp::EPOCH)
+                .held()
+                .position
+                .attempt
+                .number(),
+            3
+        );
+    }
+
+    #[test]
+    fn a_rank_tells_the_stays_of_the_last_try_apart() {
+        let last = u32::try_from(MAX_WAITS).expect("few") + 1;
+        let stay = at_try(last, 0).held();
+        let next = stay.clone().held();
+        assert_eq!(Rank::held(stay.position).position(), Some(stay.position));
+        assert!(Rank::held(next.position) > Rank::held(stay.position));
+    }
 }

@@ -21,4 +21,4 @@ pub use keyed::FakeKeyedRequests;
 pub use leadership::FakeLeadership;
 pub use log::FakeLog;
 pub use outage::Outage;
-pub use queue::{FakeQueue, PublishFault};
+pub use queue::{FakeQueue, PublishFault, Unacknowledged};

@@ -11,7 +11,7 @@ use postrider_contract::signature::{RequestContext, request_headers};
 use postrider_service::failpoint::{InjectedFailure, hit};
 use sha2::{Digest, Sha256};
 
-use crate::client::{HttpClient, LocalShortage, OutgoingRequest};
+use crate::client::{LocalShortage, OutgoingRequest, Transport};
 use crate::prepared::Prepared;
 
 /// Why no try was made. It does not count.
@@ -27,20 +27,20 @@ pub enum NotTried {
 
 /// Makes tries.
 pub struct Attempter {
-    client: HttpClient,
+    transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
 impl Attempter {
     #[must_use]
-    pub fn new(client: HttpClient, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Attempter { client, clock, entropy }
+    pub fn new(transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Attempter { transport, clock, entropy }
     }
 
     #[must_use]
-    pub fn client(&self) -> &HttpClient {
-        &self.client
+    pub fn transport(&self) -> &dyn Transport {
+        &*self.transport
     }
 
     /// Makes the delivery's next try. Signature and timestamp are of this moment, the body is the delivery's.
@@ -70,7 +70,7 @@ impl Attempter {
             time_limit: prepared.time_limit,
         };
         hit("attempt.before_send")?;
-        let exchange = self.client.call(outgoing).await?;
+        let exchange = self.transport.call(outgoing).await?;
         hit("attempt.after_send")?;
         Ok(Attempt {
             id: AttemptId::draw(started_at, self.entropy.as_ref()),

@@ -24,6 +24,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
@@ -95,7 +96,21 @@ pub struct Exchange {
     pub result: AttemptResult,
 }
 
-/// Calls receivers.
+/// How a try reaches its receiver: over HTTP, or in a simulation by no network at all.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Makes one call.
+    ///
+    /// # Errors
+    /// Only when no call was made, for want of something on our side: sockets, or a turn to look up the name. What
+    /// a receiver does is in the [`Exchange`].
+    async fn call(&self, request: OutgoingRequest) -> Result<Exchange, LocalShortage>;
+
+    /// Lets go of what is past its limits; called every few seconds.
+    fn sweep(&self);
+}
+
+/// Calls receivers over HTTP/1.1.
 pub struct HttpClient {
     dialer: Dialer,
     pool: Pool,
@@ -111,10 +126,10 @@ impl HttpClient {
         Ok(HttpClient { dialer: Dialer { rule, lookups, connect, tls }, pool: Pool::new(limits) })
     }
 
-    /// Makes one call.
+    /// As [`Transport::call`].
     ///
     /// # Errors
-    /// Only when no call was made, for want of something on our side: sockets, or a turn to look up the name. What a receiver does is in the [`Exchange`].
+    /// As there.
     pub async fn call(&self, request: OutgoingRequest) -> Result<Exchange, LocalShortage> {
         let mut progress = Progress::begin(request.time_limit);
         let endpoint = Arc::clone(&request.endpoint);
@@ -130,11 +145,6 @@ impl HttpClient {
                 Ok(failed(progress, class, "no answer in time".to_owned()))
             }
         }
-    }
-
-    /// Closes idle connections that are past their limits; call it every few seconds.
-    pub fn sweep(&self) {
-        self.pool.sweep();
     }
 
     /// How many connections are open and unused.
@@ -216,6 +226,18 @@ impl HttpClient {
         };
         let (address, timings) = progress.end(Shown::All);
         Exchange { address, timings, result: AttemptResult::Response(response) }
+    }
+}
+
+#[async_trait]
+impl Transport for HttpClient {
+    async fn call(&self, request: OutgoingRequest) -> Result<Exchange, LocalShortage> {
+        HttpClient::call(self, request).await
+    }
+
+    /// Closes idle connections that are past their limits.
+    fn sweep(&self) {
+        self.pool.sweep();
     }
 }
 

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::attempt::Attempter;
 use crate::check::Checker;
-use crate::client::{ClientParts, HttpClient, TlsSetupError};
+use crate::client::Transport;
 use crate::fair_queue::{FairQueue, Limits, Share};
 use crate::gate::{Gate, Webhooks};
 use crate::path::{Path, Slot};
@@ -74,7 +74,7 @@ pub struct WorkerParts {
     pub log: Arc<dyn DeliveryLog>,
     pub webhooks: Arc<dyn Webhooks>,
     pub secrets: SecretBox,
-    pub client: ClientParts,
+    pub transport: Arc<dyn Transport>,
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub metrics: WorkerMetrics,
@@ -85,8 +85,6 @@ pub struct WorkerParts {
 pub enum WorkerError {
     #[error("cannot take work from the queue")]
     Queue(#[from] QueueError),
-    #[error("cannot set up tls")]
-    Tls(#[from] TlsSetupError),
     #[error("a part of the worker ended unexpectedly")]
     Ended,
 }
@@ -107,9 +105,9 @@ impl Worker {
     /// halts, the rest is given back unfinished.
     ///
     /// # Errors
-    /// What will not mend itself: a queue that is not as expected, or unusable certificate authorities.
+    /// What will not mend itself: a queue that is not as expected.
     pub async fn run(self, stop: Stop) -> Result<(), WorkerError> {
-        let floor = Floor::new(self.settings, self.parts, stop.clone())?;
+        let floor = Floor::new(self.settings, self.parts, stop.clone());
         let mut sources = JoinSet::new();
         for kind in WorkKind::ALL {
             let source = floor.settle().queue.consume(kind, floor.prefetch(kind)).await?;
@@ -156,28 +154,28 @@ struct Floor {
 }
 
 impl Floor {
-    fn new(settings: Settings, parts: WorkerParts, stop: Stop) -> Result<Arc<Self>, WorkerError> {
+    fn new(settings: Settings, parts: WorkerParts, stop: Stop) -> Arc<Self> {
         let limits = Limits::of(usize::from(settings.slots), settings.patience);
-        let WorkerParts { queue, journal, log, webhooks, secrets, client, clock, entropy, metrics } = parts;
-        let client = HttpClient::new(client)?;
+        let WorkerParts { queue, journal, log, webhooks, secrets, transport, clock, entropy, metrics } =
+            parts;
         let path = Path {
             checker: Checker::start(log),
             gate: Gate::new(webhooks, settings.stale_after),
             preparations: Preparations::new(secrets),
-            attempter: Attempter::new(client, Arc::clone(&clock), Arc::clone(&entropy)),
+            attempter: Attempter::new(transport, Arc::clone(&clock), Arc::clone(&entropy)),
             settle: Settle { queue, journal, clock: Arc::clone(&clock), trouble: Trouble::default(), stop },
             clock,
             entropy,
             tally: Tally::new(metrics),
         };
-        Ok(Arc::new(Floor {
+        Arc::new(Floor {
             settings,
             limits,
             path,
             fair: Mutex::new(FairQueue::new(limits)),
             fan_outs: Arc::new(Semaphore::new(FAN_OUTS_AT_ONCE)),
             tasks: TaskTracker::new(),
-        }))
+        })
     }
 
     fn settle(&self) -> &Settle {
@@ -330,7 +328,7 @@ async fn look_around(floor: Arc<Floor>) {
         floor.put_away_overflow();
         floor.start_ready();
         if look % SWEEP_EVERY == 0 {
-            floor.path.attempter.client().sweep();
+            floor.path.attempter.transport().sweep();
         }
     }
 }

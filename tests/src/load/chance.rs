@@ -25,7 +25,13 @@ impl Chance {
             }
         };
         println!("{test}: POSTRIDER_TEST_SEED={seed}");
-        Ok(Self { seed, state: AtomicU64::new(seed) })
+        Ok(Self::of(seed))
+    }
+
+    /// From a seed that is known.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        Self { seed, state: AtomicU64::new(seed) }
     }
 
     /// What all of it follows from.
@@ -60,7 +66,7 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_numbers_again_and_keeps_to_the_bounds() {
         let draw = |seed: u64| {
-            let chance = Chance { seed, state: AtomicU64::new(seed) };
+            let chance = Chance::of(seed);
             (0..100).map(|_| chance.between(3, 9)).collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use postrider_contract::egress::{AddressRule, InternalNames, PortRule, Schemes, UrlRule};
-use postrider_delivery_worker::client::{ClientParts, PoolLimits};
+use postrider_delivery_worker::client::{ClientParts, HttpClient, PoolLimits};
 use postrider_delivery_worker::{Worker, WorkerParts};
 use postrider_ingest::{Backlog, BacklogBound, Intake, IntakeParts, KeyedGate, RoomWatch, run_amqp_intake};
 use postrider_manage::Disabler;
@@ -118,7 +118,7 @@ fn start_worker(
         log: Arc::clone(&foundation.engine.log),
         webhooks: directory,
         secrets: foundation.secrets.clone(),
-        client: client_parts(&foundation.settings)?,
+        transport: Arc::new(HttpClient::new(client_parts(&foundation.settings)?)?),
         clock: Arc::clone(&foundation.clock),
         entropy: Arc::clone(&foundation.entropy),
         metrics: WorkerMetrics::register(&foundation.metrics)?,

@@ -48,6 +48,32 @@ impl FakeLog {
     pub fn new(outage: Arc<Outage>) -> Self {
         FakeLog { rows: Arc::new(Watched::new(Rows::default())), outage }
     }
+
+    /// How far the log knows a delivery to be.
+    #[must_use]
+    pub fn rank(&self, delivery: DeliveryId) -> Option<Rank> {
+        self.rows.read(|rows| rows.deliveries.get(&delivery).map(|row| row.rank))
+    }
+
+    /// Whether a delivery waits in the room, not released.
+    #[must_use]
+    pub fn is_waiting(&self, delivery: DeliveryId) -> bool {
+        let of_this = (delivery, 0)..=(delivery, u32::MAX);
+        self.rows.read(|rows| rows.room.range(of_this).any(|(_, row)| row.released_at.is_none()))
+    }
+
+    /// Whether an event's accepted record was written.
+    #[must_use]
+    pub fn is_accepted(&self, tenant: &TenantId, event: &EventId) -> bool {
+        let key = (tenant.clone(), event.clone());
+        self.rows.read(|rows| rows.events.get(&key).is_some_and(|event| !event.in_doubt))
+    }
+
+    /// Every delivery that has a row.
+    #[must_use]
+    pub fn all_deliveries(&self) -> Vec<DeliveryView> {
+        self.rows.read(|rows| rows.deliveries.values().map(|row| row.view.clone()).collect())
+    }
 }
 
 impl StoredDelivery {

@@ -68,6 +68,13 @@ pub(super) struct State {
     pub(super) sources_ever: u64,
 }
 
+/// The messages of a queue that nobody has let go of, in their wire form.
+#[derive(Clone, Debug, Default)]
+pub struct Unacknowledged {
+    pub work: Vec<Bytes>,
+    pub journal: Vec<Bytes>,
+}
+
 /// Clones share one queue.
 #[derive(Clone, Debug)]
 pub struct FakeQueue {
@@ -124,6 +131,36 @@ impl FakeQueue {
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         self.state.read(|state| state.parked.first_key_value().map(|((due_at, _), _)| *due_at))
+    }
+
+    /// Everything that is not acknowledged, work and journal, ready, in hand or parked; in no order that means
+    /// anything.
+    #[must_use]
+    pub fn unacknowledged(&self) -> Unacknowledged {
+        self.state.read(|state| {
+            let mut found = Unacknowledged::default();
+            for (place, mailbox) in &state.mailboxes {
+                let messages = mailbox.unacknowledged().map(|message| message.bytes.clone());
+                match place {
+                    Place::Work(_) => found.work.extend(messages),
+                    Place::Journal => found.journal.extend(messages),
+                }
+            }
+            found.work.extend(state.parked.values().cloned());
+            found
+        })
+    }
+
+    /// What is parked and due next will come twice, neither copy marked: a broker changed its leader between handing
+    /// a message on and letting go of it. Answers whether anything is parked.
+    pub fn duplicate_next_parked(&self) -> bool {
+        self.state.change(|state| {
+            let next = state.parked.first_key_value().map(|((due_at, _), bytes)| (*due_at, bytes.clone()));
+            let Some((due_at, bytes)) = next else { return false };
+            state.parked_ever += 1;
+            state.parked.insert((due_at, state.parked_ever), bytes);
+            true
+        })
     }
 
     pub(super) fn write(&self, effect: impl FnOnce(&mut State)) -> Result<(), PublishError> {

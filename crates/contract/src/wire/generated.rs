@@ -89,6 +89,7 @@ pub struct Position {
     /// From 1.
     #[prost(uint32, tag = "1")]
     pub attempt: u32,
+    /// The number of the last stay in the waiting room; those of a later try are 16,000 higher.
     #[prost(uint32, tag = "2")]
     pub holds: u32,
     #[prost(uint32, tag = "3")]

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::client::tests::receiver::{OK, Receiver, Step};
+use crate::client::{ClientParts, HttpClient};
 use crate::stage::{
     BODY, Counting, FakeWebhooks, SECRET, clock, delivery, entry, noon, numbered_delivery, secret_box,
     shared, webhook,
@@ -47,13 +48,14 @@ impl Stage {
         let queue = FakeQueue::new(shared(&clock));
         let log = FakeLog::new(Arc::new(Outage::default()));
         let webhooks = FakeWebhooks::with(entry(webhook, profile, 1));
+        let client = ClientParts::with_rule(AddressRule::default().with_loopback());
         let parts = WorkerParts {
             queue: Arc::new(queue.clone()),
             journal: JournalWriter::start(Arc::new(queue.clone()), shared(&clock)),
             log: Arc::new(log.clone()),
             webhooks: Arc::clone(&webhooks) as Arc<dyn Webhooks>,
             secrets: secret_box(),
-            client: ClientParts::with_rule(AddressRule::default().with_loopback()),
+            transport: Arc::new(HttpClient::new(client).unwrap()),
             clock: shared(&clock),
             entropy: Arc::new(Counting::default()),
             metrics: WorkerMetrics::register(&Metrics::new("0.0.0", "test").unwrap()).unwrap(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use postrider_contract::attempt::FailureClass;
 
 use super::receiver::{OK, Receiver, Step, call, client, failure, parts, request, response};
-use crate::client::{ClientParts, HttpClient, PoolLimits};
+use crate::client::{ClientParts, HttpClient, PoolLimits, Transport};
 
 #[tokio::test]
 async fn one_connection_serves_one_try_after_another() {

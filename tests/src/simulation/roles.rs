@@ -1,0 +1,248 @@
+//! The roles themselves: the code of the product over simulated ports, started again whenever they die.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use postrider_contract::clock::{Clock, Entropy, Timestamp};
+use postrider_contract::egress::WebhookUrl;
+use postrider_contract::ids::{TenantId, WebhookId};
+use postrider_contract::ports::{ConfigStore, Expected, Journal, WorkQueue};
+use postrider_contract::profile::ProfileOverride;
+use postrider_contract::tenant::Tenant;
+use postrider_contract::webhook::{Authentication, SigningSecrets, Webhook, WebhookKind, WebhookState};
+use postrider_delivery_worker::gate::Webhooks;
+use postrider_delivery_worker::{Settings, Worker, WorkerParts};
+use postrider_ingest::{Backlog, BacklogBound, Intake, IntakeParts, KeyedGate, RoomWatch};
+use postrider_service::config_object::ConfigObject;
+use postrider_service::directory::Directory;
+use postrider_service::journal_writer::JournalWriter;
+use postrider_service::metrics::{Metrics, StatusMetrics, WorkerMetrics};
+use postrider_service::secret_box::SecretBox;
+use postrider_status::{Duties, DutyParts, HealingBounds, Rerendering, Retention, TryBoard, run_writer};
+
+use super::effect::Role;
+use super::life::Life;
+use super::queue::SimulatedQueue;
+use super::receiver::SimulatedTransport;
+use super::scenario;
+use super::store::SimulatedStore;
+use super::time::SimulatedEntropy;
+use super::world::World;
+use crate::load::Chance;
+
+/// Short, so that a run comes to its end in little simulated time.
+const OVERDUE_AFTER: Duration = Duration::from_secs(60);
+/// Tries of one delivery: one more than these.
+pub(super) const WAITS: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+const TIME_LIMIT: Duration = Duration::from_secs(3);
+/// Small, so that deliveries wait for each other and some overflow into the waiting room.
+const SLOTS: u16 = 10;
+const WINDOW: u16 = 2;
+
+pub(super) fn tenant_id() -> TenantId {
+    "acme".parse().expect("a tenant's id")
+}
+
+pub(super) fn tenant() -> Tenant {
+    Tenant {
+        id: tenant_id(),
+        name: "Acme".to_owned(),
+        website: None,
+        profile: "standard".parse().expect("a profile's name"),
+        created_at: Timestamp::EPOCH,
+        updated_at: Timestamp::EPOCH,
+    }
+}
+
+pub(super) fn webhook_path(number: usize) -> String {
+    format!("/hook{number}")
+}
+
+pub(super) fn webhook(number: usize, kind: scenario::WebhookKind) -> Webhook {
+    let rate = match kind {
+        scenario::WebhookKind::RateLimited => NonZeroU32::new(5),
+        scenario::WebhookKind::Plain | scenario::WebhookKind::Moody => None,
+    };
+    let url = format!("https://receiver.example{}", webhook_path(number));
+    Webhook {
+        id: webhook_id(number),
+        tenant: tenant_id(),
+        name: format!("webhook {number}"),
+        kind: WebhookKind::Webhook,
+        url: WebhookUrl::from_stored(&url).expect("a URL"),
+        events: vec!["order.*".parse().expect("a pattern")],
+        profile: None,
+        overrides: ProfileOverride {
+            waits: Some(WAITS.to_vec()),
+            time_limit: Some(TIME_LIMIT),
+            ..ProfileOverride::default()
+        },
+        state: WebhookState::Active,
+        headers: Vec::new(),
+        authentication: Authentication::None,
+        secrets: SigningSecrets::default(),
+        rate_limit_per_second: rate,
+        max_in_flight: None,
+        resume_rate_per_second: None,
+        description: String::new(),
+        metadata: BTreeMap::new(),
+        created_at: Timestamp::EPOCH,
+        updated_at: Timestamp::EPOCH,
+    }
+}
+
+pub(super) fn webhook_id(number: usize) -> WebhookId {
+    WebhookId::from_u128(number as u128 + 1)
+}
+
+/// Writes a document, new or changed.
+pub(super) async fn put<T: ConfigObject>(world: &World, object: &T) -> Result<()> {
+    let current = world.configuration.read(&object.key()).await?;
+    let expected = current.map_or(Expected::Absent, |record| Expected::At(record.revision));
+    world.configuration.write(vec![object.write(expected)]).await?;
+    Ok(())
+}
+
+/// A life of ingest, and its way in.
+type Answering = (Arc<Life>, Arc<Intake>);
+
+/// Ingest as producers reach it: whoever answers at the moment.
+#[derive(Clone, Default)]
+pub(super) struct Door(Arc<Mutex<Option<Answering>>>);
+
+impl Door {
+    pub(super) fn current(&self) -> Option<Answering> {
+        let current = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        current.filter(|(life, _)| life.is_alive())
+    }
+}
+
+/// A process that is started again when it dies, for as long as the run takes.
+pub(super) async fn keep_running(world: Arc<World>, role: Role, index: u64, door: Door) {
+    for restart in 0_u64.. {
+        let life = Life::begin(&world, role, index * 1_000 + restart);
+        let started = match role {
+            Role::Ingest => start_ingest(&life, &door).await,
+            Role::Worker => start_worker(&life).await,
+            Role::Status => start_status(&life).await,
+        };
+        if let Err(error) = started {
+            world.break_off(format!("{life} does not start: {error:#}"));
+            return;
+        }
+        life.dead.cancelled().await;
+        tokio::time::sleep(world.draw_restart_delay()).await;
+    }
+}
+
+fn entropy_of(life: &Life) -> Arc<dyn Entropy> {
+    let seed = life.world.scenario.seed.wrapping_mul(31) ^ (life.role as u64) << 48 ^ life.number << 20;
+    Arc::new(SimulatedEntropy(Chance::of(seed)))
+}
+
+async fn directory_of(life: &Arc<Life>) -> Result<Arc<Directory>> {
+    let directory = Directory::load(Arc::new(life.world.configuration.clone())).await?;
+    let (followed, stop) = (Arc::clone(&directory), life.stop.clone());
+    tokio::spawn(async move { followed.follow(&stop).await });
+    Ok(directory)
+}
+
+/// Once a process: registering is dear, and what is counted does not matter here.
+fn metrics() -> &'static (WorkerMetrics, Arc<StatusMetrics>) {
+    static METRICS: OnceLock<(WorkerMetrics, Arc<StatusMetrics>)> = OnceLock::new();
+    METRICS.get_or_init(|| {
+        let metrics = Metrics::new("0", "0").expect("registered once");
+        let worker = WorkerMetrics::register(&metrics).expect("registered once");
+        (worker, Arc::new(StatusMetrics::register(&metrics).expect("registered once")))
+    })
+}
+
+/// Ends the run if a role ends by itself, which none may.
+fn watch<E: std::fmt::Display + Send + 'static>(
+    life: &Arc<Life>,
+    role: impl Future<Output = Result<(), E>> + Send + 'static,
+) {
+    let life = Arc::clone(life);
+    tokio::spawn(async move {
+        let ended = role.await;
+        if life.is_alive() {
+            let why = ended.err().map(|error| error.to_string()).unwrap_or_default();
+            life.world.break_off(format!("{life} ended by itself: {why}"));
+        }
+    });
+}
+
+async fn start_ingest(life: &Arc<Life>, door: &Door) -> Result<()> {
+    let world = &life.world;
+    let queue = Arc::new(SimulatedQueue { life: Arc::clone(life) });
+    let store = Arc::new(SimulatedStore { life: Arc::clone(life) });
+    let (room, backlog) = (RoomWatch::new(), Backlog::new(BacklogBound(Duration::from_secs(600))));
+    let parts = IntakeParts {
+        directory: directory_of(life).await?,
+        queue: Arc::clone(&queue) as Arc<dyn WorkQueue>,
+        journal: JournalWriter::start(Arc::clone(&queue) as Arc<dyn Journal>, Arc::clone(&world.clock) as _),
+        keyed: KeyedGate::start(Arc::clone(&store) as _),
+        room: Arc::clone(&room),
+        backlog: Arc::clone(&backlog),
+        clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+        entropy: entropy_of(life),
+        max_directory_age: Duration::from_secs(600),
+    };
+    let (asked, stop) = (Arc::clone(&store) as _, life.stop.clone());
+    tokio::spawn(async move { room.follow(asked, stop).await });
+    *door.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(life), Intake::new(parts)));
+    Ok(())
+}
+
+async fn start_worker(life: &Arc<Life>) -> Result<()> {
+    let world = &life.world;
+    let queue = Arc::new(SimulatedQueue { life: Arc::clone(life) });
+    let key = "ab".repeat(32).parse().context("a master key")?;
+    let parts = WorkerParts {
+        queue: Arc::clone(&queue) as Arc<dyn WorkQueue>,
+        journal: JournalWriter::start(Arc::clone(&queue) as Arc<dyn Journal>, Arc::clone(&world.clock) as _),
+        log: Arc::new(SimulatedStore { life: Arc::clone(life) }),
+        webhooks: directory_of(life).await? as Arc<dyn Webhooks>,
+        secrets: SecretBox::new(&key),
+        transport: Arc::new(SimulatedTransport { life: Arc::clone(life) }),
+        clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+        entropy: entropy_of(life),
+        metrics: metrics().0.clone(),
+    };
+    let settings = Settings { slots: SLOTS, window: WINDOW, ..Settings::default() };
+    watch(life, Worker::new(settings, parts).run(life.stop.clone()));
+    Ok(())
+}
+
+async fn start_status(life: &Arc<Life>) -> Result<()> {
+    let world = &life.world;
+    let queue = Arc::new(SimulatedQueue { life: Arc::clone(life) });
+    let store = Arc::new(SimulatedStore { life: Arc::clone(life) });
+    let (board, metrics) = (TryBoard::new(), Arc::clone(&metrics().1));
+    let parts = DutyParts {
+        room: Arc::clone(&store) as _,
+        queue: Arc::clone(&queue) as Arc<dyn WorkQueue>,
+        journal: Arc::clone(&queue) as Arc<dyn Journal>,
+        log: Arc::clone(&store) as _,
+        queries: Arc::new(world.log.clone()),
+        keyed: Arc::clone(&store) as _,
+        directory: directory_of(life).await?,
+        board: Arc::clone(&board),
+        rerendering: Rerendering::new(Arc::new(world.configuration.clone())),
+        metrics: Arc::clone(&metrics),
+        clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+        healing: HealingBounds { overdue_after: OVERDUE_AFTER },
+        retention: Retention { days: 30, keys: Duration::from_secs(86_400) },
+    };
+    let (duties, stop) = (Duties::new(parts, Arc::clone(&store) as _), life.stop.clone());
+    watch(life, async move {
+        duties.run(stop).await;
+        Ok::<(), std::convert::Infallible>(())
+    });
+    watch(life, run_writer(queue, store, board, metrics, life.stop.clone()));
+    Ok(())
+}
