@@ -13,6 +13,7 @@ mod end_to_end {
     mod private_addresses_are_refused;
     mod the_bench_measures;
     mod the_command_line_works;
+    mod the_doctor_tells_what_is_wrong;
     mod the_ledger_balances;
     mod the_server_stops_in_order;
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use postrider_contract::clock::{Clock, Entropy};
+use postrider_contract::finding::Finding;
 use postrider_contract::ports::{
     ConfigStore, DeliveryLog, IntakeSource, Journal, KeyedRequests, Leadership, LogQueries, RefusedQueue,
     Strays, WaitingRoom, WorkQueue,
 };
 use postrider_contract::secret::Secret;
 use postrider_postgres::PostgresStore;
+pub use postrider_rabbitmq::Examination;
 use postrider_rabbitmq::{RabbitEngine, TopologyAtStart};
 use postrider_sqlite::SqliteEngine;
 
@@ -187,6 +189,26 @@ pub async fn migrate(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Resu
     })
 }
 
+/// `postrider doctor`: what the engine that the settings name looks like from outside.
+///
+/// # Errors
+/// Only when a file that the settings name cannot be read.
+pub async fn examine(
+    settings: &Settings,
+    examination: &Examination,
+    clock: &dyn Clock,
+) -> anyhow::Result<Vec<Finding>> {
+    let Some(urls) = ClusterUrls::of(settings) else {
+        let folder = settings.engine.data.clone();
+        let examining = tokio::task::spawn_blocking(move || postrider_sqlite::examine(&folder));
+        return examining.await.context("looking at the data directory");
+    };
+    let queue = queue_settings(settings, urls.queue, TopologyAtStart::Assume)?;
+    let mut findings = postrider_rabbitmq::examine(&queue, examination).await;
+    findings.extend(postrider_postgres::examine(&store_settings(settings, urls.store)?, clock).await);
+    Ok(findings)
+}
+
 /// What `postrider topology` is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopologyCommand {
@@ -216,18 +238,18 @@ pub async fn topology(
     let rabbit =
         RabbitEngine::connect(queue_settings(settings, url, TopologyAtStart::Assume)?, clock, entropy)
             .await?;
-    let findings = match command {
+    let deviations = match command {
         TopologyCommand::Declare => {
             rabbit.declare_topology().await?;
             return Ok(("every exchange and queue is declared".to_owned(), true));
         }
         TopologyCommand::Verify | TopologyCommand::Print => rabbit.verify_topology().await?,
     };
-    if findings.is_empty() {
+    if deviations.is_empty() {
         return Ok(("every exchange and queue is as expected".to_owned(), true));
     }
-    let line = |finding: &postrider_rabbitmq::Finding| {
-        format!("{}: {}\n  {}", finding.object, finding.problem, finding.remedy)
+    let line = |deviation: &postrider_rabbitmq::Deviation| {
+        format!("{}: {}\n  {}", deviation.object, deviation.problem, deviation.remedy)
     };
-    Ok((findings.iter().map(line).collect::<Vec<_>>().join("\n"), false))
+    Ok((deviations.iter().map(line).collect::<Vec<_>>().join("\n"), false))
 }

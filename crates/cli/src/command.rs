@@ -12,6 +12,7 @@ use crate::assemble::{self, TopologyCommand};
 use crate::bench::Bench;
 use crate::client::{ClientCommand, Connection, Output, verdict};
 use crate::config::{self, Purpose, Settings, Sources};
+use crate::doctor::{DoctorFlags, examine_installation};
 use crate::listen::Listen;
 use crate::serve;
 
@@ -53,6 +54,13 @@ enum Command {
     Topology {
         #[command(subcommand)]
         command: TopologyVerb,
+    },
+    /// Examine settings, broker, database or data directory, and say what to do about what is not well
+    Doctor {
+        #[command(flatten)]
+        engine: EngineFlags,
+        #[command(flatten)]
+        doctor: DoctorFlags,
     },
     /// Print settings: those in force, or all of them with their meaning
     Config {
@@ -196,6 +204,10 @@ async fn dispatch(CommandLine { connection, output, command }: CommandLine) -> a
                 assemble::topology(&load(engine, Purpose::Topology)?, verb, clock(), Arc::new(SystemEntropy))
                     .await?;
             println!("{text}");
+            Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Doctor { engine, doctor } => {
+            let is_well = examine_installation(&engine.sources(), &doctor, output).await?;
             Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Config { command: ConfigVerb::Print { defaults: true, engine: _ } } => {

@@ -8,6 +8,7 @@ mod bench;
 mod client;
 mod command;
 mod config;
+mod doctor;
 mod listen;
 mod sampling;
 mod secret_argument;

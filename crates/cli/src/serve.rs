@@ -106,13 +106,18 @@ fn start_logs(settings: &Settings) -> anyhow::Result<()> {
 /// Files that are open beside the sockets of clients and receivers: the engine's, the log's, the runtime's.
 const OTHER_FILES: u64 = 200;
 
-/// What the settings allow to be open at once should fit into what the system allows.
-fn note_file_limit(settings: &Settings, limit: FileLimit) {
+/// How many files the settings allow to be open at once.
+pub fn wanted_files(settings: &Settings) -> u64 {
     let worker = &settings.worker;
     let of_worker = u64::from(worker.slots.get()) + u64::from(worker.max_idle_connections.get());
-    let wanted = u64::from(settings.server.max_connections.get())
+    u64::from(settings.server.max_connections.get())
         + if settings.server.roles.worker { of_worker } else { 0 }
-        + OTHER_FILES;
+        + OTHER_FILES
+}
+
+/// What may be open at once should fit into what the system allows.
+fn note_file_limit(settings: &Settings, limit: FileLimit) {
+    let wanted = wanted_files(settings);
     if limit.is_enough_for(wanted) {
         tracing::debug!(limit.soft, limit.hard, wanted, "the limit on open files is enough");
     } else {

@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod egress;
 pub mod event;
 pub mod fakes;
+pub mod finding;
 pub mod ids;
 pub mod journal;
 pub mod json;

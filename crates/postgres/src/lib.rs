@@ -8,6 +8,7 @@
 mod configuration;
 mod connect;
 mod errors;
+mod examine;
 mod keyed;
 mod leadership;
 mod log;
@@ -19,4 +20,5 @@ mod waiting_room;
 
 pub use connect::{PostgresStore, Settings};
 pub use errors::ConnectError;
+pub use examine::examine;
 pub use migrations::{Migrated, migrate};

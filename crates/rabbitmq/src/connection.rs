@@ -62,15 +62,23 @@ impl Endpoint {
         format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
     }
 
-    /// Refuses a broker that is older than needed.
-    pub async fn check_version(&self) -> Result<(), ConnectError> {
-        if self.uri.scheme == AMQPScheme::AMQPS {
-            return Ok(());
+    pub fn is_tls(&self) -> bool {
+        self.uri.scheme == AMQPScheme::AMQPS
+    }
+
+    /// `None` if the broker does not say, or over TLS.
+    pub async fn ask_version(&self) -> Result<Option<Version>, ConnectError> {
+        if self.is_tls() {
+            return Ok(None);
         }
         let authority = &self.uri.authority;
         let asked = ask_version(&authority.host, authority.port, self.timings.connect).await;
-        let found = asked.map_err(|error| self.unreachable(error.to_string()))?;
-        match found {
+        asked.map_err(|error| self.unreachable(error.to_string()))
+    }
+
+    /// Refuses a broker that is older than needed.
+    pub async fn check_version(&self) -> Result<(), ConnectError> {
+        match self.ask_version().await? {
             Some(found) if found < Version::NEEDED => {
                 Err(ConnectError::TooOld { address: self.address(), found, needed: Version::NEEDED })
             }
@@ -78,7 +86,7 @@ impl Endpoint {
         }
     }
 
-    async fn connect(&self, purpose: &'static str) -> Result<Connection, ConnectError> {
+    pub async fn connect(&self, purpose: &'static str) -> Result<Connection, ConnectError> {
         let runtime = lapin::runtime::default_runtime().map_err(|error| self.classify(&error))?;
         let name = format!("{} ({purpose})", self.connection_name);
         let properties = ConnectionProperties::default().with_connection_name(name.into());

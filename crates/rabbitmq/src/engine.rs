@@ -24,7 +24,7 @@ use crate::publisher::{Destination, Message, Publisher};
 use crate::settings::{Settings, TopologyAtStart};
 use crate::strays::RabbitStrays;
 use crate::topology::{QueueName, Topology, close};
-use crate::verify::{Finding, verify};
+use crate::verify::{Deviation, verify};
 
 /// Bodies longer than this go through a queue of their own, read with a small prefetch.
 const LARGE: usize = 64 * 1024;
@@ -119,7 +119,7 @@ impl RabbitEngine {
     ///
     /// # Errors
     /// When the broker does not answer.
-    pub async fn verify_topology(&self) -> Result<Vec<Finding>, ConnectError> {
+    pub async fn verify_topology(&self) -> Result<Vec<Deviation>, ConnectError> {
         let live = self.queue.consuming.live().map_err(|reason| self.queue.failed(reason))?;
         let found = verify(self.topology(), &live.connection).await;
         found.map_err(|error| name_problem(&self.queue.endpoint, error))

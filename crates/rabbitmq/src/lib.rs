@@ -9,6 +9,7 @@ mod connection;
 mod consumer;
 mod engine;
 mod error;
+mod examine;
 mod intake;
 mod journal;
 mod lane;
@@ -25,8 +26,9 @@ mod version;
 
 pub use engine::RabbitEngine;
 pub use error::ConnectError;
+pub use examine::{Examination, examine};
 pub use lane::{LANES, Lane, lane_for};
 pub use settings::{ClientIdentity, QueueLimits, Settings, Timings, TlsSettings, TopologyAtStart};
 pub use topology::{QueueName, Topology};
-pub use verify::Finding;
+pub use verify::Deviation;
 pub use version::Version;

@@ -10,7 +10,7 @@ use crate::topology::{QueueName, QueuePlan, Topology, close, declare_exchange, d
 
 /// Something on the broker that is not as it should be, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct Deviation {
     /// The queue or exchange.
     pub object: String,
     pub problem: String,
@@ -22,8 +22,8 @@ pub struct Finding {
 pub(crate) async fn verify(
     topology: &Topology,
     connection: &Connection,
-) -> Result<Vec<Finding>, TopologyError> {
-    let mut findings = Vec::new();
+) -> Result<Vec<Deviation>, TopologyError> {
+    let mut deviations = Vec::new();
     for plan in topology.exchange_plans() {
         let object = plan.name.clone();
         let found = if exchange_exists(connection, &plan.name, plan.kind.clone()).await? {
@@ -34,7 +34,7 @@ pub(crate) async fn verify(
         } else {
             Err(TopologyError::Missing("it does not exist".to_owned()))
         };
-        findings.extend(judge(object, found)?);
+        deviations.extend(judge(object, found)?);
     }
     for queue in QueueName::ALL {
         let plan = topology.queue_plan(queue);
@@ -43,14 +43,14 @@ pub(crate) async fn verify(
             Some(found) => found,
             None => Err(TopologyError::Missing("it does not exist".to_owned())),
         };
-        findings.extend(judge(object, found)?);
+        deviations.extend(judge(object, found)?);
     }
     for lane in Lane::all() {
         if let Some(found) = look_at_queue(connection, topology.lane_plan(lane)).await? {
-            findings.extend(judge(topology.lane(lane), found)?);
+            deviations.extend(judge(topology.lane(lane), found)?);
         }
     }
-    Ok(findings)
+    Ok(deviations)
 }
 
 /// `None` if there is no such queue. An existing queue may be declared again: that compares its arguments.
@@ -94,16 +94,16 @@ async fn exchange_exists(
 }
 
 /// Turns what was found about one object into what to tell; a failure of the connection ends the verifying.
-fn judge(object: String, found: Result<(), TopologyError>) -> Result<Option<Finding>, TopologyError> {
+fn judge(object: String, found: Result<(), TopologyError>) -> Result<Option<Deviation>, TopologyError> {
     match found {
         Ok(()) => Ok(None),
         Err(TopologyError::Missing(problem)) => {
             let remedy = "run `postrider topology declare`".to_owned();
-            Ok(Some(Finding { object, problem, remedy }))
+            Ok(Some(Deviation { object, problem, remedy }))
         }
         Err(TopologyError::Mismatch(problem)) => {
             let remedy = "let it run empty, delete it, and run `postrider topology declare`".to_owned();
-            Ok(Some(Finding { object, problem, remedy }))
+            Ok(Some(Deviation { object, problem, remedy }))
         }
         Err(error @ TopologyError::Failed(_)) => Err(error),
     }

@@ -11,6 +11,7 @@ mod cells;
 mod configuration;
 mod engine;
 mod error;
+mod examine;
 mod journal;
 mod keyed;
 mod lanes;
@@ -30,3 +31,4 @@ mod writer;
 
 pub use engine::{Settings, SqliteEngine};
 pub use error::OpenError;
+pub use examine::examine;

@@ -31,6 +31,7 @@ mod upkeep;
 
 use batch::Batch;
 use day_files::DayFiles;
+pub(crate) use day_files::is_day;
 
 /// Readings at once: lists and ledgers may take long, and each takes a thread.
 const READINGS: usize = 4;

@@ -191,6 +191,11 @@ fn path_of(folder: &Path, day: Day) -> PathBuf {
 }
 
 /// `20261121.db`; anything else in the folder is not ours to touch.
+/// Whether a file is named as a day's is.
+pub(crate) fn is_day(path: &Path) -> bool {
+    day_of(path).is_some()
+}
+
 fn day_of(path: &Path) -> Option<Day> {
     let digits = path.file_name()?.to_str()?.strip_suffix(".db")?;
     if digits.len() != 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,0 +1,169 @@
+//! `postrider doctor`: nothing to say about a healthy installation, and for each thing that is broken a line that
+//! names it and says what to do.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use postrider_tests::harness::postrider::{MASTER_KEY, run};
+use postrider_tests::harness::{
+    RabbitMq, Server, ServerOptions, TempFolder, eventually, shared_postgres, shared_rabbitmq,
+};
+use postrider_tests::stage::SOON;
+use serde_json::Value;
+
+/// What the doctor found.
+struct Visit {
+    findings: Vec<Value>,
+    is_well: bool,
+}
+
+impl Visit {
+    async fn pay(arguments: &[&str], environment: &[(&str, &str)], input: &[u8]) -> Result<Visit> {
+        let arguments = [&["doctor", "--output", "json"], arguments].concat();
+        let output = run(&arguments, environment, input).await?;
+        let document: Value = serde_json::from_str(&output.stdout)
+            .with_context(|| format!("{arguments:?} printed {output:?}"))?;
+        let findings = document["findings"].as_array().context("findings")?.clone();
+        Ok(Visit { findings, is_well: output.status.success() })
+    }
+
+    /// There is at least one finding of this kind, and each of them has this verdict.
+    fn require(&self, subject: &str, verdict: &str) -> Result<String> {
+        let about: Vec<&Value> =
+            self.findings.iter().filter(|finding| finding["subject"] == subject).collect();
+        ensure!(
+            !about.is_empty() && about.iter().all(|finding| finding["verdict"] == verdict),
+            "{subject} is not {verdict}: {:#?}",
+            self.findings
+        );
+        for finding in &about {
+            let has_advice = finding["advice"].is_string();
+            ensure!(has_advice == (verdict != "well"), "what to do goes with what is wrong: {finding}");
+        }
+        Ok(about.iter().map(|finding| finding["seen"].to_string()).collect())
+    }
+
+    fn require_no_fault(&self) -> Result<()> {
+        let fault = self.findings.iter().find(|finding| finding["verdict"] == "fault");
+        ensure!(self.is_well && fault.is_none(), "{fault:?}");
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_data_directory_has_no_fault_and_a_foreign_file_is_named() -> Result<()> {
+    let server = Server::start(ServerOptions::embedded()).await?;
+    let data = |folder: &Path| folder.join("data").display().to_string();
+    let folder = data(server.folder());
+    let visit = Visit::pay(&["--data", &folder], &[], b"").await?;
+    visit.require_no_fault()?;
+    ensure!(visit.require("data.folder", "well")?.contains("a server runs on it"));
+    visit.require("data.files", "well")?;
+    let foreign = TempFolder::new("doctor")?;
+    std::fs::write(foreign.join("queue.db"), "somebody's notes")?;
+    let visit = Visit::pay(&["--data", &foreign.path().display().to_string()], &[], b"").await?;
+    let seen = visit.require("data.files", "fault")?;
+    ensure!(!visit.is_well && seen.contains("queue.db"), "{seen}");
+    let nowhere = TempFolder::new("doctor")?.join("missing").display().to_string();
+    Visit::pay(&["--data", &nowhere], &[], b"").await?.require("data.folder", "warning")?;
+    Ok(())
+}
+
+mod cluster {
+    use super::*;
+
+    struct Installation {
+        queue: String,
+        store: String,
+    }
+
+    impl Installation {
+        async fn new() -> Result<Self> {
+            let queue = shared_rabbitmq().await?.vhost().await?;
+            let store = shared_postgres().await?.create_database().await?;
+            Ok(Installation { queue, store })
+        }
+
+        async fn visit(&self, arguments: &[&str], input: &[u8]) -> Result<Visit> {
+            let environment = [
+                ("POSTRIDER_ENGINE_QUEUE", self.queue.as_str()),
+                ("POSTRIDER_ENGINE_STORE", self.store.as_str()),
+                ("POSTRIDER_MASTER_KEY", MASTER_KEY),
+            ];
+            Visit::pay(arguments, &environment, input).await
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_healthy_cluster_has_no_fault() -> Result<()> {
+        let installation = Installation::new().await?;
+        let _server = Server::start(ServerOptions::cluster(&installation.queue, &installation.store)).await?;
+        let report = shared_rabbitmq().await?.ctl(&["report"]).await?;
+        // The first days of the log are made soon after the start.
+        let visit = eventually("the log's days to be made", SOON, async || {
+            let visit =
+                installation.visit(&["--broker-report", "-", "--probe-lane"], report.as_bytes()).await?;
+            Ok(visit.require("store.days", "well").is_ok().then_some(visit))
+        })
+        .await?;
+        visit.require_no_fault()?;
+        for subject in [
+            "settings",
+            "broker.version",
+            "broker.topology",
+            "broker.alarms",
+            "broker.partitions",
+            "broker.feature_flags",
+            "broker.consumer_timeout",
+            "broker.lane_prefetch",
+            "store.schema",
+            "store.writable",
+            "store.durability",
+            "store.clock",
+            "store.overdue",
+        ] {
+            visit.require(subject, "well")?;
+        }
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_never_set_up_is_told_with_the_command_that_does_it() -> Result<()> {
+        let visit = Installation::new().await?.visit(&[], b"").await?;
+        ensure!(!visit.is_well);
+        visit.require("broker.topology", "fault")?;
+        visit.require("store.schema", "fault")?;
+        visit.require("broker.settings", "unknown")?;
+        let advice = format!("{:?}", visit.findings);
+        for command in ["postrider topology declare", "postrider migrate", "rabbitmqctl report"] {
+            ensure!(advice.contains(command), "{command} is not mentioned: {advice}");
+        }
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_that_cannot_be_reached_is_told_and_the_other_is_still_looked_at() -> Result<()> {
+        let mut installation = Installation::new().await?;
+        installation.queue = "amqp://nobody:secret-word@127.0.0.1:9/%2f".to_owned();
+        let visit = installation.visit(&[], b"").await?;
+        ensure!(visit.require("broker.login", "fault")?.contains("127.0.0.1:9"));
+        visit.require("store.login", "well")?;
+        ensure!(!format!("{:?}", visit.findings).contains("secret-word"), "a password is nobody's business");
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_takes_no_publishes_is_a_fault() -> Result<()> {
+        let broker = RabbitMq::start().await?;
+        let mut installation = Installation::new().await?;
+        installation.queue = broker.url();
+        // Of all memory: less than the broker needs to run at all.
+        broker.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await?;
+        let report = broker.ctl(&["report"]).await?;
+        let visit = installation.visit(&["--broker-report", "-"], report.as_bytes()).await?;
+        ensure!(!visit.is_well);
+        visit.require("broker.confirm", "fault")?;
+        ensure!(visit.require("broker.alarms", "fault")?.to_lowercase().contains("memory"));
+        Ok(())
+    }
+}
