@@ -165,6 +165,10 @@ fn run(connection: &Connection, mailbox: &Mailbox, health: &Health) {
     while let Some(group) = mailbox.next_group(health.storage()) {
         write_group(connection, mailbox, health, group);
     }
+    // So that a stopped installation is in its files alone, whichever of them is copied.
+    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        tracing::warn!(%error, "the write-ahead log stays beside the queue's file; the next start reads it");
+    }
 }
 
 /// A failure of one transaction: what to tell, and whether the storage is to blame.

@@ -22,6 +22,8 @@ use postrider_contract::ports::QueueError;
 
 use super::*;
 
+mod storage;
+
 /// Far longer than anything here takes; only a broken engine waits for it.
 const DEADLINE: Duration = Duration::from_secs(30);
 
