@@ -187,14 +187,10 @@ fn judge_queue(settings: &Settings, queue: QueueName, messages: u32, consumers: 
         QueueName::First | QueueName::Retry | QueueName::Release | QueueName::Large => "worker",
         QueueName::Journal => "status",
         QueueName::Events => "ingest",
-        QueueName::Dead => {
-            let advice = "docs/operations.md, \"What was set aside\", says how to look at them";
-            let seen = format!("{messages} messages that nobody could read wait in {name}");
-            return (messages > 0).then(|| Finding::warning(SUBJECT, seen, advice));
-        }
-        QueueName::CatchAll => {
-            let advice = "a binding was removed: `postrider topology declare` sets it right";
-            let seen = format!("{messages} retries that found no queue wait in {name}");
+        QueueName::Dead | QueueName::CatchAll => "status",
+        QueueName::Unreadable => {
+            let advice = "docs/operations.md, \"Messages that fell off the path\", says what to do with them";
+            let seen = format!("{messages} messages that nobody can read are kept in {name}");
             return (messages > 0).then(|| Finding::warning(SUBJECT, seen, advice));
         }
         QueueName::EventsRefused => {
@@ -234,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_was_set_aside_is_told_however_few_there_are() {
-        for queue in [QueueName::Dead, QueueName::CatchAll, QueueName::EventsRefused] {
+        for queue in [QueueName::Unreadable, QueueName::EventsRefused] {
             assert_eq!(judge(queue, 0, 0), None);
             assert_eq!(judge(queue, 1, 1), Some(Verdict::Warning));
         }

@@ -142,7 +142,7 @@ fn judge_queue(connection: &Connection, path: &Path) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if dead > 0 {
-        let advice = "docs/operations.md, \"What was set aside\", says how to look at them";
+        let advice = "docs/operations.md, \"Messages that fell off the path\", says what to do with them";
         findings.push(Finding::warning(
             SUBJECT,
             format!("{dead} messages that nobody could read were set aside"),
