@@ -61,3 +61,6 @@ impl Settle {
         self.record(JournalRecord::Concluded(record)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

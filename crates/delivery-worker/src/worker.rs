@@ -149,7 +149,7 @@ struct Floor {
     limits: Limits,
     path: Path,
     fair: Mutex<FairQueue<Taken>>,
-    fan_outs: Arc<Semaphore>,
+    fan_outs: Semaphore,
     tasks: TaskTracker,
 }
 
@@ -173,7 +173,7 @@ impl Floor {
             limits,
             path,
             fair: Mutex::new(FairQueue::new(limits)),
-            fan_outs: Arc::new(Semaphore::new(FAN_OUTS_AT_ONCE)),
+            fan_outs: Semaphore::new(FAN_OUTS_AT_ONCE),
             tasks: TaskTracker::new(),
         })
     }
@@ -218,9 +218,16 @@ impl Floor {
                 }
             }
             Work::FanOut(work) => {
-                let Ok(permit) = Arc::clone(&self.fan_outs).acquire_owned().await else { return };
                 let floor = Arc::clone(self);
+                // It waits for its place here and not in the way of what came behind it; the prefetch bounds how
+                // many do.
                 self.tasks.spawn(async move {
+                    let permit = tokio::select! {
+                        biased;
+                        // The ticket goes with this: what has not begun is given back.
+                        () = floor.settle().stop.draining() => return,
+                        permit = floor.fan_outs.acquire() => permit,
+                    };
                     floor.to_the_end(Box::pin(floor.settle().fanned_out(work, redelivered, ticket))).await;
                     drop(permit);
                 });

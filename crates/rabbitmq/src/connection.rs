@@ -13,13 +13,15 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::{Channel, Connection, ConnectionProperties, Event};
 use postrider_contract::clock::Entropy;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{ConnectError, Refusal, read_refusal};
+use crate::error::{
+    CertificateProblem, ConnectError, Refusal, TopologyError, read_certificate_problem, read_refusal,
+};
 use crate::settings::{Settings, Timings, TlsSettings};
 use crate::version::{Version, ask_version};
 
@@ -117,8 +119,14 @@ impl Endpoint {
             Some((Refusal::NotFound | Refusal::Precondition | Refusal::Other, reason)) => {
                 ConnectError::Failed { address, reason }
             }
-            None if error.is_io_error() => ConnectError::Unreachable { address, reason: error.to_string() },
-            None => ConnectError::Failed { address, reason: error.to_string() },
+            None => match read_certificate_problem(error) {
+                Some(CertificateProblem::OtherName(reason)) => ConnectError::OtherName { address, reason },
+                Some(CertificateProblem::Untrusted(reason)) => ConnectError::Untrusted { address, reason },
+                None if error.is_io_error() => {
+                    ConnectError::Unreachable { address, reason: error.to_string() }
+                }
+                None => ConnectError::Failed { address, reason: error.to_string() },
+            },
         }
     }
 }
@@ -135,9 +143,31 @@ pub(crate) struct Live {
     pub connection: Connection,
     given_up: CancellationToken,
     purpose: &'static str,
+    round_trip: Duration,
 }
 
 impl Live {
+    pub fn new(connection: Connection, purpose: &'static str, round_trip: Duration) -> Arc<Self> {
+        Arc::new(Live { connection, given_up: CancellationToken::new(), purpose, round_trip })
+    }
+
+    /// Waits for the broker's answer to one question, for as long as a round trip may take: a queue whose quorum
+    /// is lost, and a connection that is blocked, answer nothing at all.
+    pub async fn answer<T>(
+        &self,
+        question: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, TopologyError> {
+        match tokio::time::timeout(self.round_trip, question).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(TopologyError::NoAnswer(self.round_trip)),
+        }
+    }
+
+    /// A channel of one's own.
+    pub async fn open_channel(&self) -> Result<Channel, TopologyError> {
+        self.answer(self.connection.create_channel()).await
+    }
+
     /// The connection is not to be trusted any more: it is dropped and replaced.
     pub fn give_up(&self, reason: &str) {
         if !self.given_up.is_cancelled() {
@@ -182,7 +212,7 @@ impl Link {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Link, ConnectError> {
         let connection = endpoint.connect(purpose).await?;
-        let live = Arc::new(Live { connection, given_up: CancellationToken::new(), purpose });
+        let live = Live::new(connection, purpose, endpoint.timings.round_trip);
         let (announce, state) = watch::channel(LinkState::Up(Arc::clone(&live)));
         let closing = CancellationToken::new();
         let supervisor = Supervisor { endpoint, purpose, entropy, announce, closing: closing.clone() };
@@ -263,11 +293,8 @@ impl Supervisor {
                 None => match self.unless_closing(self.endpoint.connect(self.purpose)).await {
                     Some(Ok(connection)) => {
                         tracing::info!(connection = self.purpose, "connected to the broker");
-                        let fresh = Arc::new(Live {
-                            connection,
-                            given_up: CancellationToken::new(),
-                            purpose: self.purpose,
-                        });
+                        let round_trip = self.endpoint.timings.round_trip;
+                        let fresh = Live::new(connection, self.purpose, round_trip);
                         self.announce.send_replace(LinkState::Up(Arc::clone(&fresh)));
                         live = Some(fresh);
                         continue;

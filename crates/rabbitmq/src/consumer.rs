@@ -227,26 +227,29 @@ impl<R: Reading> Subscriber<R> {
         self.ending.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
 
-    /// A queue that is missing is declared again, where that is ours to do.
+    /// A queue that is missing is declared again, where that is ours to do; a connection that does not answer is
+    /// replaced.
     async fn mend(&self, live: &Live, error: &TopologyError) {
         match (error, self.shared.at_start) {
             (TopologyError::Missing(_), TopologyAtStart::Declare) => {
                 tokio::time::sleep(BEFORE_DECLARING_AGAIN).await;
-                if let Err(error) = self.shared.topology.declare(&live.connection).await {
+                if let Err(error) = self.shared.topology.declare(live).await {
                     tracing::error!(%error, "cannot declare the broker's objects again");
                 }
             }
+            (TopologyError::NoAnswer(_), _) => live.give_up("a subscription was not answered in time"),
             (TopologyError::Missing(_) | TopologyError::Mismatch(_) | TopologyError::Failed(_), _) => {}
         }
     }
 
     async fn subscribe(&self, live: &Arc<Live>) -> Result<Subscription, TopologyError> {
-        let channel = live.connection.create_channel().await?;
-        channel.basic_qos(self.prefetch, BasicQosOptions { global: false }).await?;
+        let channel = live.open_channel().await?;
+        live.answer(channel.basic_qos(self.prefetch, BasicQosOptions { global: false })).await?;
         let (settle, requests) = mpsc::unbounded_channel();
         let options = BasicConsumeOptions::default();
-        let consumer =
-            channel.basic_consume(self.name().into(), "".into(), options, FieldTable::default()).await?;
+        let name = self.name();
+        let consuming = channel.basic_consume(name.into(), "".into(), options, FieldTable::default());
+        let consumer = live.answer(consuming).await?;
         tokio::spawn(write_settlements(channel.clone(), Arc::clone(live), requests));
         self.shared.register(&settle);
         Ok(Subscription { consumer, channel, settle, is_current: Arc::new(AtomicBool::new(true)) })
@@ -260,8 +263,8 @@ impl<R: Reading> Subscriber<R> {
         loop {
             let delivery = tokio::select! {
                 biased;
-                () = self.ending.cancelled() => return self.cancel(subscription).await,
-                () = self.hand_out.closed() => return self.cancel(subscription).await,
+                () = self.ending.cancelled() => return self.cancel(live, subscription).await,
+                () = self.hand_out.closed() => return self.cancel(live, subscription).await,
                 () = live.ended() => break,
                 delivery = subscription.consumer.next() => delivery,
                 _ = look.tick() => {
@@ -270,7 +273,7 @@ impl<R: Reading> Subscriber<R> {
                     // this from an idle queue, so an idle subscription is replaced now and then; closing its
                     // channel frees what is stuck.
                     if !was_busy && subscription.in_hand() == 0 {
-                        return self.cancel(subscription).await;
+                        return self.cancel(live, subscription).await;
                     }
                     was_busy = false;
                     continue;
@@ -284,7 +287,7 @@ impl<R: Reading> Subscriber<R> {
                             break;
                         }
                         // Leases may still be out, which keep the channel: what it has buffered is given back.
-                        return self.cancel(subscription).await;
+                        return self.cancel(live, subscription).await;
                     }
                 }
                 Some(Err(error)) => {
@@ -351,9 +354,10 @@ impl<R: Reading> Subscriber<R> {
 
     /// Takes no more, and gives back what was prefetched and not handed out. The channel stays until every
     /// lease that is out was settled.
-    async fn cancel(&self, mut subscription: Subscription) {
+    async fn cancel(&self, live: &Live, mut subscription: Subscription) {
         let tag = subscription.consumer.tag();
-        if let Err(error) = subscription.channel.basic_cancel(tag, BasicCancelOptions::default()).await {
+        let cancelling = subscription.channel.basic_cancel(tag, BasicCancelOptions::default());
+        if let Err(error) = live.answer(cancelling).await {
             tracing::debug!(%error, "the consumer had ended before it was cancelled");
             return;
         }

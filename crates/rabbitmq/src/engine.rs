@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
 use postrider_contract::clock::{Clock, Entropy};
 use postrider_contract::delivery::Work;
 use postrider_contract::ports::{
@@ -19,17 +17,20 @@ use crate::consumer::{Consuming, Incoming, Reading, Source};
 use crate::error::{ConnectError, TopologyError};
 use crate::intake::{RabbitIntake, Refused};
 use crate::journal::RabbitJournal;
-use crate::lane::lane_for;
+use crate::lane::{LaneQueue, Load, lane_for};
 use crate::publisher::{Destination, Message, Publisher};
 use crate::settings::{Settings, TopologyAtStart};
 use crate::strays::RabbitStrays;
-use crate::topology::{QueueName, Topology, close};
+use crate::topology::{QueueName, Topology, close, look_at_queue};
 use crate::verify::{Deviation, verify};
 
 /// Bodies longer than this go through a queue of their own, read with a small prefetch.
 const LARGE: usize = 64 * 1024;
-/// How long a question to the broker may take.
-const QUESTION: Duration = Duration::from_secs(5);
+/// Messages longer than this go there too: a fan-out of small bodies can be long by its deliveries alone. Above
+/// [`LARGE`] by more than what one delivery has beside its body.
+const LARGE_MESSAGE: usize = LARGE + 8 * 1024;
+/// How many large retries are in hand at most, of those that a prefetch allows: a body may have 1 MiB.
+const LARGE_RETRIES: u16 = 16;
 
 /// Everything that runs on one broker. Cheap to clone; all clones share the connections.
 #[derive(Clone)]
@@ -121,7 +122,7 @@ impl RabbitEngine {
     /// When the broker does not answer.
     pub async fn verify_topology(&self) -> Result<Vec<Deviation>, ConnectError> {
         let live = self.queue.consuming.live().map_err(|reason| self.queue.failed(reason))?;
-        let found = verify(self.topology(), &live.connection).await;
+        let found = verify(self.topology(), &live).await;
         found.map_err(|error| name_problem(&self.queue.endpoint, error))
     }
 
@@ -137,7 +138,7 @@ impl RabbitEngine {
     /// When the broker does not answer or does not allow it.
     pub async fn tear_down_topology(&self) -> Result<(), ConnectError> {
         let live = self.queue.consuming.live().map_err(|reason| self.queue.failed(reason))?;
-        let torn_down = self.topology().tear_down(&live.connection).await;
+        let torn_down = self.topology().tear_down(&live).await;
         torn_down.map_err(|error| name_problem(&self.queue.endpoint, error))
     }
 
@@ -149,21 +150,16 @@ impl RabbitEngine {
 async fn declare(endpoint: &Endpoint, topology: &Topology, link: &Link) -> Result<(), ConnectError> {
     let address = endpoint.address();
     let live = link.live().map_err(|reason| ConnectError::Failed { address, reason })?;
-    topology.declare(&live.connection).await.map_err(|error| name_problem(endpoint, error))
+    topology.declare(&live).await.map_err(|error| name_problem(endpoint, error))
 }
 
 fn name_problem(endpoint: &Endpoint, error: TopologyError) -> ConnectError {
     match error {
         TopologyError::Mismatch(reason) | TopologyError::Missing(reason) => ConnectError::Mismatch { reason },
-        TopologyError::Failed(reason) => ConnectError::Failed { address: endpoint.address(), reason },
+        error @ (TopologyError::Failed(_) | TopologyError::NoAnswer(_)) => {
+            ConnectError::Failed { address: endpoint.address(), reason: error.to_string() }
+        }
     }
-}
-
-/// Bounds a question to the broker: one whose quorum is lost answers nothing at all.
-pub(crate) async fn in_time<T>(question: impl Future<Output = T>) -> Result<T, QueueError> {
-    tokio::time::timeout(QUESTION, question).await.map_err(|_| QueueError::Unavailable {
-        reason: format!("the broker did not answer within {QUESTION:?}"),
-    })
 }
 
 struct RabbitQueue {
@@ -178,15 +174,24 @@ impl RabbitQueue {
         ConnectError::Failed { address: self.endpoint.address(), reason }
     }
 
+    /// Small retries and large ones have a queue each, so that what is in hand is bounded in bytes; together no
+    /// more are in hand than the prefetch (two, of one).
+    fn consume_retries(&self, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
+        let of_large = (prefetch / 2).clamp(1, LARGE_RETRIES);
+        let small = self.sources.open(QueueName::Retry, prefetch.saturating_sub(of_large), ReadWork)?;
+        let large = self.sources.open(QueueName::RetryLarge, of_large, ReadWork)?;
+        Ok(Box::new(RetryWorker { small, large }))
+    }
+
     async fn count_ready(&self) -> Result<QueueDepths, TopologyError> {
         let live = self.consuming.live().map_err(TopologyError::Failed)?;
-        let channel = live.connection.create_channel().await?;
+        let channel = live.open_channel().await?;
         let mut depths = QueueDepths::default();
         for queue in QueueName::ALL {
             let depth = match queue {
                 QueueName::First => &mut depths.first,
                 QueueName::Large => &mut depths.large,
-                QueueName::Retry => &mut depths.retry,
+                QueueName::Retry | QueueName::RetryLarge => &mut depths.retry,
                 QueueName::Release => &mut depths.release,
                 QueueName::Journal => &mut depths.journal,
                 QueueName::Dead => &mut depths.dead,
@@ -195,9 +200,7 @@ impl RabbitQueue {
                 QueueName::Events | QueueName::EventsRefused => continue,
             };
             let name = self.sources.topology.queue(queue);
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let found = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
-            *depth = u64::from(found.message_count());
+            *depth += u64::from(look_at_queue(&live, &channel, &name).await?.message_count());
         }
         close(&channel).await;
         Ok(depths)
@@ -207,7 +210,7 @@ impl RabbitQueue {
 #[async_trait]
 impl WorkQueue for RabbitQueue {
     fn parked_for(&self, delay: Duration) -> Duration {
-        if delay.is_zero() { delay } else { lane_for(delay).delay() }
+        if delay.is_zero() { delay } else { self.sources.publisher.parked_for(delay) }
     }
 
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
@@ -218,7 +221,7 @@ impl WorkQueue for RabbitQueue {
     async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
         let queue = match kind {
             WorkKind::First => QueueName::First,
-            WorkKind::Retry => QueueName::Retry,
+            WorkKind::Retry => return self.consume_retries(prefetch),
             WorkKind::Release => QueueName::Release,
             WorkKind::Large => QueueName::Large,
         };
@@ -226,7 +229,7 @@ impl WorkQueue for RabbitQueue {
     }
 
     async fn depths(&self) -> Result<QueueDepths, QueueError> {
-        Ok(in_time(self.count_ready()).await??)
+        Ok(self.count_ready().await?)
     }
 
     fn check_writable(&self) -> Result<(), QueueError> {
@@ -245,14 +248,20 @@ impl WorkQueue for RabbitQueue {
 
 fn address(publication: Publication) -> Message {
     let Publication { route, work } = publication;
-    let destination = match route {
-        Route::Retry { delay } if !delay.is_zero() => Destination::Lane(lane_for(delay)),
-        Route::Retry { .. } => Destination::Queue(QueueName::Retry),
-        Route::First | Route::Release if body_bytes(&work) > LARGE => Destination::Queue(QueueName::Large),
-        Route::First => Destination::Queue(QueueName::First),
-        Route::Release => Destination::Queue(QueueName::Release),
+    let encoded = wire::encode_work(&work);
+    let load =
+        if body_bytes(&work) > LARGE || encoded.len() > LARGE_MESSAGE { Load::Large } else { Load::Small };
+    let destination = match (route, load) {
+        (Route::Retry { delay }, load) if !delay.is_zero() => {
+            Destination::Lane(LaneQueue { lane: lane_for(delay), load })
+        }
+        (Route::Retry { .. }, Load::Small) => Destination::Queue(QueueName::Retry),
+        (Route::Retry { .. }, Load::Large) => Destination::Queue(QueueName::RetryLarge),
+        (Route::First | Route::Release, Load::Large) => Destination::Queue(QueueName::Large),
+        (Route::First, Load::Small) => Destination::Queue(QueueName::First),
+        (Route::Release, Load::Small) => Destination::Queue(QueueName::Release),
     };
-    Message::new(destination, wire::encode_work(&work))
+    Message::new(destination, encoded)
 }
 
 fn body_bytes(work: &Work) -> usize {
@@ -268,6 +277,23 @@ struct Worker(Source<Work>);
 impl WorkSource for Worker {
     async fn next(&mut self) -> Result<Lease<Work>, QueueError> {
         self.0.next().await
+    }
+}
+
+/// Retries, small and large.
+struct RetryWorker {
+    small: Source<Work>,
+    large: Source<Work>,
+}
+
+#[async_trait]
+impl WorkSource for RetryWorker {
+    async fn next(&mut self) -> Result<Lease<Work>, QueueError> {
+        // At random where both have one, so that neither waits for the other.
+        tokio::select! {
+            lease = self.small.next() => lease,
+            lease = self.large.next() => lease,
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Errors are told apart by AMQP's reply codes, never by their text; the broker's text is passed on, because it
 //! names the object and the argument.
 
+use std::time::Duration;
+
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use postrider_contract::ports::QueueError;
@@ -25,6 +27,16 @@ pub enum ConnectError {
     /// An object of ours exists with other arguments, or may not be declared.
     #[error("the broker's objects are not as expected: {reason}")]
     Mismatch { reason: String },
+    #[error(
+        "the certificate of the broker at {address} is not to be trusted: {reason}; name the file of the authority \
+         that signed it in engine.ca_file"
+    )]
+    Untrusted { address: String, reason: String },
+    #[error(
+        "the certificate of the broker at {address} is for another name: {reason}; use a name of the certificate in \
+         engine.queue"
+    )]
+    OtherName { address: String, reason: String },
     #[error("the broker at {address} did not do its part: {reason}")]
     Failed { address: String, reason: String },
 }
@@ -64,6 +76,39 @@ pub(crate) fn read_refusal(error: &lapin::Error) -> Option<(Refusal, String)> {
     Some((refusal, error.get_message().to_string()))
 }
 
+/// Why the certificate of the broker was refused.
+pub(crate) enum CertificateProblem {
+    OtherName(String),
+    /// Unknown authority, expired, revoked, or otherwise no proof.
+    Untrusted(String),
+}
+
+/// The refusal of a certificate in an error, if that is what it is.
+pub(crate) fn read_certificate_problem(error: &lapin::Error) -> Option<CertificateProblem> {
+    let ErrorKind::IOError(error) = error.kind() else {
+        return None;
+    };
+    let Some(rustls::Error::InvalidCertificate(problem)) = find_tls_error(error) else {
+        return None;
+    };
+    let is_other_name = matches!(
+        problem,
+        rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. }
+    );
+    let reason = problem.to_string();
+    Some(if is_other_name {
+        CertificateProblem::OtherName(reason)
+    } else {
+        CertificateProblem::Untrusted(reason)
+    })
+}
+
+/// However deep it is wrapped: an IO error may hold another one.
+fn find_tls_error(error: &std::io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref::<rustls::Error>().or_else(|| find_tls_error(inner.downcast_ref()?))
+}
+
 /// Why an object of ours could not be declared or looked at.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum TopologyError {
@@ -75,6 +120,9 @@ pub(crate) enum TopologyError {
     /// The connection or the broker failed meanwhile.
     #[error("{0}")]
     Failed(String),
+    /// It may have been done or not.
+    #[error("the broker did not answer within {0:?}")]
+    NoAnswer(Duration),
 }
 
 impl From<lapin::Error> for TopologyError {
@@ -96,7 +144,9 @@ impl From<TopologyError> for QueueError {
             TopologyError::Mismatch(reason) | TopologyError::Missing(reason) => {
                 QueueError::Mismatch { reason }
             }
-            TopologyError::Failed(reason) => QueueError::Unavailable { reason },
+            error @ (TopologyError::Failed(_) | TopologyError::NoAnswer(_)) => {
+                QueueError::Unavailable { reason: error.to_string() }
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use lapin::types::FieldTable;
 use postrider_contract::finding::Finding;
 use tokio::time::{Instant, timeout};
 
-use crate::connection::Endpoint;
+use crate::connection::{Endpoint, Live};
 use crate::error::{ConnectError, TopologyError};
 use crate::settings::Settings;
 use crate::topology::{QueueName, close};
@@ -61,8 +61,8 @@ async fn look(settings: &Settings, examination: &Examination) -> Vec<Finding> {
         Err(error) => return vec![unreachable(&error)],
     }];
     let begun = Instant::now();
-    let connection = match endpoint.connect("doctor").await {
-        Ok(connection) => connection,
+    let live = match endpoint.connect("doctor").await {
+        Ok(connection) => Live::new(connection, "doctor", settings.timings.round_trip),
         Err(error) => {
             findings.push(unreachable(&error));
             return findings;
@@ -70,13 +70,13 @@ async fn look(settings: &Settings, examination: &Examination) -> Vec<Finding> {
     };
     let seen = format!("logged in at {} in {:.0?}", endpoint.address(), begun.elapsed());
     findings.push(Finding::well("broker.login", seen));
-    findings.extend(look_at_objects(settings, &connection).await);
-    findings.extend(look_at_queues(settings, &connection).await);
-    findings.push(rehearsal::publish(settings, &connection).await);
+    findings.extend(look_at_objects(settings, &live).await);
+    findings.extend(look_at_queues(settings, &live.connection).await);
+    findings.push(rehearsal::publish(settings, &live.connection).await);
     if examination.lane_rehearsal {
-        findings.push(rehearsal::lane(settings, &connection).await);
+        findings.push(rehearsal::lane(settings, &live.connection).await);
     }
-    if let Ok(Err(error)) = timeout(QUESTION, connection.close(200, "done".into())).await {
+    if let Ok(Err(error)) = timeout(QUESTION, live.connection.close(200, "done".into())).await {
         tracing::debug!(%error, "the connection ended before it was closed");
     }
     findings
@@ -107,10 +107,10 @@ fn judge_version(endpoint: &Endpoint, found: Option<Version>) -> Finding {
     }
 }
 
-async fn look_at_objects(settings: &Settings, connection: &Connection) -> Vec<Finding> {
+async fn look_at_objects(settings: &Settings, live: &Live) -> Vec<Finding> {
     const SUBJECT: &str = "broker.topology";
     let topology = settings.describe_topology();
-    match timeout(QUESTION, verify(&topology, connection)).await {
+    match timeout(QUESTION, verify(&topology, live)).await {
         Ok(Ok(deviations)) if deviations.is_empty() => vec![Finding::well(
             SUBJECT,
             "every exchange and queue has its type, its delivery limit and its dead-letter exchange",
@@ -148,7 +148,7 @@ async fn look_at_queues(settings: &Settings, connection: &Connection) -> Vec<Fin
                 findings.push(Finding::fault("broker.queues", reason, "look at the broker's log"));
                 return findings;
             }
-            Err(_) => {
+            Ok(Err(TopologyError::NoAnswer(_))) | Err(_) => {
                 findings.push(no_answer("broker.queues"));
                 return findings;
             }
@@ -184,7 +184,11 @@ fn judge_queue(settings: &Settings, queue: QueueName, messages: u32, consumers: 
     const SUBJECT: &str = "broker.queues";
     let name = settings.describe_topology().queue(queue);
     let reader = match queue {
-        QueueName::First | QueueName::Retry | QueueName::Release | QueueName::Large => "worker",
+        QueueName::First
+        | QueueName::Retry
+        | QueueName::RetryLarge
+        | QueueName::Release
+        | QueueName::Large => "worker",
         QueueName::Journal => "status",
         QueueName::Events => "ingest",
         QueueName::Dead | QueueName::CatchAll => "status",

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::journal::JournalBatch;
 use postrider_contract::ports::{Journal, JournalSource, Lease, LeaseTicket, PublishError, QueueError};
@@ -13,10 +11,9 @@ use postrider_contract::wire;
 
 use crate::connection::Link;
 use crate::consumer::{Consuming, Incoming, Reading, Source};
-use crate::error::TopologyError;
 use crate::publisher::{Destination, Message};
 use crate::settling::{JournalQueue, Settling};
-use crate::topology::{QueueName, close};
+use crate::topology::{QueueName, close, look_at_queue};
 
 pub(crate) struct RabbitJournal {
     consuming: Arc<Consuming>,
@@ -33,18 +30,11 @@ impl RabbitJournal {
 
     async fn look(&self) -> Result<JournalQueue, QueueError> {
         let live = self.link.live().map_err(|reason| QueueError::Unavailable { reason })?;
-        let looking = async {
-            let channel = live.connection.create_channel().await?;
-            let name = self.consuming.topology.queue(QueueName::Journal);
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await?;
-            close(&channel).await;
-            Ok::<_, lapin::Error>(JournalQueue {
-                ready: queue.message_count(),
-                consumers: queue.consumer_count(),
-            })
-        };
-        crate::engine::in_time(looking).await?.map_err(|error| TopologyError::from(error).into())
+        let channel = live.open_channel().await?;
+        let name = self.consuming.topology.queue(QueueName::Journal);
+        let queue = look_at_queue(&live, &channel, &name).await?;
+        close(&channel).await;
+        Ok(JournalQueue { ready: queue.message_count(), consumers: queue.consumer_count() })
     }
 }
 

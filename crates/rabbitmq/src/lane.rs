@@ -102,9 +102,40 @@ impl Lane {
         self.0
     }
 
+    /// This one, and those that are longer, shortest first.
+    pub(crate) fn and_longer(self) -> impl Iterator<Item = Lane> {
+        Lane::all().skip_while(move |lane| *lane < self)
+    }
+
     /// All there are, shortest first.
     pub fn all() -> impl Iterator<Item = Lane> {
         LANES.into_iter().map(Lane)
+    }
+}
+
+/// How heavy what is parked is. The two kinds have lanes and queues of their own, because how much of a queue is in
+/// hand at once is bounded by number and not by bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Load {
+    Small,
+    /// Over 64 KiB.
+    Large,
+}
+
+impl Load {
+    pub const ALL: [Load; 2] = [Load::Small, Load::Large];
+}
+
+/// The queue of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LaneQueue {
+    pub lane: Lane,
+    pub load: Load,
+}
+
+impl LaneQueue {
+    pub fn all() -> impl Iterator<Item = LaneQueue> {
+        Load::ALL.into_iter().flat_map(|load| Lane::all().map(move |lane| LaneQueue { lane, load }))
     }
 }
 

@@ -13,6 +13,7 @@ mod examine;
 mod intake;
 mod journal;
 mod lane;
+mod lanes;
 mod line;
 mod publisher;
 mod settings;

@@ -23,11 +23,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::connection::Live;
+use crate::error::TopologyError;
 use crate::tally::Ticket;
 
 /// Messages in flight on one line. Throughput no longer grows beyond it (measured: 22,000/s into one quorum
-/// queue at 1,024, 9,000/s at 64).
-pub(crate) const WINDOW: usize = 1_000;
+/// queue at 1,024, 9,000/s at 64). A message of many bytes counts as several, see [`places_of`].
+const WINDOW: u32 = 1_000;
+/// What one place of the window holds: nearly all messages take one place, and a whole window at most 64 MiB.
+const PLACE: usize = 64 * 1024;
 /// How many messages are written between two looks at the confirms.
 const BURST: usize = 128;
 /// How often the oldest message in flight is looked at for its age.
@@ -40,7 +43,7 @@ pub(crate) struct Outgoing {
     pub properties: BasicProperties,
     pub body: Bytes,
     pub ticket: Ticket,
-    /// Its place in the window, held until it is answered.
+    /// Its places in the window, held until it is answered.
     pub permit: OwnedSemaphorePermit,
 }
 
@@ -59,9 +62,9 @@ impl Line {
         live: &Arc<Live>,
         confirm: Duration,
         on_return: OnReturn,
-    ) -> Result<Line, lapin::Error> {
-        let channel = live.connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    ) -> Result<Line, TopologyError> {
+        let channel = live.open_channel().await?;
+        live.answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
         let (outgoing, handed_in) = mpsc::unbounded_channel();
         let publishing = Publishing {
             channel,
@@ -73,8 +76,13 @@ impl Line {
             last_number: 0,
         };
         tokio::spawn(publishing.run(handed_in));
-        Ok(Line { window: Arc::new(Semaphore::new(WINDOW)), outgoing })
+        Ok(Line { window: Arc::new(Semaphore::new(WINDOW as usize)), outgoing })
     }
+}
+
+/// How many places of a window a message takes while it is in flight: at least one, never more than there are.
+pub(crate) fn places_of(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(PLACE)).unwrap_or(WINDOW).clamp(1, WINDOW)
 }
 
 type ConfirmFuture = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send>>;
@@ -248,4 +256,19 @@ fn read_number(returned: &BasicReturnMessage) -> Option<u64> {
 
 fn refused(reason: &str) -> PublishError {
     PublishError::Refused { reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_holds_64_mib_of_whatever_size() {
+        for (bytes, places) in [(0, 1), (600, 1), (PLACE, 1), (PLACE + 1, 2), (1024 * 1024, 16)] {
+            assert_eq!(places_of(bytes), places, "{bytes}");
+        }
+        // The longest there are still leave room for three more.
+        assert_eq!(places_of(16 * 1024 * 1024), 256);
+        assert_eq!(places_of(usize::MAX), WINDOW);
+    }
 }

@@ -5,8 +5,7 @@
 //! journal, and what is set aside have a channel each, because confirms are read in order on a channel and a
 //! slow lane must not hold up a first try.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,13 +13,14 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, LongString};
 use postrider_contract::clock::{Clock, Timestamp};
 use postrider_contract::ports::PublishError;
-use tokio::sync::{Notify, OnceCell, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::connection::{LinkState, Live, wait_until_up};
 use crate::error::TopologyError;
-use crate::lane::Lane;
-use crate::line::{Line, OnReturn, Outgoing};
+use crate::lane::LaneQueue;
+use crate::lanes::{Avoided, Lanes};
+use crate::line::{Line, OnReturn, Outgoing, places_of};
 use crate::settings::{Timings, TopologyAtStart};
 use crate::tally::Tally;
 use crate::topology::{BEFORE_DECLARING_AGAIN, QueueName, Topology};
@@ -36,7 +36,7 @@ const OCTETS: &str = "application/octet-stream";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     Queue(QueueName),
-    Lane(Lane),
+    Lane(LaneQueue),
 }
 
 /// What is published.
@@ -61,21 +61,7 @@ struct Lines {
     retry: Line,
     journal: Line,
     aside: Line,
-    /// Lanes that were declared on this connection.
     lanes: Arc<Lanes>,
-}
-
-#[derive(Default)]
-struct Lanes(Mutex<HashMap<Lane, Arc<OnceCell<()>>>>);
-
-impl Lanes {
-    fn cell(&self, lane: Lane) -> Arc<OnceCell<()>> {
-        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(lane).or_default())
-    }
-
-    fn forget_all(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
 }
 
 #[derive(Clone)]
@@ -88,6 +74,7 @@ pub(crate) struct Publisher {
     topology: Arc<Topology>,
     clock: Arc<dyn Clock>,
     confirm: Duration,
+    avoided: Avoided,
     state: watch::Receiver<State>,
     declare_again: Arc<Notify>,
 }
@@ -103,10 +90,12 @@ impl Publisher {
     ) -> Self {
         let (announce, mut state) = watch::channel(State::Down { reason: "not connected yet".to_owned() });
         let declare_again = Arc::new(Notify::new());
+        let avoided = Avoided::default();
         let keeper = Keeper {
             topology: Arc::clone(&topology),
             at_start,
             confirm: timings.confirm,
+            avoided: avoided.clone(),
             announce,
             declare_again: Arc::clone(&declare_again),
         };
@@ -121,7 +110,7 @@ impl Publisher {
         if tokio::time::timeout(timings.connect, opened).await.is_err() {
             tracing::warn!("the publishing channels are not open yet");
         }
-        Publisher { topology, clock, confirm: timings.confirm, state, declare_again }
+        Publisher { topology, clock, confirm: timings.confirm, avoided, state, declare_again }
     }
 
     /// Something is missing on the broker: everything is declared again soon, where that is ours to do. Asked any
@@ -150,19 +139,29 @@ impl Publisher {
     }
 
     /// Sends all, then waits for all confirms.
-    pub async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+    pub async fn publish(&self, mut messages: Vec<Message>) -> Result<(), PublishError> {
         let lines = self.lines().map_err(|reason| PublishError::Refused { reason })?;
         if let Some(message) = messages.iter().find(|message| message.body.len() > LONGEST_BODY) {
             let reason = format!("a message of {} bytes is longer than {LONGEST_BODY}", message.body.len());
             return Err(PublishError::Refused { reason });
         }
         let deadline = Instant::now() + self.confirm;
-        self.declare_lanes(&lines, &messages, deadline).await?;
+        // Nothing was published yet, so whatever fails here is a refusal.
+        for message in &mut messages {
+            match &mut message.destination {
+                Destination::Queue(_) => {}
+                Destination::Lane(lane) => {
+                    let ready = lines.lanes.ready(&lines.live, *lane, deadline).await;
+                    *lane = ready.map_err(|reason| PublishError::Refused { reason })?;
+                }
+            }
+        }
         let tally = Arc::new(Tally::default());
         let published_at = self.clock.now();
         for message in messages {
             let line = lines.line(message.destination);
-            let permit = tokio::time::timeout_at(deadline, Arc::clone(&line.window).acquire_owned()).await;
+            let places = Arc::clone(&line.window).acquire_many_owned(places_of(message.body.len()));
+            let permit = tokio::time::timeout_at(deadline, places).await;
             let Ok(Ok(permit)) = permit else {
                 // One more ticket, dropped unwritten: what was sent before decides between refused and in doubt.
                 drop(tally.ticket());
@@ -184,34 +183,9 @@ impl Publisher {
         })
     }
 
-    /// Nothing was published yet, so whatever fails here is a refusal.
-    async fn declare_lanes(
-        &self,
-        lines: &Lines,
-        messages: &[Message],
-        deadline: Instant,
-    ) -> Result<(), PublishError> {
-        for message in messages {
-            let lane = match message.destination {
-                Destination::Queue(_) => continue,
-                Destination::Lane(lane) => lane,
-            };
-            let cell = lines.lanes.cell(lane);
-            let declared = cell.get_or_try_init(|| self.topology.declare_lane(&lines.live.connection, lane));
-            match tokio::time::timeout_at(deadline, declared).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    let reason = format!("cannot declare lane {}: {error}", self.topology.lane(lane));
-                    return Err(PublishError::Refused { reason });
-                }
-                Err(_) => {
-                    lines.live.give_up("a lane was not declared in time");
-                    let reason = format!("lane {} was not declared in time", self.topology.lane(lane));
-                    return Err(PublishError::Refused { reason });
-                }
-            }
-        }
-        Ok(())
+    /// How long a message with this delay is parked: longer than its own lane does where that is out of order.
+    pub fn parked_for(&self, delay: Duration) -> Duration {
+        self.avoided.lane_for(delay).delay()
     }
 }
 
@@ -221,7 +195,7 @@ impl Lines {
             Destination::Lane(_) => &self.retry,
             Destination::Queue(queue) => match queue {
                 QueueName::First | QueueName::Release | QueueName::Large => &self.work,
-                QueueName::Retry => &self.retry,
+                QueueName::Retry | QueueName::RetryLarge => &self.retry,
                 QueueName::Journal => &self.journal,
                 QueueName::Dead
                 | QueueName::CatchAll
@@ -238,6 +212,7 @@ struct Keeper {
     topology: Arc<Topology>,
     at_start: TopologyAtStart,
     confirm: Duration,
+    avoided: Avoided,
     announce: watch::Sender<State>,
     declare_again: Arc<Notify>,
 }
@@ -265,10 +240,11 @@ impl Keeper {
 
     async fn open(&self, live: &Arc<Live>) -> Result<Lines, TopologyError> {
         match self.at_start {
-            TopologyAtStart::Declare => self.topology.declare(&live.connection).await?,
+            TopologyAtStart::Declare => self.topology.declare(live).await?,
             TopologyAtStart::Assume => {}
         }
-        let lanes = Arc::new(Lanes::default());
+        let lanes = Lanes::new(Arc::clone(&self.topology), self.at_start, self.avoided.clone());
+        let lanes = Arc::new(lanes);
         let (known, again) = (Arc::clone(&lanes), Arc::clone(&self.declare_again));
         let on_return: OnReturn = Arc::new(move |routing_key| {
             tracing::error!(routing_key, "a message was returned: the queue it should go to is gone");
@@ -290,7 +266,7 @@ impl Keeper {
         match self.at_start {
             TopologyAtStart::Declare => {
                 tokio::time::sleep(BEFORE_DECLARING_AGAIN).await;
-                if let Err(error) = self.topology.declare(&live.connection).await {
+                if let Err(error) = self.topology.declare(live).await {
                     tracing::error!(%error, "cannot declare the broker's objects again");
                 }
             }

@@ -57,6 +57,9 @@ pub struct Timings {
     /// How long a publish waits for its confirm before it is in doubt and the connection is given up. Usual
     /// are 1–50 ms; a quorum that is lost answers nothing at all.
     pub confirm: Duration,
+    /// How long any other question may take: opening a channel, declaring, subscribing, counting. A cluster needs
+    /// seconds to make a quorum queue while it is busy.
+    pub round_trip: Duration,
     /// How long a connection may take to come up, handshake included.
     pub connect: Duration,
     /// The first pause after a lost connection; doubles up to `longest_pause`, with jitter.
@@ -71,6 +74,7 @@ impl Default for Timings {
     fn default() -> Self {
         Timings {
             confirm: Duration::from_secs(5),
+            round_trip: Duration::from_secs(10),
             connect: Duration::from_secs(10),
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(5),

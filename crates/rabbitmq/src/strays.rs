@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lapin::BasicProperties;
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use postrider_contract::ports::{
     Lease, ProducerMessage, QueueError, Refusal, RefusedQueue, Stray, StrayCause, StrayContents, StrayPlace,
@@ -18,11 +18,9 @@ use postrider_contract::ports::{
 
 use crate::connection::Link;
 use crate::consumer::{Consuming, Incoming, Reading, Source};
-use crate::engine::in_time;
-use crate::error::TopologyError;
 use crate::intake::Refused;
 use crate::publisher::{Destination, Message, Publisher, long_text};
-use crate::topology::{QueueName, Topology, close};
+use crate::topology::{QueueName, Topology, close, look_at_queue};
 
 const REASON: &str = "postrider-reason";
 const ORIGIN: &str = "postrider-queue";
@@ -83,17 +81,12 @@ impl RabbitStrays {
     async fn put_back(&self) -> Result<u64, QueueError> {
         let live = self.link.live().map_err(|reason| QueueError::Unavailable { reason })?;
         let name = self.consuming.topology.queue(QueueName::Unreadable);
-        let opening = async {
-            let channel = live.connection.create_channel().await?;
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let queue = channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await?;
-            Ok::<_, lapin::Error>((channel, queue.message_count()))
-        };
-        let (channel, count) = in_time(opening).await?.map_err(TopologyError::from)?;
+        let channel = live.open_channel().await?;
+        let count = look_at_queue(&live, &channel, &name).await?.message_count();
         let mut moved = 0;
         for _ in 0..count {
             let getting = channel.basic_get(name.as_str().into(), BasicGetOptions { no_ack: false });
-            let Some(found) = in_time(getting).await?.map_err(TopologyError::from)? else { break };
+            let Some(found) = live.answer(getting).await? else { break };
             let tag = found.delivery.delivery_tag;
             let headers = found.delivery.properties.headers().clone().unwrap_or_default();
             let mut message = Message::new(Destination::Queue(QueueName::Dead), found.delivery.data.into());
@@ -101,7 +94,7 @@ impl RabbitStrays {
             let published = self.consuming.publisher.publish(vec![message]).await;
             published.map_err(|error| QueueError::Unavailable { reason: error.to_string() })?;
             let acknowledging = channel.basic_ack(tag, BasicAckOptions { multiple: false });
-            in_time(acknowledging).await?.map_err(TopologyError::from)?;
+            live.answer(acknowledging).await?;
             moved += 1;
         }
         close(&channel).await;
@@ -189,9 +182,13 @@ impl ReadStray {
         match queue {
             Some(QueueName::Events) => StrayContents::Produced(produced(headers, incoming)),
             Some(QueueName::Journal) => StrayContents::of_journal(&incoming.body),
-            Some(QueueName::First | QueueName::Retry | QueueName::Release | QueueName::Large) => {
-                StrayContents::of_work(&incoming.body)
-            }
+            Some(
+                QueueName::First
+                | QueueName::Retry
+                | QueueName::RetryLarge
+                | QueueName::Release
+                | QueueName::Large,
+            ) => StrayContents::of_work(&incoming.body),
             // A lane, which is none of these; or somebody put it there by hand.
             None
             | Some(

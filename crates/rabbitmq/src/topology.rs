@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! publish ──▶ publish exchange (direct; no alternate, so that `mandatory` means something)
-//!               ├─▶ deliveries.first / .release / .large / .retry     journal      events.refused
-//!               └─▶ lane.<n>ms ──(TTL, at least once)──▶ due exchange ──▶ deliveries.retry
-//!                                                          └─(alternate)─▶ unrouted exchange ──▶ catch-all
+//!               ├─▶ deliveries.first / .release / .large / .retry / .retry-large     journal      events.refused
+//!               ├─▶ lane.<n>ms ───────(TTL, at least once)──▶ due exchange ──▶ deliveries.retry
+//!               └─▶ lane-large.<n>ms ─(the same)───────────▶ due exchange ──▶ deliveries.retry-large
+//!                                                             └─(alternate)─▶ unrouted exchange ──▶ catch-all
 //! delivery limit reached, or unreadable ──▶ dead exchange ──▶ dead ──(status)──▶ put back, or unreadable
 //! producers ──▶ <prefix>.events (topic) ──▶ <prefix>.events
 //! ```
@@ -20,10 +21,11 @@ use lapin::options::{
     ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, LongString};
-use lapin::{Channel, Connection, ExchangeKind};
+use lapin::{Channel, ExchangeKind, Queue};
 
+use crate::connection::Live;
 use crate::error::TopologyError;
-use crate::lane::Lane;
+use crate::lane::{Lane, LaneQueue, Load};
 use crate::settings::QueueLimits;
 
 /// How often a message may come back unsettled before it is taken for one that kills whoever takes it. Every
@@ -36,14 +38,16 @@ const NO_DELIVERY_LIMIT: i64 = 1_000_000;
 /// a deleted quorum queue some 30 ms later, and not at all if a queue of that name is there again by then (seen
 /// with 3.10.8).
 pub(crate) const BEFORE_DECLARING_AGAIN: Duration = Duration::from_secs(1);
-/// What lanes dead-letter with.
-const DUE_KEY: &str = "retry";
+/// How long the close of a throw-away channel is waited for.
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// The queues other than lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QueueName {
     First,
     Retry,
+    /// Retries whose bodies are over 64 KiB, taken with a small prefetch.
+    RetryLarge,
     Release,
     Large,
     Journal,
@@ -60,11 +64,12 @@ pub enum QueueName {
 
 impl QueueName {
     /// In the order of declaration: what others dead-letter to comes first.
-    pub const ALL: [QueueName; 10] = [
+    pub const ALL: [QueueName; 11] = [
         QueueName::Dead,
         QueueName::CatchAll,
         QueueName::Unreadable,
         QueueName::Retry,
+        QueueName::RetryLarge,
         QueueName::First,
         QueueName::Release,
         QueueName::Large,
@@ -78,6 +83,7 @@ impl QueueName {
         match self {
             QueueName::First => "first",
             QueueName::Retry => "retry",
+            QueueName::RetryLarge => "retry-large",
             QueueName::Release => "release",
             QueueName::Large => "large",
             QueueName::Journal => "journal",
@@ -151,7 +157,11 @@ impl Topology {
     pub fn queue(&self, queue: QueueName) -> String {
         let prefix = &self.prefix;
         match queue {
-            QueueName::First | QueueName::Retry | QueueName::Release | QueueName::Large => {
+            QueueName::First
+            | QueueName::Retry
+            | QueueName::RetryLarge
+            | QueueName::Release
+            | QueueName::Large => {
                 format!("{prefix}.deliveries.{}.v1", queue.routing_key())
             }
             QueueName::Journal | QueueName::Dead | QueueName::CatchAll | QueueName::Unreadable => {
@@ -164,11 +174,18 @@ impl Topology {
     /// The lane's name on the broker.
     #[must_use]
     pub fn lane(&self, lane: Lane) -> String {
+        self.lane_queue(LaneQueue { lane, load: Load::Small })
+    }
+
+    pub(crate) fn lane_queue(&self, lane: LaneQueue) -> String {
         format!("{}.{}.v1", self.prefix, Self::lane_key(lane))
     }
 
-    pub(crate) fn lane_key(lane: Lane) -> String {
-        format!("lane.{}ms", lane.millis())
+    pub(crate) fn lane_key(LaneQueue { lane, load }: LaneQueue) -> String {
+        match load {
+            Load::Small => format!("lane.{}ms", lane.millis()),
+            Load::Large => format!("lane-large.{}ms", lane.millis()),
+        }
     }
 
     /// The exchange that everything of ours is published to.
@@ -213,7 +230,9 @@ impl Topology {
         let bindings = match queue {
             QueueName::Dead => vec![(self.exchange(ExchangeName::Dead), ""), by_key],
             QueueName::CatchAll => vec![(self.exchange(ExchangeName::Unrouted), "")],
-            QueueName::Retry => vec![(self.exchange(ExchangeName::Due), DUE_KEY), by_key],
+            QueueName::Retry | QueueName::RetryLarge => {
+                vec![(self.exchange(ExchangeName::Due), queue.routing_key()), by_key]
+            }
             QueueName::Events => vec![(self.exchange(ExchangeName::Events), "#")],
             QueueName::First
             | QueueName::Release
@@ -232,7 +251,11 @@ impl Topology {
                 arguments.insert("x-delivery-limit".into(), NO_DELIVERY_LIMIT.into());
                 self.dead_letter(&mut arguments, ExchangeName::Dead, queue.routing_key());
             }
-            QueueName::First | QueueName::Retry | QueueName::Release | QueueName::Large => {
+            QueueName::First
+            | QueueName::Retry
+            | QueueName::RetryLarge
+            | QueueName::Release
+            | QueueName::Large => {
                 arguments.insert("x-delivery-limit".into(), DELIVERY_LIMIT.into());
                 self.dead_letter(&mut arguments, ExchangeName::Dead, queue.routing_key());
             }
@@ -240,11 +263,15 @@ impl Topology {
         QueuePlan { name: self.queue(queue), arguments, bindings }
     }
 
-    pub(crate) fn lane_plan(&self, lane: Lane) -> QueuePlan {
+    pub(crate) fn lane_plan(&self, lane: LaneQueue) -> QueuePlan {
         let mut arguments = self.bounded_quorum();
-        arguments.insert("x-message-ttl".into(), i64::from(lane.millis()).into());
-        self.dead_letter(&mut arguments, ExchangeName::Due, DUE_KEY);
-        QueuePlan { name: self.lane(lane), arguments, bindings: Vec::new() }
+        arguments.insert("x-message-ttl".into(), i64::from(lane.lane.millis()).into());
+        let target = match lane.load {
+            Load::Small => QueueName::Retry,
+            Load::Large => QueueName::RetryLarge,
+        };
+        self.dead_letter(&mut arguments, ExchangeName::Due, target.routing_key());
+        QueuePlan { name: self.lane_queue(lane), arguments, bindings: Vec::new() }
     }
 
     fn bounded_quorum(&self) -> FieldTable {
@@ -264,16 +291,16 @@ impl Topology {
     }
 
     /// Declares everything but the lanes; what is there already and equal stays as it is.
-    pub(crate) async fn declare(&self, connection: &Connection) -> Result<(), TopologyError> {
-        let channel = connection.create_channel().await?;
+    pub(crate) async fn declare(&self, live: &Live) -> Result<(), TopologyError> {
+        let channel = live.open_channel().await?;
         for plan in self.exchange_plans() {
-            declare_exchange(&channel, plan).await?;
+            declare_exchange(live, &channel, plan).await?;
         }
         for queue in QueueName::ALL {
             let plan = self.queue_plan(queue);
-            declare_queue(&channel, &plan.name, plan.arguments).await?;
+            declare_queue(live, &channel, &plan.name, plan.arguments).await?;
             for (exchange, key) in plan.bindings {
-                bind(&channel, &plan.name, &exchange, key).await?;
+                bind(live, &channel, &plan.name, &exchange, key).await?;
             }
         }
         close(&channel).await;
@@ -282,31 +309,25 @@ impl Topology {
 
     /// Declares one lane and binds it. The exchange it dead-letters to is there by then: nothing is published
     /// before [`Topology::declare`].
-    pub(crate) async fn declare_lane(
-        &self,
-        connection: &Connection,
-        lane: Lane,
-    ) -> Result<(), TopologyError> {
-        let channel = connection.create_channel().await?;
+    pub(crate) async fn declare_lane(&self, live: &Live, lane: LaneQueue) -> Result<(), TopologyError> {
+        let channel = live.open_channel().await?;
         let plan = self.lane_plan(lane);
-        declare_queue(&channel, &plan.name, plan.arguments).await?;
-        bind(&channel, &plan.name, &self.publish_exchange(), &Self::lane_key(lane)).await?;
+        declare_queue(live, &channel, &plan.name, plan.arguments).await?;
+        bind(live, &channel, &plan.name, &self.publish_exchange(), &Self::lane_key(lane)).await?;
         close(&channel).await;
         Ok(())
     }
 
     /// Deletes everything with all messages in it, lanes included. What is not there is not missed.
-    pub(crate) async fn tear_down(&self, connection: &Connection) -> Result<(), TopologyError> {
-        let channel = connection.create_channel().await?;
-        for name in
-            Lane::all().map(|lane| self.lane(lane)).chain(QueueName::ALL.map(|queue| self.queue(queue)))
-        {
-            channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await?;
+    pub(crate) async fn tear_down(&self, live: &Live) -> Result<(), TopologyError> {
+        let channel = live.open_channel().await?;
+        let lanes = LaneQueue::all().map(|lane| self.lane_queue(lane));
+        for name in lanes.chain(QueueName::ALL.map(|queue| self.queue(queue))) {
+            live.answer(channel.queue_delete(name.into(), QueueDeleteOptions::default())).await?;
         }
         for exchange in ExchangeName::ALL {
-            channel
-                .exchange_delete(self.exchange(exchange).as_str().into(), ExchangeDeleteOptions::default())
-                .await?;
+            let name = self.exchange(exchange);
+            live.answer(channel.exchange_delete(name.into(), ExchangeDeleteOptions::default())).await?;
         }
         close(&channel).await;
         Ok(())
@@ -331,46 +352,67 @@ impl Topology {
                 plan.bindings.iter().map(|(exchange, key)| format!("  bound to {exchange} by {key:?}")),
             );
         }
-        for lane in Lane::all() {
-            lines.push(format!("lane {} (on first use)", self.lane(lane)));
+        for lane in LaneQueue::all() {
+            lines.push(format!("lane {} (on first use)", self.lane_queue(lane)));
         }
-        if let Some(lane) = Lane::all().next() {
-            lines.push(format!(
-                "every lane, as {}{}",
-                self.lane(lane),
-                show(&self.lane_plan(lane).arguments)
-            ));
+        for load in Load::ALL {
+            lines.extend(Lane::all().next().map(|lane| {
+                let plan = self.lane_plan(LaneQueue { lane, load });
+                format!("every lane of its kind, as {}{}", plan.name, show(&plan.arguments))
+            }));
         }
         lines.join("\n") + "\n"
     }
 }
 
-pub(crate) async fn declare_exchange(channel: &Channel, plan: ExchangePlan) -> Result<(), TopologyError> {
+pub(crate) async fn declare_exchange(
+    live: &Live,
+    channel: &Channel,
+    plan: ExchangePlan,
+) -> Result<(), TopologyError> {
     let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare(plan.name.as_str().into(), plan.kind, options, plan.arguments).await?;
-    Ok(())
+    live.answer(channel.exchange_declare(plan.name.as_str().into(), plan.kind, options, plan.arguments)).await
 }
 
 pub(crate) async fn declare_queue(
+    live: &Live,
     channel: &Channel,
     name: &str,
     arguments: FieldTable,
 ) -> Result<(), TopologyError> {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(name.into(), options, arguments).await?;
+    live.answer(channel.queue_declare(name.into(), options, arguments)).await?;
     Ok(())
 }
 
-async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), TopologyError> {
-    let options = QueueBindOptions::default();
-    channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await?;
-    Ok(())
+/// Looks at a queue that is said to be there: how many messages are ready, how many consumers it has. On a channel
+/// whose other use nobody needs: the broker closes it if there is no such queue.
+pub(crate) async fn look_at_queue(
+    live: &Live,
+    channel: &Channel,
+    name: &str,
+) -> Result<Queue, TopologyError> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    live.answer(channel.queue_declare(name.into(), options, FieldTable::default())).await
 }
 
-/// Closes a throw-away channel. That it fails can only mean that it is closed.
+async fn bind(
+    live: &Live,
+    channel: &Channel,
+    queue: &str,
+    exchange: &str,
+    key: &str,
+) -> Result<(), TopologyError> {
+    let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+    live.answer(channel.queue_bind(queue.into(), exchange.into(), key.into(), options, arguments)).await
+}
+
+/// Closes a throw-away channel. That it fails can only mean that it is closed, or about to be with its connection.
 pub(crate) async fn close(channel: &Channel) {
-    if let Err(error) = channel.close(200, "done".into()).await {
-        tracing::debug!(%error, "a throw-away channel was closed already");
+    match tokio::time::timeout(CLOSE, channel.close(200, "done".into())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a throw-away channel was closed already"),
+        Err(_) => tracing::debug!("the broker did not answer the close of a channel"),
     }
 }
 
@@ -396,55 +438,4 @@ fn show_value(value: &AMQPValue) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn topology() -> Topology {
-        Topology::new("postrider", QueueLimits::default())
-    }
-
-    fn argument(plan: &QueuePlan, name: &str) -> Option<String> {
-        plan.arguments.inner().get(name).map(show_value)
-    }
-
-    #[test]
-    fn every_queue_is_a_bounded_quorum_queue_that_refuses_when_full() {
-        let topology = topology();
-        let queues = QueueName::ALL.map(|queue| topology.queue_plan(queue));
-        for plan in queues.into_iter().chain(Lane::all().map(|lane| topology.lane_plan(lane))) {
-            assert_eq!(argument(&plan, "x-queue-type").as_deref(), Some("quorum"), "{}", plan.name);
-            assert_eq!(argument(&plan, "x-overflow").as_deref(), Some("reject-publish"), "{}", plan.name);
-            assert!(argument(&plan, "x-max-length").is_some(), "{}", plan.name);
-            if argument(&plan, "x-dead-letter-exchange").is_some() {
-                assert_eq!(argument(&plan, "x-dead-letter-strategy").as_deref(), Some("at-least-once"));
-            }
-        }
-    }
-
-    #[test]
-    fn only_the_due_exchange_has_an_alternate() {
-        let with_alternate: Vec<String> = topology()
-            .exchange_plans()
-            .into_iter()
-            .filter(|plan| plan.arguments.contains_key("alternate-exchange"))
-            .map(|plan| plan.name)
-            .collect();
-        assert_eq!(with_alternate, ["postrider.due.v1"]);
-    }
-
-    #[test]
-    fn the_names_that_producers_use_are_fixed() {
-        let topology = topology();
-        assert_eq!(topology.exchange(ExchangeName::Events), "postrider.events");
-        assert_eq!(topology.queue(QueueName::Events), "postrider.events");
-        assert_eq!(topology.queue(QueueName::EventsRefused), "postrider.events.refused");
-    }
-
-    #[test]
-    fn what_is_declared_can_be_read() {
-        let printed = topology().print();
-        assert!(printed.contains("queue postrider.deliveries.first.v1"), "{printed}");
-        assert!(printed.contains("x-delivery-limit=50"), "{printed}");
-        assert!(printed.contains("postrider.lane.300000ms.v1"), "{printed}");
-    }
-}
+mod tests;

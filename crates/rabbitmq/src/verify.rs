@@ -1,12 +1,15 @@
 //! Compares what is on the broker with what we would declare, without changing anything.
 
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::ExchangeKind;
+use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Connection, ExchangeKind};
 
+use crate::connection::Live;
 use crate::error::TopologyError;
-use crate::lane::Lane;
-use crate::topology::{QueueName, QueuePlan, Topology, close, declare_exchange, declare_queue};
+use crate::lane::LaneQueue;
+use crate::topology::{
+    QueueName, QueuePlan, Topology, close, declare_exchange, declare_queue, look_at_queue,
+};
 
 /// Something on the broker that is not as it should be, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,16 +22,13 @@ pub struct Deviation {
 
 /// Every object that is missing or has other arguments. A lane that is missing is none: lanes come on first
 /// use. Bindings cannot be seen over AMQP; declaring sets them right.
-pub(crate) async fn verify(
-    topology: &Topology,
-    connection: &Connection,
-) -> Result<Vec<Deviation>, TopologyError> {
+pub(crate) async fn verify(topology: &Topology, live: &Live) -> Result<Vec<Deviation>, TopologyError> {
     let mut deviations = Vec::new();
     for plan in topology.exchange_plans() {
         let object = plan.name.clone();
-        let found = if exchange_exists(connection, &plan.name, plan.kind.clone()).await? {
-            let channel = connection.create_channel().await?;
-            let declared = declare_exchange(&channel, plan).await;
+        let found = if exchange_exists(live, &plan.name, plan.kind.clone()).await? {
+            let channel = live.open_channel().await?;
+            let declared = declare_exchange(live, &channel, plan).await;
             close(&channel).await;
             declared
         } else {
@@ -39,57 +39,49 @@ pub(crate) async fn verify(
     for queue in QueueName::ALL {
         let plan = topology.queue_plan(queue);
         let object = plan.name.clone();
-        let found = match look_at_queue(connection, plan).await? {
+        let found = match compare_queue(live, plan).await? {
             Some(found) => found,
             None => Err(TopologyError::Missing("it does not exist".to_owned())),
         };
         deviations.extend(judge(object, found)?);
     }
-    for lane in Lane::all() {
-        if let Some(found) = look_at_queue(connection, topology.lane_plan(lane)).await? {
-            deviations.extend(judge(topology.lane(lane), found)?);
+    for lane in LaneQueue::all() {
+        if let Some(found) = compare_queue(live, topology.lane_plan(lane)).await? {
+            deviations.extend(judge(topology.lane_queue(lane), found)?);
         }
     }
     Ok(deviations)
 }
 
 /// `None` if there is no such queue. An existing queue may be declared again: that compares its arguments.
-async fn look_at_queue(
-    connection: &Connection,
+async fn compare_queue(
+    live: &Live,
     plan: QueuePlan,
 ) -> Result<Option<Result<(), TopologyError>>, TopologyError> {
-    let channel = connection.create_channel().await?;
-    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    match channel.queue_declare(plan.name.as_str().into(), options, FieldTable::default()).await {
+    let channel = live.open_channel().await?;
+    match look_at_queue(live, &channel, &plan.name).await {
         Ok(_) => {}
-        Err(error) => {
-            return match TopologyError::from(error) {
-                TopologyError::Missing(_) => Ok(None),
-                mismatch @ TopologyError::Mismatch(_) => Ok(Some(Err(mismatch))),
-                failed @ TopologyError::Failed(_) => Err(failed),
-            };
-        }
+        Err(TopologyError::Missing(_)) => return Ok(None),
+        Err(mismatch @ TopologyError::Mismatch(_)) => return Ok(Some(Err(mismatch))),
+        Err(error @ (TopologyError::Failed(_) | TopologyError::NoAnswer(_))) => return Err(error),
     }
-    let declared = declare_queue(&channel, &plan.name, plan.arguments).await;
+    let declared = declare_queue(live, &channel, &plan.name, plan.arguments).await;
     close(&channel).await;
     Ok(Some(declared))
 }
 
-async fn exchange_exists(
-    connection: &Connection,
-    name: &str,
-    kind: ExchangeKind,
-) -> Result<bool, TopologyError> {
-    let channel = connection.create_channel().await?;
+async fn exchange_exists(live: &Live, name: &str, kind: ExchangeKind) -> Result<bool, TopologyError> {
+    let channel = live.open_channel().await?;
     let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-    let looked = channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await;
-    match looked.map_err(TopologyError::from) {
+    match live.answer(channel.exchange_declare(name.into(), kind, options, FieldTable::default())).await {
         Ok(()) => {
             close(&channel).await;
             Ok(true)
         }
         Err(TopologyError::Missing(_)) => Ok(false),
-        Err(error @ (TopologyError::Mismatch(_) | TopologyError::Failed(_))) => Err(error),
+        Err(error @ (TopologyError::Mismatch(_) | TopologyError::Failed(_) | TopologyError::NoAnswer(_))) => {
+            Err(error)
+        }
     }
 }
 
@@ -105,6 +97,6 @@ fn judge(object: String, found: Result<(), TopologyError>) -> Result<Option<Devi
             let remedy = "let it run empty, delete it, and run `postrider topology declare`".to_owned();
             Ok(Some(Deviation { object, problem, remedy }))
         }
-        Err(error @ TopologyError::Failed(_)) => Err(error),
+        Err(error @ (TopologyError::Failed(_) | TopologyError::NoAnswer(_))) => Err(error),
     }
 }

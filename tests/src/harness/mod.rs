@@ -6,6 +6,7 @@
 //! included (see [`watchdog`]); nothing waits without a deadline (see [`deadline`]).
 
 pub mod account;
+pub mod certificates;
 pub mod deadline;
 pub mod folder;
 pub mod http;
@@ -19,6 +20,7 @@ pub mod shared;
 pub mod signal;
 pub mod watchdog;
 
+pub use certificates::Certificates;
 pub use deadline::eventually;
 pub use folder::TempFolder;
 pub use http::{Answer, Api};

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use lapin::{Connection, ConnectionProperties};
 use tokio::net::TcpStream;
 
+use super::certificates::{Certificates, TlsSetup};
 use super::deadline::eventually;
 use super::folder::TempFolder;
 use super::port::PortLease;
@@ -35,12 +36,17 @@ pub struct Knobs {
     /// How many expired messages an at-least-once lane moves at a time. The broker's own default of 32 makes
     /// bursts of retries late by seconds.
     pub dead_letter_prefetch: u16,
+    /// After how long a message that left its lane and was refused is handed over again; the broker's own default is
+    /// three minutes.
+    pub dead_letter_again: Option<Duration>,
     /// How long a delivery may stay unacknowledged before the broker closes its channel; the broker's own
     /// default is 30 minutes. A set one is enforced within a second.
     pub consumer_timeout: Option<Duration>,
     /// The settings that are shipped in `deploy/rabbitmq`, in place of those that suit a small machine full of tests
     /// and of the two above.
     pub is_shipped: bool,
+    /// What its certificate for `amqps` is like; without, it speaks plain AMQP alone.
+    pub tls: Option<TlsSetup>,
     /// Further lines of `rabbitmq.conf`.
     pub configuration: Vec<String>,
 }
@@ -49,7 +55,9 @@ impl Default for Knobs {
     fn default() -> Self {
         Self {
             dead_letter_prefetch: 512,
+            dead_letter_again: None,
             consumer_timeout: None,
+            tls: None,
             is_shipped: false,
             configuration: Vec::new(),
         }
@@ -65,7 +73,15 @@ pub struct RabbitMq {
     ports: Ports,
     programs: PathBuf,
     next_virtual_host: AtomicUsize,
+    secured: Option<Secured>,
     folder: TempFolder,
+}
+
+/// Its second way in.
+#[derive(Debug)]
+struct Secured {
+    port: PortLease,
+    certificates: Certificates,
 }
 
 #[derive(Debug)]
@@ -87,15 +103,25 @@ impl RabbitMq {
         let folder = TempFolder::new("rabbitmq")?;
         let ports =
             Ports { amqp: PortLease::take()?, distribution: PortLease::take()?, mapper: PortLease::take()? };
-        config::write(folder.path(), knobs, VIRTUAL_HOSTS).context("writing the broker's configuration")?;
+        let secured = knobs.tls.as_ref().map(Secured::make).transpose()?;
+        let mut knobs = knobs.clone();
+        knobs.configuration.extend(secured.iter().flat_map(Secured::configuration));
+        config::write(folder.path(), &knobs, VIRTUAL_HOSTS).context("writing the broker's configuration")?;
         let number = ports.mapper.number().to_string();
         let port_mapper = Launch::new("epmd", "epmd", folder.path())
             .args(["-port", &number, "-address", "127.0.0.1"])
             .spawn()
             .context("starting the broker's port mapper")?;
         let next_virtual_host = AtomicUsize::new(0);
-        let mut server =
-            Self { broker: None, _port_mapper: port_mapper, ports, programs, next_virtual_host, folder };
+        let mut server = Self {
+            broker: None,
+            _port_mapper: port_mapper,
+            ports,
+            programs,
+            next_virtual_host,
+            secured,
+            folder,
+        };
         server.launch().await?;
         Ok(server)
     }
@@ -103,6 +129,12 @@ impl RabbitMq {
     /// The URL of the default virtual host, `/`.
     pub fn url(&self) -> String {
         self.url_of("%2f")
+    }
+
+    /// With TLS, the URL of the default virtual host by the name `localhost`, and the file of the authority to trust.
+    pub fn tls_url(&self) -> Option<(String, &Path)> {
+        let Secured { port, certificates } = self.secured.as_ref()?;
+        Some((format!("amqps://guest:guest@localhost:{}/%2f", port.number()), certificates.authority()))
     }
 
     /// The URL of a virtual host that no test was given before: complete isolation, whatever the names used.
@@ -221,6 +253,11 @@ impl RabbitMq {
                 return Ok(None);
             };
             connection.close(200, "ready".into()).await.ok();
+            if let Some(Secured { port, .. }) = &self.secured
+                && TcpStream::connect(("127.0.0.1", port.number())).await.is_err()
+            {
+                return Ok(None);
+            }
             Ok(Some(()))
         });
         ready.await.context("starting RabbitMQ")?;
@@ -253,6 +290,22 @@ impl RabbitMq {
             )
             // Makes the start script become the broker instead of staying as its parent, so that the id is the broker's.
             .env("RUNNING_UNDER_SYSTEMD", "true")
+    }
+}
+
+impl Secured {
+    fn make(setup: &TlsSetup) -> Result<Self> {
+        Ok(Self { port: PortLease::take()?, certificates: Certificates::make(setup)? })
+    }
+
+    fn configuration(&self) -> Vec<String> {
+        let certificates = &self.certificates;
+        vec![
+            format!("listeners.ssl.default = 127.0.0.1:{}", self.port.number()),
+            format!("ssl_options.cacertfile = {}", certificates.authority().display()),
+            format!("ssl_options.certfile = {}", certificates.certificate().display()),
+            format!("ssl_options.keyfile = {}", certificates.key().display()),
+        ]
     }
 }
 

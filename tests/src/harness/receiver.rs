@@ -7,7 +7,6 @@
 mod answer;
 mod behaviour;
 mod request;
-mod tls;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,8 +21,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use super::certificates::{TlsSetup, Validity, Versions};
 pub use behaviour::{Behaviour, Gate};
-pub use tls::{TlsSetup, Validity, Versions};
+
+use super::certificates::Certificates;
 
 use request::Wire;
 
@@ -86,7 +87,7 @@ impl Seen {
 #[derive(Debug)]
 pub struct Receiver {
     address: SocketAddr,
-    certificates: Option<tls::Certificates>,
+    certificates: Option<Certificates>,
     board: Arc<Board>,
     _running: DropGuard,
 }
@@ -120,10 +121,10 @@ impl Receiver {
 
     /// Starts one for HTTPS, with a certificate made for it by an authority of its own.
     pub async fn start_tls(setup: TlsSetup) -> Result<Self> {
-        Self::listen(0, Some(tls::Certificates::make(&setup)?)).await
+        Self::listen(0, Some(Certificates::make(&setup)?)).await
     }
 
-    async fn listen(port: u16, certificates: Option<tls::Certificates>) -> Result<Self> {
+    async fn listen(port: u16, certificates: Option<Certificates>) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.context("starting a receiver")?;
         let address = listener.local_addr()?;
         let board = Arc::new(Board {
@@ -131,7 +132,7 @@ impl Receiver {
             seen: Mutex::new(Seen::default()),
             changes: watch::Sender::new(()),
         });
-        let acceptor = certificates.as_ref().map(tls::Certificates::acceptor);
+        let acceptor = certificates.as_ref().map(Certificates::acceptor);
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(accept(
             listener,
@@ -157,7 +158,7 @@ impl Receiver {
 
     /// With TLS, the file (PEM) of the authority to trust.
     pub fn authority(&self) -> Option<&Path> {
-        self.certificates.as_ref().map(tls::Certificates::authority)
+        self.certificates.as_ref().map(Certificates::authority)
     }
 
     /// From now on requests for `path` are answered like this; counts of the path begin anew.

@@ -60,6 +60,18 @@ fn pages_about_starting_quote_what_is_really_said() {
 }
 
 #[test]
+fn every_test_that_a_document_names_is_there() {
+    let code: String = files_ending(&[".rs"]).iter().map(|file| file.text.as_str()).collect();
+    let table = read("docs/rabbitmq.md");
+    let cells =
+        table.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.rsplit('|').nth(1));
+    let names: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(names.len() > 30, "the table is read: {names:?}");
+    let missing = names.into_iter().filter(|name| !code.contains(&format!("fn {name}("))).map(str::to_owned);
+    assert_none("what is said to be tested is tested", &missing.collect::<Vec<_>>());
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
     let mut violations = Vec::new();
     for page in files_ending(&[".md"]) {

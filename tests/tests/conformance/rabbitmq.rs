@@ -12,6 +12,8 @@ mod producers;
 mod proxy;
 #[path = "rabbitmq/publishing.rs"]
 mod publishing;
+#[path = "rabbitmq/secured.rs"]
+mod secured;
 #[path = "rabbitmq/starting.rs"]
 mod starting;
 #[path = "rabbitmq/strays.rs"]

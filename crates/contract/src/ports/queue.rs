@@ -27,7 +27,8 @@ pub enum WorkKind {
     First,
     Retry,
     Release,
-    /// Work of the route `First` or `Release` whose bodies are over 64 KiB.
+    /// Work of the route `First` or `Release` whose bodies are over 64 KiB, or a fan-out that is as long by its
+    /// deliveries.
     Large,
 }
 

@@ -45,6 +45,9 @@ fn advanced(knobs: &Knobs) -> String {
         return shipped::advanced().to_owned();
     }
     let mut terms = vec![format!("{{dead_letter_worker_consumer_prefetch,{}}}", knobs.dead_letter_prefetch)];
+    if let Some(again) = knobs.dead_letter_again {
+        terms.push(format!("{{dead_letter_worker_publisher_confirm_timeout,{}}}", again.as_millis()));
+    }
     if let Some(timeout) = knobs.consumer_timeout {
         terms.push(format!("{{consumer_timeout,{}}}", timeout.as_millis()));
         // How often channels look whether it has passed; a minute by default.

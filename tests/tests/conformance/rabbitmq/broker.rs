@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::{
-    BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
-    QueueDeleteOptions,
+    BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -143,6 +143,13 @@ impl Raw {
 
     pub async fn delete(&self, queue: &str) {
         let deleted = self.channel().await.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
+        deleted.expect("it is deleted");
+    }
+
+    /// As [`Raw::delete`], and its bindings with it.
+    pub async fn delete_exchange(&self, exchange: &str) {
+        let options = ExchangeDeleteOptions::default();
+        let deleted = self.channel().await.exchange_delete(exchange.into(), options).await;
         deleted.expect("it is deleted");
     }
 

@@ -243,3 +243,31 @@ async fn a_restarted_broker_is_found_again() {
     drop(in_hand);
     eventually(|| async { queue.check_writable().is_ok() }).await;
 }
+
+/// The connection stays open and heartbeats are far away: only a time limit of our own finds out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_that_is_never_answered_is_made_on_another_connection() {
+    let url = fresh_url().await;
+    let proxy = Proxy::before(&url).await;
+    let mut settings = settings(&format!("{}?heartbeat=600", proxy.url()));
+    settings.timings.round_trip = Duration::from_secs(1);
+    let queue = connect(settings).await.work_queue();
+    let samples = samples(1);
+    publish_all(&*queue, &samples).await;
+    proxy.swallow();
+    let mut source = queue.consume(WorkKind::First, 10).await.expect("work can be taken");
+    assert_eq!(event_of(&take(&mut source).await), samples[0].event);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_is_never_answered_ends_in_time() {
+    let proxy = Proxy::before(&fresh_url().await).await;
+    let mut settings = settings(&format!("{}?heartbeat=600", proxy.url()));
+    settings.timings.round_trip = Duration::from_secs(1);
+    let engine = connect(settings).await;
+    proxy.swallow();
+    assert!(soon(engine.work_queue().depths()).await.is_err(), "nobody knows");
+    assert!(soon(engine.journal().settled_until(SystemClock.now())).await.is_err(), "nobody knows");
+    assert!(soon(engine.declare_topology()).await.is_err(), "nothing is known to be declared");
+    assert!(soon(engine.verify_topology()).await.is_err(), "nothing is known to be right");
+}

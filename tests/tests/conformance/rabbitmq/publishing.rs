@@ -9,7 +9,7 @@ use postrider_contract::clock::Clock;
 use postrider_contract::ports::{Publication, PublishError, Route, WorkKind, WorkQueue};
 use postrider_rabbitmq::{QueueLimits, QueueName, Settings, TopologyAtStart};
 use postrider_service::system::SystemClock;
-use postrider_tests::conformance::samples::Sample;
+use postrider_tests::conformance::samples::{Sample, fan_out};
 use postrider_tests::conformance::{eventually, soon};
 use postrider_tests::harness::RabbitMq;
 
@@ -158,6 +158,41 @@ async fn what_was_confirmed_survives_cuts() {
     }
 }
 
+/// An exchange that is gone closes the channel with everything in flight on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_flight_on_a_channel_that_the_broker_closes_is_in_doubt_and_the_rest_goes_on() {
+    let url = fresh_url().await;
+    let queue = connect(settings(&url)).await.work_queue();
+    let raw = Raw::connect(&url).await;
+    let mut calls: Vec<_> = (0..200)
+        .map(|number| {
+            let (queue, sample) = (Arc::clone(&queue), sample(number));
+            tokio::spawn(async move { (sample.event.clone(), queue.publish(vec![sample.first()]).await) })
+        })
+        .collect();
+    raw.delete_exchange("postrider.publish.v1").await;
+    calls.extend((200..400).map(|number| {
+        let (queue, sample) = (Arc::clone(&queue), sample(number));
+        tokio::spawn(async move { (sample.event.clone(), queue.publish(vec![sample.first()]).await) })
+    }));
+    let mut confirmed = HashSet::new();
+    let mut in_doubt = 0;
+    for call in calls {
+        match soon(call).await.expect("it does not panic") {
+            (event, Ok(())) => confirmed.insert(event),
+            (_, Err(PublishError::InDoubt { .. })) => {
+                in_doubt += 1;
+                false
+            }
+            (_, Err(PublishError::Refused { .. })) => false,
+        };
+    }
+    assert!(in_doubt > 0, "some were on their way");
+    eventually(|| async { publish(&*queue, &sample(1_000)).await.is_ok() }).await;
+    let there = soon(queue.depths()).await.expect("it answers").first;
+    assert!(there > confirmed.len() as u64, "{there} are there, {} were confirmed", confirmed.len());
+}
+
 #[tokio::test]
 async fn a_message_that_is_too_long_is_refused_and_harms_no_other() {
     let queue = connect(settings(&fresh_url().await)).await.work_queue();
@@ -166,6 +201,18 @@ async fn a_message_that_is_too_long_is_refused_and_harms_no_other() {
         tokio::join!(queue.publish(vec![long.first()]), queue.publish(vec![sample(2).first()]));
     assert!(matches!(refused, Err(PublishError::Refused { .. })), "{refused:?}");
     published.expect("it is confirmed");
+}
+
+/// By its deliveries alone it is as long as a large body, and a prefetch counts messages.
+#[tokio::test]
+async fn a_long_fan_out_of_small_bodies_goes_by_itself() {
+    let queue = connect(settings(&fresh_url().await)).await.work_queue();
+    let work = fan_out(1_000, [Bytes::from_static(b"{}"), Bytes::from_static(b"{} ")], SystemClock.now());
+    soon(queue.publish(vec![Publication { route: Route::First, work: work.clone() }]))
+        .await
+        .expect("it is confirmed");
+    let mut large = queue.consume(WorkKind::Large, 10).await.expect("work can be taken");
+    assert_eq!(soon(large.next()).await.expect("it is open").message, work);
 }
 
 #[tokio::test]

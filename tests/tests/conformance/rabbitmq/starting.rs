@@ -2,6 +2,7 @@
 
 use postrider_rabbitmq::{ConnectError, QueueName, Settings, TopologyAtStart};
 use postrider_tests::conformance::soon;
+use postrider_tests::harness::shared_rabbitmq;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
@@ -120,4 +121,24 @@ async fn installations_with_other_prefixes_share_a_broker() {
     let raw = Raw::connect(&url).await;
     assert_eq!(raw.ready("left.journal.v1").await, None);
     assert_eq!(raw.ready("right.journal.v1").await, Some(0));
+}
+
+/// Read in the broker's own list, where an operator looks.
+#[tokio::test]
+async fn the_broker_shows_who_is_connected_and_for_what() {
+    let url = fresh_url().await;
+    let mut settings = settings(&url);
+    settings.connection_name = "postrider ingest,worker@a-host".to_owned();
+    let _engine = connect(settings).await;
+    let broker = shared_rabbitmq().await.expect("it runs");
+    let listed = broker.ctl(&["list_connections", "vhost", "client_properties"]).await.expect("it answers");
+    let vhost = url.rsplit('/').next().expect("a virtual host");
+    let lines = listed.lines().filter_map(|line| line.split_once('\t')).filter(|(of, _)| *of == vhost);
+    let mut names: Vec<&str> = lines
+        .filter_map(|(_, properties)| properties.split("\"connection_name\",\"").nth(1)?.split('"').next())
+        .collect();
+    names.sort_unstable();
+    let expected =
+        ["postrider ingest,worker@a-host (consuming)", "postrider ingest,worker@a-host (publishing)"];
+    assert_eq!(names, expected, "{listed}");
 }

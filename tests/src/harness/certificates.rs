@@ -1,4 +1,4 @@
-//! Certificates for a receiver, good ones and bad ones, from an authority made for it.
+//! Certificates for a receiver or a private server, good ones and bad ones, from an authority made for it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::folder::TempFolder;
+use super::folder::TempFolder;
 
 /// Whether the certificate's time is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Versions {
     Only13,
 }
 
-/// What a TLS receiver is like.
+/// What a server that speaks TLS is like.
 #[derive(Debug, Clone)]
 pub struct TlsSetup {
     /// The names and addresses that its certificate is for.
@@ -43,7 +43,7 @@ pub struct TlsSetup {
 }
 
 impl Default for TlsSetup {
-    /// A receiver that nobody would complain about.
+    /// A server that nobody would complain about.
     fn default() -> Self {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         Self { names, validity: Validity::Current, versions: Versions::Both }
@@ -62,12 +62,12 @@ impl TlsSetup {
     }
 }
 
-/// What was made for one receiver.
+/// What was made for one server: an authority, and a certificate by it. The files, all PEM, last as long as this.
 #[derive(Debug)]
 pub struct Certificates {
     server: Arc<ServerConfig>,
+    folder: TempFolder,
     authority: PathBuf,
-    _folder: TempFolder,
 }
 
 impl Certificates {
@@ -87,9 +87,11 @@ impl Certificates {
         let key = KeyPair::generate()?;
         let certificate = server.signed_by(&key, &issuer)?;
 
-        let folder = TempFolder::new("receiver")?;
+        let folder = TempFolder::new("certificates")?;
         let file = folder.join("authority.pem");
-        std::fs::write(&file, authority_certificate.pem()).context("writing a receiver's authority")?;
+        std::fs::write(&file, authority_certificate.pem()).context("writing an authority's certificate")?;
+        std::fs::write(folder.join("certificate.pem"), certificate.pem()).context("writing a certificate")?;
+        std::fs::write(folder.join("key.pem"), key.serialize_pem()).context("writing a key")?;
         let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
         let versions = match setup.versions {
             Versions::Both => rustls::ALL_VERSIONS.to_vec(),
@@ -101,7 +103,7 @@ impl Certificates {
             .with_protocol_versions(&versions)?
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)?;
-        Ok(Self { server: Arc::new(config), authority: file, _folder: folder })
+        Ok(Self { server: Arc::new(config), folder, authority: file })
     }
 
     /// What turns accepted connections into TLS ones.
@@ -109,8 +111,18 @@ impl Certificates {
         TlsAcceptor::from(Arc::clone(&self.server))
     }
 
-    /// The file (PEM) of the authority to trust.
+    /// The file of the authority to trust.
     pub fn authority(&self) -> &Path {
         &self.authority
+    }
+
+    /// The file of the server's certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.join("certificate.pem")
+    }
+
+    /// The file of the certificate's key.
+    pub fn key(&self) -> PathBuf {
+        self.folder.join("key.pem")
     }
 }
