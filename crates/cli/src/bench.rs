@@ -13,6 +13,7 @@ mod installation;
 mod lanes;
 mod load;
 mod memory;
+mod neighbours;
 mod receiver;
 pub mod report;
 mod scale;
@@ -25,6 +26,7 @@ use clap::{Args, Subcommand};
 use self::backlog::Backlog;
 use self::due_at_once::DueAtOnce;
 use self::lanes::Lanes;
+use self::neighbours::Neighbours;
 use self::report::Report;
 use self::scale::Scale;
 use self::setup::Setup;
@@ -50,6 +52,7 @@ use crate::client::Output;
 ///   postrider bench lanes --up-to 30s                is the schedule kept?
 ///   postrider bench backlog --waiting 100000         memory, and how fast it drains
 ///   postrider bench throughput --json report.json    for a program to read
+///   postrider bench neighbours --kind slow           one webhook beside a slow one
 #[derive(Args)]
 #[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_value_name = "SCENARIO")]
 #[command(subcommand_help_heading = "Scenarios")]
@@ -67,9 +70,13 @@ enum Scenario {
     Backlog(Box<Backlog>),
     Lanes(Box<Lanes>),
     DueAtOnce(Box<DueAtOnce>),
+    Neighbours(Box<Neighbours>),
     /// Used by the bench itself: be the receiver
     #[command(hide = true)]
     BeReceiver,
+    /// Used by the bench itself: be the receivers that behave badly
+    #[command(hide = true)]
+    BeBadReceivers,
 }
 
 impl Bench {
@@ -78,7 +85,9 @@ impl Bench {
     pub async fn run(self, output: Output) -> anyhow::Result<()> {
         let (setup, report) = match self.scenario.unwrap_or(Scenario::Throughput(Box::new(self.throughput))) {
             Scenario::BeReceiver => return receiver::serve().await,
+            Scenario::BeBadReceivers => return neighbours::serve().await,
             Scenario::Throughput(throughput) => (throughput.setup.clone(), throughput.run().await?),
+            Scenario::Neighbours(neighbours) => (neighbours.setup.clone(), neighbours.run().await?),
             Scenario::Scale(scale) => (scale.setup.clone(), scale.run().await?),
             Scenario::Backlog(backlog) => (backlog.setup.clone(), backlog.run().await?),
             Scenario::Lanes(lanes) => (lanes.setup.clone(), lanes.run().await?),

@@ -40,6 +40,8 @@ pub enum EngineGiven {
     Cluster {
         queue: String,
         store: String,
+        /// What sets it apart from other installations on the same broker.
+        prefix: Option<String>,
     },
 }
 
@@ -116,7 +118,7 @@ impl Installation {
     pub async fn start(engine: EngineGiven, layout: Layout) -> anyhow::Result<Self> {
         let mut installation = Self::empty(engine).await?;
         let Some(roles) = layout.roles() else {
-            installation.launch("postrider", None, installation.manage).await?;
+            installation.resume().await?;
             return Ok(installation);
         };
         installation.publish.clear();
@@ -170,10 +172,14 @@ impl Installation {
     fn give_engine(&self, command: &mut Command, engine: &EngineGiven) {
         const QUEUE: &str = "POSTRIDER_ENGINE_QUEUE";
         const STORE: &str = "POSTRIDER_ENGINE_STORE";
+        const PREFIX: &str = "POSTRIDER_ENGINE_QUEUE_PREFIX";
         command.env_remove(QUEUE).env_remove(STORE).arg("serve");
         match engine {
             EngineGiven::Embedded => command.arg("--data").arg(self.folder().join("data")),
-            EngineGiven::Cluster { queue, store } => command.env(QUEUE, queue).env(STORE, store),
+            EngineGiven::Cluster { queue, store, prefix } => {
+                command.envs(prefix.iter().map(|prefix| (PREFIX, prefix)));
+                command.env(QUEUE, queue).env(STORE, store)
+            }
         };
     }
 
@@ -271,8 +277,16 @@ impl Installation {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
     }
 
-    /// Ends what was started, and removes its folder.
-    pub async fn stop(&mut self) {
+    /// Starts an installation of one process again, after it was halted: it goes on with what it had written down.
+    ///
+    /// # Errors
+    /// When the process does not start; with what it said last.
+    pub async fn resume(&mut self) -> anyhow::Result<()> {
+        self.launch("postrider", None, self.manage).await
+    }
+
+    /// Ends the processes and keeps what they wrote down.
+    pub async fn halt(&mut self) {
         for server in &mut self.servers {
             if let Some(pid) = server.child.id().and_then(|pid| libc::pid_t::try_from(pid).ok()) {
                 terminate(pid);
@@ -284,6 +298,12 @@ impl Installation {
                 drop(server.child.kill().await);
             }
         }
+        self.servers.clear();
+    }
+
+    /// Ends what was started, and removes its folder.
+    pub async fn stop(&mut self) {
+        self.halt().await;
         if let Some(folder) = self.folder.take() {
             drop(std::fs::remove_dir_all(folder));
         }

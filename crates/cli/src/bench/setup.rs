@@ -98,9 +98,11 @@ impl Setup {
         Installation::start(self.engine(), layout).await
     }
 
-    fn engine(&self) -> EngineGiven {
+    pub fn engine(&self) -> EngineGiven {
         match (&self.queue, &self.store) {
-            (Some(queue), Some(store)) => EngineGiven::Cluster { queue: queue.clone(), store: store.clone() },
+            (Some(queue), Some(store)) => {
+                EngineGiven::Cluster { queue: queue.clone(), store: store.clone(), prefix: None }
+            }
             _ => EngineGiven::Embedded,
         }
     }
@@ -117,6 +119,11 @@ impl Setup {
     /// Whether the installation that is started is on the cluster engines.
     pub fn is_cluster(&self) -> bool {
         self.queue.is_some()
+    }
+
+    /// Whether it is somebody else's.
+    pub fn is_running(&self) -> bool {
+        self.against.is_some()
     }
 
     /// For people.

@@ -275,6 +275,23 @@ async fn a_released_copy_of_what_was_tried_already_leaves_the_room() {
 }
 
 #[tokio::test]
+async fn a_retry_to_a_rate_limited_webhook_waits_in_the_room() {
+    let receiver = Receiver::saying(vec![Step::Say(ERROR)]).await;
+    let limited = Webhook { rate_limit_per_second: std::num::NonZeroU32::new(5), ..webhook(&receiver.url()) };
+    let mut stage = Stage::with(limited).await;
+    stage.publish(Route::Release, delivery().held().published_again(noon())).await;
+    let first = stage.attempted().await;
+    assert_eq!(first.attempt.number, AttemptNumber::FIRST);
+    stage.log.apply(&fold([JournalRecord::Attempted(first)])).await.unwrap();
+    stage.pass(Duration::from_secs(1));
+    let record = stage.record().await;
+    let JournalRecord::Held(held) = record else { panic!("{record:?}") };
+    assert_eq!((held.why, held.delivery.position.attempt.number()), (HoldReason::RateLimited, 2));
+    stage.drained().await.unwrap();
+    assert_eq!(receiver.seen.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn what_follows_a_record_is_not_taken_for_what_was_recorded() {
     let receiver = Receiver::saying(vec![Step::Say(ERROR)]).await;
     let mut stage = Stage::with(webhook(&receiver.url())).await;
