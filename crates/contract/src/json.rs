@@ -86,19 +86,12 @@ impl fmt::Debug for RawObject {
 /// # Errors
 /// [`InvalidJson::TooDeep`] past [`MAX_DEPTH`]. Anything else that is wrong is left to the parser.
 pub fn check_depth(text: &[u8]) -> Result<(), InvalidJson> {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
+    let mut depth = 0_usize;
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
         match byte {
-            b'"' => in_string = true,
+            b'"' => rest = after_string(after),
             b'{' | b'[' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
@@ -110,6 +103,33 @@ pub fn check_depth(text: &[u8]) -> Result<(), InvalidJson> {
         }
     }
     Ok(())
+}
+
+/// What comes after the string whose first quote was just read; nothing, if it does not end. Most bytes of an event
+/// are inside strings, so eight are looked at together.
+fn after_string(mut text: &[u8]) -> &[u8] {
+    loop {
+        while let Some((eight, after)) = text.split_first_chunk::<8>() {
+            if has_byte(*eight, b'"') || has_byte(*eight, b'\\') {
+                break;
+            }
+            text = after;
+        }
+        match text.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+            None => return &[],
+            Some(end) if text[end] == b'"' => return &text[end + 1..],
+            // The byte after a backslash is part of the string, whatever it is.
+            Some(escape) => text = text.get(escape + 2..).unwrap_or_default(),
+        }
+    }
+}
+
+/// Whether one of eight bytes is the wanted one: a byte that is zero borrows from its highest bit.
+fn has_byte(eight: [u8; 8], wanted: u8) -> bool {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let zero_where_equal = u64::from_ne_bytes(eight) ^ u64::from_ne_bytes([wanted; 8]);
+    zero_where_equal.wrapping_sub(LOW) & !zero_where_equal & HIGH != 0
 }
 
 /// Appends `text` as a JSON string, quotes and all.
@@ -136,6 +156,8 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -172,6 +194,31 @@ mod tests {
         assert_eq!(check_depth(deep.as_bytes()), Err(InvalidJson::TooDeep));
         let in_string = format!("{{\"a\":\"{}\\\"{}\"}}", "[".repeat(100), "{".repeat(100));
         assert_eq!(check_depth(in_string.as_bytes()), Ok(()));
+    }
+
+    proptest! {
+        /// Against the plainest reader there is: one byte after the other.
+        #[test]
+        fn brackets_count_outside_strings_alone(
+            pieces in proptest::collection::vec(prop_oneof![
+                Just("[[[[[[[[["), Just("]]]]]"), Just("\""), Just("\\\\"), Just("\\\""), Just("\\"), Just("abcdefghijk"), Just("x"),
+            ], 0..60),
+        ) {
+            let text = pieces.concat();
+            let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+            for byte in text.bytes() {
+                match (in_string, byte) {
+                    (true, _) if escaped => escaped = false,
+                    (true, b'\\') => escaped = true,
+                    (_, b'"') => in_string = !in_string,
+                    (false, b'[') => depth += 1,
+                    (false, b']') => depth = depth.saturating_sub(1),
+                    (_, _) => {}
+                }
+                deepest = deepest.max(depth);
+            }
+            prop_assert_eq!(check_depth(text.as_bytes()).is_err(), deepest > MAX_DEPTH);
+        }
     }
 
     #[test]
