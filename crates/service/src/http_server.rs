@@ -51,6 +51,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const NO_SNIFF: (HeaderName, HeaderValue) =
     (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 
+/// hyper's own bound, which it checks on the stack; one that is set, to the same number even, costs two allocations to
+/// a request.
+const HYPERS_HEAD_FIELDS: usize = 100;
 /// After a failed accept, mostly for want of file descriptors: long enough not to spin, short enough not to matter.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -243,14 +246,13 @@ async fn serve_connection(
     let phase = place.phase();
     let guarded = GuardedStream::new(stream, Arc::clone(&phase), patience);
     let exchange = Exchange { server, peer, phase };
-    let connection = http1::Builder::new()
-        .keep_alive(true)
-        // The guarded stream has the timers, which tell an idle connection from a dripping head.
-        .header_read_timeout(None)
-        .max_header_size(limits.head_bytes)
-        .max_headers(limits.head_fields)
-        .serve_connection(TokioIo::new(guarded), exchange);
-    let mut connection = pin!(connection);
+    let mut http = http1::Builder::new();
+    // The guarded stream has the timers, which tell an idle connection from a dripping head.
+    http.keep_alive(true).header_read_timeout(None).max_header_size(limits.head_bytes);
+    if limits.head_fields != HYPERS_HEAD_FIELDS {
+        http.max_headers(limits.head_fields);
+    }
+    let mut connection = pin!(http.serve_connection(TokioIo::new(guarded), exchange));
     let asked_to_end = async {
         tokio::select! {
             () = stop.draining() => {}
