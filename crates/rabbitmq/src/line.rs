@@ -33,6 +33,11 @@ const WINDOW: u32 = 1_000;
 const PLACE: usize = 64 * 1024;
 /// How many messages are written between two looks at the confirms.
 const BURST: usize = 128;
+/// From this many in flight on the broker is busy, and messages wait for company: each write to the socket wakes our
+/// writing thread and the broker's reading one.
+const BUSY: usize = 16;
+/// With so many a write is worth its while.
+const COMPANY: usize = 32;
 /// How often the oldest message in flight is looked at for its age.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -111,13 +116,14 @@ impl Publishing {
     /// by then is in doubt: its ticket is dropped.
     async fn run(mut self, mut handed_in: mpsc::UnboundedReceiver<Outgoing>) {
         let live = Arc::clone(&self.live);
+        let mut ended = std::pin::pin!(live.ended());
         let mut look = tokio::time::interval(LOOK);
         let mut burst = Vec::with_capacity(BURST);
         let mut is_open = true;
         while is_open || !self.in_flight.is_empty() {
             tokio::select! {
                 biased;
-                () = live.ended() => return,
+                () = ended.as_mut() => return,
                 read = std::future::poll_fn(|context| self.poll_oldest(context)), if !self.in_flight.is_empty() => {
                     if let Err(error) = self.read_confirms(read) {
                         live.give_up(&format!("a publish failed: {error}"));
@@ -126,6 +132,9 @@ impl Publishing {
                 }
                 taken = handed_in.recv_many(&mut burst, BURST), if is_open => {
                     is_open = taken > 0;
+                    if self.in_flight.len() >= BUSY {
+                        gather(&mut handed_in, &mut burst).await;
+                    }
                     for message in burst.drain(..) {
                         self.write(message);
                     }
@@ -232,6 +241,21 @@ impl Publishing {
     fn is_overdue(&self) -> bool {
         let oldest = self.in_flight.front();
         oldest.is_some_and(|oldest| oldest.written_at.elapsed() > self.confirm) && !self.live.is_blocked()
+    }
+}
+
+/// Lets whoever is ready to run hand in more first, twice at most; nobody is waited for.
+async fn gather(handed_in: &mut mpsc::UnboundedReceiver<Outgoing>, burst: &mut Vec<Outgoing>) {
+    for _ in 0..2 {
+        if burst.len() >= COMPANY {
+            return;
+        }
+        tokio::task::yield_now().await;
+        while burst.len() < BURST
+            && let Ok(more) = handed_in.try_recv()
+        {
+            burst.push(more);
+        }
     }
 }
 

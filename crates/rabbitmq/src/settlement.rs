@@ -95,13 +95,14 @@ pub(crate) async fn write_settlements(
     mut requests: mpsc::UnboundedReceiver<Settle>,
 ) {
     let mut open = OpenTags::new();
+    let mut ended = std::pin::pin!(live.ended());
     let mut writes = FuturesUnordered::new();
     let mut batch = Vec::with_capacity(BATCH);
     let mut flushes: Vec<oneshot::Sender<()>> = Vec::new();
     loop {
         tokio::select! {
             biased;
-            () = live.ended() => return,
+            () = ended.as_mut() => return,
             Some(written) = writes.next(), if !writes.is_empty() => {
                 if let Err(error) = written {
                     // The channel has ended: what it held comes again, and its consumer notices by itself.

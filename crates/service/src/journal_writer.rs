@@ -1,8 +1,9 @@
 //! Many records, few messages: gathers the journal records of many callers into batches.
 //!
 //! A record costs a fraction of a message (DESIGN.md, "Numbers to know"), so records wait for company, but only
-//! while there is a reason to: with nothing under way a batch leaves at once; with batches under way it waits at
-//! most [`LINGER`], and with [`MAX_UNDER_WAY`] of them until one is confirmed.
+//! while there is a reason to: with nothing under way a batch leaves at once; with batches under way it waits until
+//! it is full, at most [`LINGER`] if a producer waits for it and [`LONG_LINGER`] if nobody does; and with
+//! [`MAX_UNDER_WAY`] of them until one is confirmed.
 //!
 //! [`JournalWriter::record`] answers only when the message that holds the record is confirmed.
 
@@ -19,6 +20,8 @@ use tokio::time::Instant;
 
 /// How long a record waits for company. It delays a producer's 202, never a delivery.
 const LINGER: Duration = Duration::from_millis(1);
+/// The same for what follows a try: its slot is free already, only its acknowledgement waits.
+const LONG_LINGER: Duration = Duration::from_millis(10);
 /// From here on the gain of a larger batch is below a tenth of a record's cost.
 const FULL: usize = 100;
 /// The most records in one message.
@@ -27,6 +30,8 @@ const MAX_RECORDS: usize = 200;
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// Enough to hide a confirm's latency; more would only make the batches smaller.
 const MAX_UNDER_WAY: usize = 4;
+/// Of these, so many may be under way before they are full.
+const MAX_UNDER_WAY_EARLY: usize = 2;
 /// Callers wait here before anything is gathered; beyond it they wait to get in.
 const QUEUE: usize = 4_096;
 
@@ -74,12 +79,14 @@ struct Gathering {
 impl Gathering {
     async fn run(mut self) {
         let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
-        let mut leave_at = Instant::now();
+        // One timer, moved once for a batch: a timer made for every record would wake the runtime's driver for each.
+        let mut leave_at = std::pin::pin!(tokio::time::sleep_until(Instant::now()));
         let mut is_open = true;
         while is_open || !self.waiting.is_empty() || !under_way.is_empty() {
-            let may_leave = !self.waiting.is_empty() && under_way.len() < MAX_UNDER_WAY;
-            if may_leave && (under_way.is_empty() || self.is_full() || !is_open || Instant::now() >= leave_at)
-            {
+            let room = if self.is_full() { MAX_UNDER_WAY } else { MAX_UNDER_WAY_EARLY };
+            let may_leave = !self.waiting.is_empty() && under_way.len() < room;
+            let is_time = || Instant::now() >= leave_at.deadline();
+            if may_leave && (under_way.is_empty() || self.is_full() || !is_open || is_time()) {
                 under_way.push(self.send_waiting());
                 continue;
             }
@@ -87,15 +94,18 @@ impl Gathering {
                 biased;
                 entry = self.receiver.recv(), if is_open && !self.is_stuffed() => match entry {
                     Some(entry) => {
-                        if self.waiting.is_empty() {
-                            leave_at = Instant::now() + LINGER;
-                        }
+                        let first_new = self.waiting.len();
                         self.put(entry);
+                        let patience = self.waiting[first_new..].iter().map(|entry| patience(&entry.record));
+                        let latest = Instant::now() + patience.min().unwrap_or(LINGER);
+                        if first_new == 0 || latest < leave_at.deadline() {
+                            leave_at.as_mut().reset(latest);
+                        }
                     }
                     None => is_open = false,
                 },
                 Some(()) = under_way.next() => {}
-                () = tokio::time::sleep_until(leave_at), if may_leave => {}
+                () = leave_at.as_mut(), if may_leave => {}
             }
         }
     }
@@ -133,6 +143,17 @@ impl Gathering {
                 drop(caller.send(result.clone()));
             }
         })
+    }
+}
+
+/// How long a record may wait for company: a producer's answer waits for an accepted one, and for what it holds.
+fn patience(record: &JournalRecord) -> Duration {
+    match record {
+        JournalRecord::Accepted(_) | JournalRecord::Held(_) => LINGER,
+        JournalRecord::Attempted(_)
+        | JournalRecord::Deferred(_)
+        | JournalRecord::Released(_)
+        | JournalRecord::Concluded(_) => LONG_LINGER,
     }
 }
 
