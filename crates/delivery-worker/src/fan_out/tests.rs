@@ -19,8 +19,8 @@ use postrider_service::metrics::{Metrics, WorkerMetrics};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::client::ClientParts;
 use crate::client::tests::receiver::{OK, Receiver, Step};
+use crate::client::{ClientParts, HttpClient};
 use crate::gate::Webhooks;
 use crate::stage::{
     BODY, Counting, FakeWebhooks, Recorder, clock, entry, numbered_delivery, secret_box, settle, shared,
@@ -117,13 +117,14 @@ async fn fan_outs_that_wait_for_their_turn_hold_up_no_first_try() {
         under_way: Arc::default(),
         most: Arc::default(),
     };
+    let client = ClientParts::with_rule(AddressRule::default().with_loopback());
     let parts = WorkerParts {
         queue: Arc::new(gated.clone()),
         journal: JournalWriter::start(Arc::new(queue.clone()), shared(&clock)),
         log: Arc::new(FakeLog::new(Arc::new(Outage::default()))),
         webhooks: Arc::clone(&webhooks) as Arc<dyn Webhooks>,
         secrets: secret_box(),
-        client: ClientParts::with_rule(AddressRule::default().with_loopback()),
+        transport: Arc::new(HttpClient::new(client).unwrap()),
         clock: shared(&clock),
         entropy: Arc::new(Counting::default()),
         metrics: WorkerMetrics::register(&Metrics::new("0.0.0", "test").unwrap()).unwrap(),
