@@ -21,14 +21,6 @@ fn whatever_goes_wrong_nothing_accepted_is_lost() {
     println!("{ran} seeds from {first} on");
 }
 
-/// Seeds that once showed a bug of the product, each with what it was.
-#[test]
-fn what_was_found_once_stays_mended() {
-    // Two copies of a delivery were held at different tries, under one number (ADR 15).
-    let held_twice = [31, 189, 203, 348, 447];
-    all_fine(held_twice.into_iter().map(Scenario::of_seed));
-}
-
 #[test]
 fn a_fan_out_that_is_interrupted_loses_nothing() {
     all_fine((1..=12).map(Scenario::fan_out_of_seed));
