@@ -152,6 +152,16 @@ impl Contents {
                 self.entries.remove(&webhook_id);
                 continue;
             };
+            // A tenant may have thousands: what has not changed is not made again.
+            let kept = self.entries.get(&webhook_id).filter(|entry| {
+                entry.revision == webhook_revision
+                    && entry.tenant_revision == revision
+                    && Arc::ptr_eq(&entry.profile.profile, &profile.profile)
+            });
+            if let Some(entry) = kept {
+                webhooks.push(Arc::clone(entry));
+                continue;
+            }
             let entry = Arc::new(WebhookEntry {
                 webhook: Webhook::clone(&webhook),
                 revision: webhook_revision,

@@ -54,6 +54,19 @@ async fn a_load_reads_every_page_and_finds_webhooks_that_come_long_before_their_
 }
 
 #[tokio::test]
+async fn a_change_makes_no_other_webhook_anew() {
+    let store = FakeConfiguration::new(Arc::default());
+    put(&store, &tenant("a")).await;
+    put(&store, &webhook(1)).await;
+    let directory = directory(&store).await;
+    let before = directory.webhook(id(1)).known().unwrap();
+    put(&store, &webhook(2)).await;
+    directory.refresh().await.unwrap();
+    assert!(Arc::ptr_eq(&before, &directory.webhook(id(1)).known().unwrap()));
+    assert_eq!(webhooks_of(&directory), [id(1), id(2)]);
+}
+
+#[tokio::test]
 async fn deleted_is_told_from_unknown_even_after_a_restart() {
     let store = FakeConfiguration::new(Arc::default());
     put(&store, &tenant("a")).await;

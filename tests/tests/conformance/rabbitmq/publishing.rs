@@ -101,7 +101,8 @@ async fn a_call_of_which_a_part_was_refused_is_in_doubt() {
 #[tokio::test]
 async fn a_confirm_that_does_not_come_leaves_the_publish_in_doubt() {
     let proxy = Proxy::before(&fresh_url().await).await;
-    let mut settings = settings(proxy.url());
+    // Heartbeats are far away, so that they do not find out first.
+    let mut settings = settings(&format!("{}?heartbeat=600", proxy.url()));
     settings.timings.confirm = Duration::from_millis(300);
     let queue = connect(settings).await.work_queue();
     publish(&*queue, &sample(1)).await.expect("it is confirmed");
