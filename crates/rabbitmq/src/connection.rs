@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{
     CertificateProblem, ConnectError, Refusal, TopologyError, read_certificate_problem, read_refusal,
 };
+use crate::nodes::parse_nodes;
 use crate::settings::{Settings, Timings, TlsSettings};
 use crate::version::{Version, ask_version};
 
@@ -36,10 +37,11 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// How often a connection is looked at that has reported nothing; a safety net below its own events.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Where the broker is and how we introduce ourselves.
+/// Where the broker's nodes are and how we introduce ourselves.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
-    uri: AMQPUri,
+    /// One for each node, in the order of the setting; never empty.
+    uris: Vec<AMQPUri>,
     tls: TlsSettings,
     connection_name: String,
     timings: Timings,
@@ -47,35 +49,47 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub fn new(settings: &Settings) -> Result<Self, ConnectError> {
-        // The parser's message never holds the URL, which holds a password.
-        let mut uri: AMQPUri = settings.url.parse().map_err(|reason| ConnectError::InvalidUrl { reason })?;
-        uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        uri.query.frame_max.get_or_insert(FRAME_MAX);
+        let mut uris = parse_nodes(&settings.url).map_err(|reason| ConnectError::InvalidUrl { reason })?;
+        for uri in &mut uris {
+            uri.query.heartbeat.get_or_insert(HEARTBEAT);
+            uri.query.frame_max.get_or_insert(FRAME_MAX);
+        }
         Ok(Endpoint {
-            uri,
+            uris,
             tls: settings.tls.clone(),
             connection_name: settings.connection_name.clone(),
             timings: settings.timings,
         })
     }
 
-    /// Host and port, for messages.
+    /// Hosts and ports, for messages.
     pub fn address(&self) -> String {
-        format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
+        self.uris.iter().map(address_of).collect::<Vec<_>>().join(", ")
     }
 
     pub fn is_tls(&self) -> bool {
-        self.uri.scheme == AMQPScheme::AMQPS
+        self.uris.iter().all(|uri| uri.scheme == AMQPScheme::AMQPS)
     }
 
-    /// `None` if the broker does not say, or over TLS.
+    /// How many nodes there are to try.
+    fn nodes(&self) -> usize {
+        self.uris.len()
+    }
+
+    /// Any node that answers speaks for all. `None` if it does not say, or over TLS.
     pub async fn ask_version(&self) -> Result<Option<Version>, ConnectError> {
         if self.is_tls() {
             return Ok(None);
         }
-        let authority = &self.uri.authority;
-        let asked = ask_version(&authority.host, authority.port, self.timings.connect).await;
-        asked.map_err(|error| self.unreachable(error.to_string()))
+        let mut failed = None;
+        for uri in &self.uris {
+            let authority = &uri.authority;
+            match ask_version(&authority.host, authority.port, self.timings.connect).await {
+                Ok(version) => return Ok(version),
+                Err(error) => failed = failed.or(Some(unreachable(uri, error.to_string()))),
+            }
+        }
+        failed.map_or(Ok(None), Err)
     }
 
     /// Refuses a broker that is older than needed.
@@ -88,8 +102,29 @@ impl Endpoint {
         }
     }
 
-    pub async fn connect(&self, purpose: &'static str) -> Result<Connection, ConnectError> {
-        let runtime = lapin::runtime::default_runtime().map_err(|error| self.classify(&error))?;
+    /// Tries each node once, from the `first` on, and answers with the first error if none lets us in.
+    pub async fn connect_to_any(
+        &self,
+        purpose: &'static str,
+        first: usize,
+    ) -> Result<Connection, ConnectError> {
+        let mut failed = None;
+        for turn in first..first + self.nodes() {
+            match self.connect(purpose, turn).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| ConnectError::Failed {
+            address: self.address(),
+            reason: "no node is named".to_owned(),
+        }))
+    }
+
+    /// Connects to the node whose turn it is.
+    async fn connect(&self, purpose: &'static str, turn: usize) -> Result<Connection, ConnectError> {
+        let uri = &self.uris[turn % self.nodes()];
+        let runtime = lapin::runtime::default_runtime().map_err(|error| classify(uri, &error))?;
         let name = format!("{} ({purpose})", self.connection_name);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let identity = self.tls.identity.as_ref().map(|identity| OwnedIdentity::PKCS8 {
@@ -97,37 +132,39 @@ impl Endpoint {
             key: identity.key_pem.clone().into_bytes(),
         });
         let tls = OwnedTLSConfig { identity, cert_chain: self.tls.authorities_pem.clone() };
-        let connecting = Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
+        let connecting = Connection::connect_uri_with_config(uri.clone(), properties, tls, runtime);
         match tokio::time::timeout(self.timings.connect, connecting).await {
-            Ok(connected) => connected.map_err(|error| self.classify(&error)),
-            Err(_) => Err(self.unreachable(format!("no answer within {:?}", self.timings.connect))),
+            Ok(connected) => connected.map_err(|error| classify(uri, &error)),
+            Err(_) => Err(unreachable(uri, format!("no answer within {:?}", self.timings.connect))),
         }
     }
+}
 
-    fn unreachable(&self, reason: String) -> ConnectError {
-        ConnectError::Unreachable { address: self.address(), reason }
-    }
+fn address_of(uri: &AMQPUri) -> String {
+    format!("{}:{}", uri.authority.host, uri.authority.port)
+}
 
-    fn classify(&self, error: &lapin::Error) -> ConnectError {
-        let address = self.address();
-        let user = self.uri.authority.userinfo.username.clone();
-        match read_refusal(error) {
-            Some((Refusal::Access, _)) => ConnectError::AccessRefused { address, user },
-            Some((Refusal::NotAllowed, reason)) => {
-                ConnectError::VhostRefused { address, user, vhost: self.uri.vhost.clone(), reason }
-            }
-            Some((Refusal::NotFound | Refusal::Precondition | Refusal::Other, reason)) => {
-                ConnectError::Failed { address, reason }
-            }
-            None => match read_certificate_problem(error) {
-                Some(CertificateProblem::OtherName(reason)) => ConnectError::OtherName { address, reason },
-                Some(CertificateProblem::Untrusted(reason)) => ConnectError::Untrusted { address, reason },
-                None if error.is_io_error() => {
-                    ConnectError::Unreachable { address, reason: error.to_string() }
-                }
-                None => ConnectError::Failed { address, reason: error.to_string() },
-            },
+fn unreachable(uri: &AMQPUri, reason: String) -> ConnectError {
+    ConnectError::Unreachable { address: address_of(uri), reason }
+}
+
+fn classify(uri: &AMQPUri, error: &lapin::Error) -> ConnectError {
+    let address = address_of(uri);
+    let user = uri.authority.userinfo.username.clone();
+    match read_refusal(error) {
+        Some((Refusal::Access, _)) => ConnectError::AccessRefused { address, user },
+        Some((Refusal::NotAllowed, reason)) => {
+            ConnectError::VhostRefused { address, user, vhost: uri.vhost.clone(), reason }
         }
+        Some((Refusal::NotFound | Refusal::Precondition | Refusal::Other, reason)) => {
+            ConnectError::Failed { address, reason }
+        }
+        None => match read_certificate_problem(error) {
+            Some(CertificateProblem::OtherName(reason)) => ConnectError::OtherName { address, reason },
+            Some(CertificateProblem::Untrusted(reason)) => ConnectError::Untrusted { address, reason },
+            None if error.is_io_error() => ConnectError::Unreachable { address, reason: error.to_string() },
+            None => ConnectError::Failed { address, reason: error.to_string() },
+        },
     }
 }
 
@@ -211,11 +248,16 @@ impl Link {
         purpose: &'static str,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Link, ConnectError> {
-        let connection = endpoint.connect(purpose).await?;
+        // Not always the first: the processes of an installation should not all sit on one node.
+        let mut drawn = [0; 1];
+        entropy.fill(&mut drawn);
+        let turn = usize::from(drawn[0]);
+        let connection = endpoint.connect_to_any(purpose, turn).await?;
         let live = Live::new(connection, purpose, endpoint.timings.round_trip);
         let (announce, state) = watch::channel(LinkState::Up(Arc::clone(&live)));
         let closing = CancellationToken::new();
-        let supervisor = Supervisor { endpoint, purpose, entropy, announce, closing: closing.clone() };
+        let supervisor =
+            Supervisor { endpoint, purpose, entropy, announce, closing: closing.clone(), first_turn: turn };
         tokio::spawn(supervisor.run(live));
         Ok(Link { state, closing })
     }
@@ -269,12 +311,16 @@ struct Supervisor {
     entropy: Arc<dyn Entropy>,
     announce: watch::Sender<LinkState>,
     closing: CancellationToken,
+    /// Which node was tried first.
+    first_turn: usize,
 }
 
 impl Supervisor {
     async fn run(self, first: Arc<Live>) {
         let mut live = Some(first);
         let mut pause = self.endpoint.timings.first_pause;
+        // The node that is tried next, and how many in a row let nobody in.
+        let (mut turn, mut refused) = (self.first_turn, 0);
         while !self.closing.is_cancelled() {
             match live.take() {
                 Some(live) => {
@@ -289,9 +335,15 @@ impl Supervisor {
                         self.announce.send_replace(LinkState::Down { reason });
                     }
                     close(&live).await;
+                    turn = turn.wrapping_add(1);
+                    if self.endpoint.nodes() > 1 {
+                        // The others need not be troubled by what befell this one.
+                        continue;
+                    }
                 }
-                None => match self.unless_closing(self.endpoint.connect(self.purpose)).await {
+                None => match self.unless_closing(self.endpoint.connect(self.purpose, turn)).await {
                     Some(Ok(connection)) => {
+                        refused = 0;
                         tracing::info!(connection = self.purpose, "connected to the broker");
                         let round_trip = self.endpoint.timings.round_trip;
                         let fresh = Live::new(connection, self.purpose, round_trip);
@@ -302,6 +354,11 @@ impl Supervisor {
                     Some(Err(error)) => {
                         tracing::warn!(connection = self.purpose, %error, "cannot connect to the broker");
                         self.announce.send_replace(LinkState::Down { reason: error.to_string() });
+                        turn = turn.wrapping_add(1);
+                        refused += 1;
+                        if refused % self.endpoint.nodes() != 0 {
+                            continue;
+                        }
                         pause = (pause * 2).min(self.endpoint.timings.longest_pause);
                     }
                     None => break,

@@ -61,7 +61,7 @@ async fn look(settings: &Settings, examination: &Examination) -> Vec<Finding> {
         Err(error) => return vec![unreachable(&error)],
     }];
     let begun = Instant::now();
-    let live = match endpoint.connect("doctor").await {
+    let live = match endpoint.connect_to_any("doctor", 0).await {
         Ok(connection) => Live::new(connection, "doctor", settings.timings.round_trip),
         Err(error) => {
             findings.push(unreachable(&error));

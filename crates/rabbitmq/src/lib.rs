@@ -15,6 +15,7 @@ mod journal;
 mod lane;
 mod lanes;
 mod line;
+mod nodes;
 mod publisher;
 mod settings;
 mod settlement;

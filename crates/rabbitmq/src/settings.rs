@@ -85,7 +85,8 @@ impl Default for Timings {
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// `amqp://user:password@host:port/vhost` or `amqps://…`. Never logged.
+    /// `amqp://user:password@host:port/vhost` or `amqps://…`; several nodes as `host:port,host:port`, of which each
+    /// connection uses one and, when that is lost, the next. Never logged.
     pub url: String,
     /// What every name on the broker begins with, so that installations can share one broker.
     pub prefix: String,

@@ -88,7 +88,8 @@ section! {
     Engine = "engine" {
         /// The directory of the embedded engine: queue, configuration, log, master key.
         data: PathBuf = "\"./data\"",
-        /// `amqp://` or `amqps://` URL of RabbitMQ 3.10 or newer. Set together with `engine.store`.
+        /// `amqp://` or `amqps://` URL of RabbitMQ 3.10 or newer; of a cluster, all nodes (`host1,host2:5673,host3`): a
+        /// lost connection goes on at the next. Set together with `engine.store`.
         queue: Secret,
         /// `postgres://` URL of PostgreSQL 13 or newer. Set together with `engine.queue`.
         store: Secret,
