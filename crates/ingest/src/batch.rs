@@ -9,9 +9,10 @@ use postrider_service::problem::{Code, Problem};
 use postrider_service::raw_body::{BatchLayout, RawBatch};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::http::{IngestState, Start, accept, result_of};
+use crate::http::{IngestState, Start, Text, accept, result_of};
 
 const MAX_EVENTS: usize = 1_000;
 /// As `POST /v1/events` has it.
@@ -47,20 +48,21 @@ pub(crate) async fn publish(
     state: &IngestState,
     tenant: &TenantId,
     batch: RawBatch,
+    answer_by: Instant,
 ) -> Result<BatchAnswer, Problem> {
     let items = split(&batch)?;
     if items.len() > MAX_EVENTS {
         let detail = format!("a batch holds at most {MAX_EVENTS} events; this one has {}", items.len());
         return Err(Problem::new(Code::PayloadTooLarge, detail));
     }
-    let results: Vec<BatchResult> =
-        stream::iter(items).map(|item| publish_item(state, tenant, item)).buffered(AT_ONCE).collect().await;
+    let publishing = stream::iter(items).map(|item| publish_item(state, tenant, item, answer_by));
+    let results: Vec<BatchResult> = publishing.buffered(AT_ONCE).collect().await;
     let accepted = results.iter().filter(|result| matches!(result, BatchResult::Accepted { .. })).count();
     Ok(BatchAnswer { accepted, rejected: results.len() - accepted, results })
 }
 
-async fn publish_item(state: &IngestState, tenant: &TenantId, item: Item) -> BatchResult {
-    let result = accept_item(state, tenant, &item).await;
+async fn publish_item(state: &IngestState, tenant: &TenantId, item: Item, answer_by: Instant) -> BatchResult {
+    let result = accept_item(state, tenant, &item, answer_by).await;
     let metric = match &result {
         Ok((_, replayed)) if *replayed => IngestResult::Duplicate,
         Ok(_) => IngestResult::Accepted,
@@ -77,6 +79,7 @@ async fn accept_item(
     state: &IngestState,
     tenant: &TenantId,
     Item { start, bytes }: &Item,
+    answer_by: Instant,
 ) -> Result<(EventId, bool), Problem> {
     if bytes.len() > MAX_EVENT_BYTES {
         return Err(Problem::new(
@@ -84,7 +87,7 @@ async fn accept_item(
             format!("an event is at most {MAX_EVENT_BYTES} bytes"),
         ));
     }
-    let receipt = accept(state, tenant, bytes, None, *start).await?;
+    let receipt = accept(state, tenant, bytes, None, Text { start: *start, answer_by }).await?;
     Ok((receipt.event, receipt.replayed))
 }
 

@@ -24,6 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::batch;
+use crate::in_time::{ANSWER_WITHIN, answer_by};
 use crate::intake::Intake;
 use crate::key::IdempotencyKey;
 
@@ -134,7 +135,7 @@ async fn publish_event(
     body: RawBody,
 ) -> Response {
     let started = Instant::now();
-    let result = publish_one(&state, &caller, &headers, body).await;
+    let result = publish_one(&state, &caller, &headers, body, started + ANSWER_WITHIN).await;
     state.metrics.durations.at(IngestSource::Http).observe(started.elapsed().as_secs_f64());
     match result {
         Ok(receipt) => {
@@ -167,13 +168,14 @@ async fn publish_batch(
     headers: HeaderMap,
     batch: RawBatch,
 ) -> Result<Response, Problem> {
+    let started = Instant::now();
     if headers.contains_key(IDEMPOTENCY_KEY) {
         let detail = "a batch takes no Idempotency-Key: give each event an id of its own instead";
         return Err(Problem::new(Code::BadRequest, detail));
     }
     let tenant = caller.tenant_with(Scope::Publish, state.authenticator.directory())?;
     state.intake.check_open(&tenant).map_err(|error| problem_of(error, None))?;
-    let answer = batch::publish(&state, &tenant, batch).await?;
+    let answer = batch::publish(&state, &tenant, batch, started + ANSWER_WITHIN).await?;
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
@@ -182,10 +184,19 @@ async fn publish_one(
     caller: &Caller,
     headers: &HeaderMap,
     RawBody(body): RawBody,
+    answer_by: Instant,
 ) -> Result<IntakeReceipt, Problem> {
     let tenant = caller.tenant_with(Scope::Publish, state.authenticator.directory())?;
     let key = idempotency_key(headers)?;
-    accept(state, &tenant, &body, key, Start::default()).await
+    accept(state, &tenant, &body, key, Text { start: Start::default(), answer_by }).await
+}
+
+/// How an event stands in its request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text {
+    pub(crate) start: Start,
+    /// When the request is to be answered.
+    pub(crate) answer_by: Instant,
 }
 
 /// Where an event's text begins in the request: lines and columns before it.
@@ -215,12 +226,13 @@ pub(crate) async fn accept(
     tenant: &TenantId,
     body: &Bytes,
     key: Option<IdempotencyKey>,
-    start: Start,
+    text: Text,
 ) -> Result<IntakeReceipt, Problem> {
-    let submission = read_submission(body, start)?;
+    let submission = read_submission(body, text.start)?;
     let named = submission.webhook_ids.clone();
-    let accepted = state.intake.accept_request(tenant, submission, key, body).await;
-    accepted.map_err(|error| problem_of(error, named.as_deref()))
+    let (intake, tenant, body) = (Arc::clone(&state.intake), tenant.clone(), body.clone());
+    let work = async move { intake.accept_request(&tenant, submission, key, &body).await };
+    answer_by(text.answer_by, work).await.map_err(|error| problem_of(error, named.as_deref()))
 }
 
 fn read_submission(body: &Bytes, start: Start) -> Result<Submission, Problem> {

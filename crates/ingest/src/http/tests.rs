@@ -1,13 +1,17 @@
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use http::Request;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http_body_util::BodyExt;
+use postrider_contract::clock::Timestamp;
 use postrider_contract::fakes::PublishFault;
 use postrider_contract::ids::KeyId;
+use postrider_contract::journal::JournalBatch;
 use postrider_contract::key::{ApiKey, KeyHash};
+use postrider_contract::ports::{Journal, JournalSource, PublishError, QueueError};
 use postrider_contract::webhook::Webhook;
 use postrider_service::authentication::AdminKeySource;
 use postrider_service::key_text::{KeyHolder, draw_key};
@@ -235,6 +239,42 @@ async fn a_batch_is_answered_in_its_order_each_event_for_itself() {
     let accepted = words.iter().filter(|word| ["one", "two"].contains(&word.as_str())).count();
     assert_eq!(answer.body["accepted"], accepted);
     assert_eq!(answer.body["rejected"], 7 - accepted);
+}
+
+/// Answers nothing at all, as a broker whose quorum is lost.
+struct Silent;
+
+#[async_trait]
+impl Journal for Silent {
+    async fn append(&self, _: JournalBatch) -> Result<(), PublishError> {
+        std::future::pending().await
+    }
+
+    async fn read(&self, _: u16) -> Result<Box<dyn JournalSource>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn settled_until(&self, now: Timestamp) -> Result<Timestamp, QueueError> {
+        Ok(now)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_comes_within_five_seconds_although_the_queue_answers_nothing() {
+    let site = Site::open(Door::open().await.with_journal(Arc::new(Silent))).await;
+    let within = Duration::from_secs(5);
+    let one = tokio::time::timeout(within, site.publish(ORDER)).await.expect("an answer in time");
+    assert_eq!((one.status, one.code()), (503, "in_doubt"));
+    // More than are worked on at once: those whose turn does not come are certainly not accepted.
+    let many = format!("[{}]", vec![ORDER; 300].join(","));
+    let many = tokio::time::timeout(within, site.publish_batch(&many)).await.expect("an answer in time");
+    let codes: BTreeSet<&str> = many.body["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|one| one["error"]["code"].as_str())
+        .collect();
+    assert_eq!((many.status, codes), (202, BTreeSet::from(["in_doubt", "unavailable"])));
 }
 
 #[tokio::test]
