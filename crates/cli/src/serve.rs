@@ -2,6 +2,7 @@
 
 mod api;
 mod roles;
+mod under_test;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use postrider_service::lifecycle::{Lifecycle, Stopped, end_signals};
 use postrider_service::master_key::MasterKey;
 use postrider_service::metrics::Metrics;
 use postrider_service::secret_box::SecretBox;
-use postrider_service::system::{SystemClock, SystemEntropy};
+use postrider_service::system::SystemEntropy;
 use postrider_service::telemetry::{self, LogFormat};
 
 use crate::admin_key::{self, AdminAccess};
@@ -47,8 +48,8 @@ struct Foundation {
 pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     start_logs(&settings)?;
     note_file_limit(&settings, raise_file_limit());
-    arm_failpoints()?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    under_test::arm_failpoints()?;
+    let clock: Arc<dyn Clock> = under_test::clock()?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     // Taken first: a second process on the same port must not touch the data.
     let listener = bind(settings.server.listen).await?;
@@ -137,20 +138,6 @@ fn master_key(settings: &Settings, entropy: &dyn Entropy) -> anyhow::Result<Mast
         Some(text) => text.reveal().parse().context("security.master_key (POSTRIDER_MASTER_KEY)"),
         None => Ok(MasterKey::load_or_create(&settings.engine.data.join("master.key"), entropy)?),
     }
-}
-
-#[cfg(feature = "failpoints")]
-fn arm_failpoints() -> anyhow::Result<()> {
-    use postrider_service::failpoint::{Failpoints, arm};
-    let Some(text) = crate::config::variable("POSTRIDER_FAILPOINTS") else { return Ok(()) };
-    let failpoints: Failpoints = text.parse().context("POSTRIDER_FAILPOINTS")?;
-    arm(failpoints).map_err(|_| anyhow::anyhow!("failpoints are armed already"))
-}
-
-#[cfg(not(feature = "failpoints"))]
-#[expect(clippy::unnecessary_wraps, reason = "the same shape as with failpoints")]
-fn arm_failpoints() -> anyhow::Result<()> {
-    Ok(())
 }
 
 /// What a person who started it needs to know. On standard output, so that it is not lost among the logs.

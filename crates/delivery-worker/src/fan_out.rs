@@ -7,6 +7,7 @@ use postrider_contract::delivery::{Check, Delivery, FanOut, Work};
 use postrider_contract::journal::{ConcludedRecord, Conclusion, JournalRecord};
 use postrider_contract::outcome::FailureReason;
 use postrider_contract::ports::{LeaseTicket, Publication, Route};
+use postrider_service::failpoint::hit;
 
 use crate::settle::{Settle, Unsettled};
 
@@ -41,14 +42,16 @@ impl Settle {
             let delivery = Delivery { body: body.clone(), check, ..delivery };
             page.push(Publication { route: Route::First, work: Work::Deliver(delivery) });
             if page.len() >= PAGE || bytes >= PAGE_BYTES {
+                hit("fan_out.before_page")?;
                 self.publish(std::mem::take(&mut page)).await?;
-                postrider_service::failpoint::hit("fan_out.after_page")?;
+                hit("fan_out.after_page")?;
                 bytes = 0;
             }
         }
         if !page.is_empty() {
             self.publish(page).await?;
         }
+        hit("fan_out.before_acknowledge")?;
         ticket.acknowledge();
         Ok(())
     }

@@ -95,6 +95,7 @@ impl Settle {
             Outcome::Retry { at, .. } => {
                 let now = self.clock.now();
                 let route = Route::Retry { delay: at.since(now) };
+                hit("settle.before_successor")?;
                 self.publish(vec![Publication { route, work: Work::Deliver(delivery.retry(at, now)) }])
                     .await?;
             }
@@ -108,6 +109,7 @@ impl Settle {
         self.record(JournalRecord::Attempted(record)).await?;
         hit("settle.after_journal")?;
         ticket.acknowledge();
+        hit("settle.after_acknowledge")?;
         Ok(())
     }
 
@@ -117,9 +119,11 @@ impl Settle {
     /// When it was given back instead.
     pub async fn held(&self, taken: Taken, why: HoldReason) -> Result<(), Unsettled> {
         let record = HeldRecord { delivery: taken.delivery.held(), why, since: self.clock.now() };
+        hit("hold.before_journal")?;
         self.record(JournalRecord::Held(record)).await?;
-        hit("settle.after_journal")?;
+        hit("hold.after_journal")?;
         taken.ticket.acknowledge();
+        hit("hold.after_acknowledge")?;
         Ok(())
     }
 
@@ -130,8 +134,9 @@ impl Settle {
     pub async fn concluded(&self, taken: Taken, conclusion: Conclusion) -> Result<(), Unsettled> {
         let delivery = taken.delivery.reference;
         let record = ConcludedRecord { delivery, conclusion, at: self.clock.now() };
+        hit("conclude.before_journal")?;
         self.record(JournalRecord::Concluded(record)).await?;
-        hit("settle.after_journal")?;
+        hit("conclude.after_journal")?;
         taken.ticket.acknowledge();
         Ok(())
     }
@@ -161,10 +166,11 @@ impl Settle {
             due_at: delivery.due_at,
         };
         let route = Route::Retry { delay };
+        hit("defer.before_successor")?;
         self.publish(vec![Publication { route, work: Work::Deliver(delivery) }]).await?;
-        hit("settle.after_successor")?;
+        hit("defer.after_successor")?;
         self.record(JournalRecord::Deferred(record)).await?;
-        hit("settle.after_journal")?;
+        hit("defer.after_journal")?;
         taken.ticket.acknowledge();
         Ok(())
     }
@@ -177,8 +183,9 @@ impl Settle {
     pub async fn parked_again(&self, taken: Taken, rest: Duration) -> Result<(), Unsettled> {
         let delivery = Delivery { parked_for: Duration::ZERO, ..taken.delivery };
         let route = Route::Retry { delay: rest };
+        hit("park.before_successor")?;
         self.publish(vec![Publication { route, work: Work::Deliver(delivery) }]).await?;
-        hit("settle.after_successor")?;
+        hit("park.after_successor")?;
         taken.ticket.acknowledge();
         Ok(())
     }

@@ -168,7 +168,7 @@ impl Intake {
                 matches: ready.matches.iter().map(|planned| planned.stored.clone()).collect(),
             };
             match self.parts.keyed.begin(request).await.map_err(unavailable)? {
-                KeyedOutcome::Inserted => {}
+                KeyedOutcome::Inserted => hit("ingest.after_key_insert")?,
                 KeyedOutcome::Exists { request, .. } if request.body_hash != key.body_hash => {
                     return Err(IntakeError::KeyReused);
                 }
@@ -181,17 +181,20 @@ impl Intake {
                     }
                     ready = self.as_first_made(ready, request).await?;
                     plan = repeated_plan(&ready)?;
+                    hit("ingest.before_republish")?;
                 }
             }
         }
         let tenant = ready.event.tenant.clone();
         let receipt = self.publish(plan).await?;
+        hit("ingest.before_key_confirm")?;
         for key in keys {
             // The event is durable: a key that stays pending costs a check when it is repeated, no more.
             if let Err(error) = self.parts.keyed.confirm(tenant.clone(), key.name).await {
                 tracing::warn!(%error, event.id = %receipt.event, "an accepted request's key stays pending");
             }
         }
+        hit("ingest.after_key_confirm")?;
         Ok(receipt)
     }
 
@@ -222,7 +225,11 @@ impl Intake {
         let Plan { receipt, publications, holds, accepted, first_tries } = plan;
         hit("ingest.before_publish")?;
         let deliveries = async {
-            if publications.is_empty() { Ok(()) } else { self.parts.queue.publish(publications).await }
+            hit("ingest.before_deliveries")?;
+            if !publications.is_empty() {
+                self.parts.queue.publish(publications).await.map_err(in_doubt)?;
+            }
+            hit("ingest.after_deliveries")
         };
         // A held record is its delivery's only copy, so it is durable before the accepted record says that the
         // delivery is held.
@@ -234,7 +241,7 @@ impl Intake {
         // Both run to their end: a journal record without its deliveries is healed, silence about it is not.
         let (deliveries, journal) = futures_util::join!(deliveries, journal);
         hit("ingest.after_publish")?;
-        deliveries.map_err(in_doubt)?;
+        deliveries?;
         journal.map_err(in_doubt)?;
         self.parts.backlog.note_published(first_tries);
         Ok(receipt)

@@ -18,6 +18,8 @@ use postrider_contract::ports::{Journal, PublishError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::failpoint::{InjectedFailure, hit};
+
 /// How long a record waits for company. It delays a producer's 202, never a delivery.
 const LINGER: Duration = Duration::from_millis(1);
 /// The same for what follows a try: its slot is free already, only its acknowledgement waits.
@@ -137,7 +139,7 @@ impl Gathering {
         let batch = JournalBatch { written_at: self.clock.now(), records };
         let journal = Arc::clone(&self.journal);
         Box::pin(async move {
-            let result = journal.append(batch).await;
+            let result = append(&*journal, batch).await;
             for caller in callers {
                 // A caller that is gone (its request was cut off) no longer needs to know.
                 drop(caller.send(result.clone()));
@@ -155,6 +157,13 @@ fn patience(record: &JournalRecord) -> Duration {
         | JournalRecord::Released(_)
         | JournalRecord::Concluded(_) => LONG_LINGER,
     }
+}
+
+async fn append(journal: &dyn Journal, batch: JournalBatch) -> Result<(), PublishError> {
+    let injected = |failure: InjectedFailure| PublishError::InDoubt { reason: failure.to_string() };
+    hit("journal.before_append").map_err(injected)?;
+    journal.append(batch).await?;
+    hit("journal.after_append").map_err(injected)
 }
 
 /// What a record adds to its message, as far as it can be large.

@@ -13,6 +13,7 @@ use postrider_contract::journal::{ConcludedRecord, Conclusion, JournalRecord, Re
 use postrider_contract::log::fold;
 use postrider_contract::outcome::FailureReason;
 use postrider_contract::ports::{OverdueDelivery, Publication, PublishError, QueueError, Route, StoreError};
+use postrider_service::failpoint::{InjectedFailure, hit};
 
 use crate::duties::DutyParts;
 use crate::rerendering::{RenderedAs, event_of};
@@ -42,6 +43,8 @@ pub(crate) enum HealError {
     Queue(#[from] QueueError),
     #[error("cannot publish overdue deliveries")]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    Injected(#[from] InjectedFailure),
 }
 
 /// Deliveries that cannot be rendered again, and of which the log was told already: each is said once.
@@ -77,6 +80,11 @@ pub(crate) async fn heal(parts: &DutyParts, told: &mut Told) -> Result<usize, He
         let (reference, position) = (one.reference.clone(), step_on(one.position));
         match again(parts, one).await? {
             Some(delivery) => {
+                tracing::info!(
+                    delivery.id = %reference.id,
+                    webhook.id = %reference.webhook,
+                    "publishing an overdue delivery again"
+                );
                 publications.push(Publication { route: Route::Release, work: Work::Deliver(delivery) });
                 released.push(step(reference, position, now));
             }
@@ -88,7 +96,10 @@ pub(crate) async fn heal(parts: &DutyParts, told: &mut Told) -> Result<usize, He
     }
     let count = publications.len();
     if count > 0 {
+        hit("heal.before_publish")?;
         parts.queue.publish(publications).await?;
+        parts.metrics.healed.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        hit("heal.after_publish")?;
         parts.log.apply(&fold(released)).await?;
         tracing::warn!(count, "published overdue deliveries again");
     }

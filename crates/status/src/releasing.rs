@@ -154,9 +154,10 @@ impl Releasing {
 
     /// What a failed mark left undone comes first: until it is marked, the same deliveries would be published again
     /// in every round, for as long as the store can be read but not written.
-    async fn finish_marking(&mut self) -> Result<(), StoreError> {
+    async fn finish_marking(&mut self) -> Result<(), ReleaseError> {
         if let Some(Unmarked { marks, writes, at }) = &self.unmarked {
             self.parts.room.mark_released(marks.clone(), *at).await?;
+            failpoint::hit("release.after_mark")?;
             self.parts.log.apply(writes).await?;
             self.unmarked = None;
         }
@@ -164,6 +165,7 @@ impl Releasing {
     }
 
     async fn release(&mut self, deliveries: Vec<Delivery>, now: Timestamp) -> Result<Round, ReleaseError> {
+        failpoint::hit("release.before_publish")?;
         let (published, error) = self.publish(deliveries).await;
         if let (Some(error), true) = (error, published.is_empty()) {
             return Err(error.into());

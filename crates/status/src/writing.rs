@@ -54,6 +54,9 @@ pub async fn run_writer(
             return Ok(());
         }
         tickets.into_iter().for_each(LeaseTicket::acknowledge);
+        if let Err(failure) = failpoint::hit("status.after_acknowledge") {
+            tracing::debug!(%failure, "nothing can fail here any more");
+        }
     }
 }
 

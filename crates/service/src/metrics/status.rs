@@ -1,6 +1,6 @@
 //! How the log keeps up, and what it says of the whole installation.
 
-use prometheus::{Gauge, Histogram, IntGauge};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
 use super::label::{Label, label_enum};
 use super::{CounterTable, GaugeTable, Metrics, MetricsError, histogram_options, options};
@@ -51,6 +51,8 @@ pub struct StatusMetrics {
     pub held: IntGauge,
     /// As `held`. A round of healing looks at 256 at most.
     pub overdue: IntGauge,
+    /// Anything but 0 is worth a look: a message was lost, or its producer was never answered.
+    pub healed: IntCounter,
     pub webhooks: GaugeTable<WebhookState>,
     /// Dealt with, each by why it was one.
     pub strays: CounterTable<StrayReason>,
@@ -66,6 +68,7 @@ impl StatusMetrics {
             "Deliveries in the waiting room. Counted by the status process that leads, 0 elsewhere.";
         const OVERDUE: &str = "Deliveries whose next try is late by more than status.overdue_after, as the last round of \
                                healing found them (256 at most). Counted by the status process that leads, 0 elsewhere.";
+        const HEALED: &str = "Deliveries published again because they were overdue.";
         let batch_size = histogram_options("status_batch_size", "Journal records to a batch.", &SIZES);
         let write = histogram_options("status_write_duration_seconds", "Writing one batch.", &WRITES);
         let gauge = |name, help| IntGauge::with_opts(options(name, help));
@@ -79,6 +82,7 @@ impl StatusMetrics {
             lag_seconds: metrics.register(Gauge::with_opts(lag)?)?,
             held: metrics.register(gauge("deliveries_held", HELD)?)?,
             overdue: metrics.register(gauge("deliveries_overdue", OVERDUE)?)?,
+            healed: metrics.register(IntCounter::with_opts(options("deliveries_healed_total", HEALED))?)?,
             webhooks: GaugeTable::register(metrics, "webhooks", "Webhooks by state.")?,
             strays: CounterTable::register(
                 metrics,
