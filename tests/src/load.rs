@@ -74,8 +74,8 @@ pub struct Ledger {
     pub unexpected: Vec<String>,
     /// How often it was told to come back: 429 and 503.
     pub refusals: u64,
-    /// The longest that such an answer took.
-    pub slowest_refusal: Duration,
+    /// The longest that any answer took, whatever it was.
+    pub slowest_answer: Duration,
 }
 
 impl Ledger {
@@ -86,7 +86,7 @@ impl Ledger {
         self.doubtful.extend(later.doubtful);
         self.unexpected.extend(later.unexpected);
         self.refusals += later.refusals;
-        self.slowest_refusal = self.slowest_refusal.max(later.slowest_refusal);
+        self.slowest_answer = self.slowest_answer.max(later.slowest_answer);
     }
 }
 
@@ -292,6 +292,7 @@ impl Shared {
     fn judge(&self, number: u64, answer: &Answer, took: Duration) -> Sent {
         let told = answer.json().unwrap_or_default();
         let code = told["code"].as_str().unwrap_or_default();
+        self.note(|ledger| ledger.slowest_answer = ledger.slowest_answer.max(took));
         let sent = match (answer.status.as_u16(), code) {
             (202, _) => {
                 let accepted = accepted(&told);
@@ -309,10 +310,7 @@ impl Shared {
                 return Sent::Settled;
             }
         };
-        self.note(|ledger| {
-            ledger.refusals += 1;
-            ledger.slowest_refusal = ledger.slowest_refusal.max(took);
-        });
+        self.note(|ledger| ledger.refusals += 1);
         sent
     }
 }

@@ -21,8 +21,14 @@ pub use settings::{Egress, LogFormatSetting, Purpose, Settings, SettingsError};
 const DEFAULT_FILE: &str = "postrider.toml";
 const PREFIX: &str = "POSTRIDER_";
 /// Variables of the client commands and of the file itself: not settings of a server.
-const NOT_SETTINGS: [&str; 5] =
-    ["POSTRIDER_URL", "POSTRIDER_KEY", "POSTRIDER_TENANT", "POSTRIDER_CONFIG", "POSTRIDER_FAILPOINTS"];
+const NOT_SETTINGS: [&str; 6] = [
+    "POSTRIDER_URL",
+    "POSTRIDER_KEY",
+    "POSTRIDER_TENANT",
+    "POSTRIDER_CONFIG",
+    "POSTRIDER_FAILPOINTS",
+    "POSTRIDER_CLOCK_AHEAD",
+];
 
 /// Where settings come from besides the defaults.
 #[derive(Clone, Debug, Default)]

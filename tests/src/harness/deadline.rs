@@ -34,7 +34,12 @@ pub async fn eventually<T>(
     }
 }
 
-/// The same for places that cannot be async, such as `Drop`. Answers whether it came true in time.
+/// A fault's own duration, where the fault is that something is away for so long. Nothing else is to be waited for by it.
+pub async fn fault_lasts(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// As [`eventually`], for places that cannot be async, such as `Drop`. Answers whether it came true in time.
 pub fn eventually_blocking(within: Duration, mut look: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     loop {

@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod certificates;
+pub mod chaos;
 pub mod deadline;
 pub mod folder;
 pub mod http;
@@ -21,11 +22,12 @@ pub mod signal;
 pub mod watchdog;
 
 pub use certificates::Certificates;
-pub use deadline::eventually;
+pub use chaos::{ChaosProxy, Weather};
+pub use deadline::{eventually, fault_lasts};
 pub use folder::TempFolder;
 pub use http::{Answer, Api};
 pub use postgres::Postgres;
 pub use postrider::{Server, ServerOptions};
-pub use rabbitmq::{Knobs, RabbitMq};
+pub use rabbitmq::{Knobs, RabbitMq, RabbitMqCluster};
 pub use receiver::{Behaviour, Gate, Received, Receiver, Seen, TlsSetup};
 pub use shared::{fresh_prefix, shared_postgres, shared_rabbitmq};

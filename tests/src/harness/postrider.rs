@@ -233,6 +233,18 @@ impl Server {
         self.launch().await
     }
 
+    /// Sets an environment variable from its next start on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.launch = self.launch.clone().env(name, value);
+    }
+
+    /// Starts it again as before and waits for nothing: for one that may end before it is ready.
+    pub fn spawn(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "the server is still running");
+        self.process = Some(self.launch.spawn().context("starting the server")?);
+        Ok(())
+    }
+
     /// Its id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)

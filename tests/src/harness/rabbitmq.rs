@@ -3,10 +3,12 @@
 //! It has a port mapper (epmd) of its own, which is a child too, ignores the machine's configuration, needs no
 //! plugin, and runs the same as root and as any other user. Readiness is an AMQP handshake.
 
+mod cluster;
 mod config;
 pub mod shipped;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -21,8 +23,11 @@ use super::port::PortLease;
 use super::process::{Launch, Process};
 use super::signal::{self, Signal};
 
-/// How long a start may take: about 5 s on a quiet machine, over 20 s seen on a busy one.
-const START: Duration = Duration::from_secs(120);
+pub use cluster::RabbitMqCluster;
+use config::Membership;
+
+/// How long a start may take: about 5 s on a quiet machine, 100 s seen on a very busy one.
+const START: Duration = Duration::from_secs(240);
 /// How long an orderly stop may take; 1 to 2 s are usual.
 const STOP: Duration = Duration::from_secs(60);
 /// How long one administrative command may take; 0.3 s quiet, 8 s seen.
@@ -69,7 +74,7 @@ impl Default for Knobs {
 pub struct RabbitMq {
     // The order of these is the order in which they end: the broker before its port mapper, both before the folder.
     broker: Option<Process>,
-    _port_mapper: Process,
+    mapper: Arc<PortMapper>,
     ports: Ports,
     programs: PathBuf,
     next_virtual_host: AtomicUsize,
@@ -88,7 +93,25 @@ struct Secured {
 struct Ports {
     amqp: PortLease,
     distribution: PortLease,
-    mapper: PortLease,
+}
+
+/// Where nodes and commands ask for each other's ports (epmd).
+#[derive(Debug)]
+struct PortMapper {
+    process: Process,
+    port: PortLease,
+    _folder: TempFolder,
+}
+
+impl PortMapper {
+    fn start() -> Result<Arc<Self>> {
+        let (folder, port) = (TempFolder::new("epmd")?, PortLease::take()?);
+        let process = Launch::new("epmd", "epmd", folder.path())
+            .args(["-port", &port.number().to_string(), "-address", "127.0.0.1"])
+            .spawn()
+            .context("starting a port mapper")?;
+        Ok(Arc::new(Self { process, port, _folder: folder }))
+    }
 }
 
 impl RabbitMq {
@@ -99,31 +122,32 @@ impl RabbitMq {
 
     /// Starts one that is set up as `knobs` say.
     pub async fn start_with(knobs: &Knobs) -> Result<Self> {
-        let programs = find_programs()?;
-        let folder = TempFolder::new("rabbitmq")?;
-        let ports =
-            Ports { amqp: PortLease::take()?, distribution: PortLease::take()?, mapper: PortLease::take()? };
-        let secured = knobs.tls.as_ref().map(Secured::make).transpose()?;
+        let mut server = Self::prepare(PortMapper::start()?)?;
+        server.secured = knobs.tls.as_ref().map(Secured::make).transpose()?;
         let mut knobs = knobs.clone();
-        knobs.configuration.extend(secured.iter().flat_map(Secured::configuration));
-        config::write(folder.path(), &knobs, VIRTUAL_HOSTS).context("writing the broker's configuration")?;
-        let number = ports.mapper.number().to_string();
-        let port_mapper = Launch::new("epmd", "epmd", folder.path())
-            .args(["-port", &number, "-address", "127.0.0.1"])
-            .spawn()
-            .context("starting the broker's port mapper")?;
-        let next_virtual_host = AtomicUsize::new(0);
-        let mut server = Self {
-            broker: None,
-            _port_mapper: port_mapper,
-            ports,
-            programs,
-            next_virtual_host,
-            secured,
-            folder,
-        };
+        knobs.configuration.extend(server.secured.iter().flat_map(Secured::configuration));
+        server.configure(&knobs, &Membership::Alone, VIRTUAL_HOSTS)?;
         server.launch().await?;
         Ok(server)
+    }
+
+    /// One that has its ports and its folder, and is not started.
+    fn prepare(mapper: Arc<PortMapper>) -> Result<Self> {
+        let ports = Ports { amqp: PortLease::take()?, distribution: PortLease::take()? };
+        Ok(Self {
+            broker: None,
+            mapper,
+            ports,
+            programs: find_programs()?,
+            next_virtual_host: AtomicUsize::new(0),
+            secured: None,
+            folder: TempFolder::new("rabbitmq")?,
+        })
+    }
+
+    fn configure(&self, knobs: &Knobs, membership: &Membership, virtual_hosts: usize) -> Result<()> {
+        config::write(self.folder.path(), knobs, membership, virtual_hosts)
+            .context("writing the broker's configuration")
     }
 
     /// The URL of the default virtual host, `/`.
@@ -217,7 +241,7 @@ impl RabbitMq {
 
     /// The ids of its processes.
     pub fn pids(&self) -> Vec<u32> {
-        self.broker.iter().chain([&self._port_mapper]).map(Process::pid).collect()
+        self.broker.iter().chain([&self.mapper.process]).map(Process::pid).collect()
     }
 
     /// Where its data, configuration and logs are.
@@ -274,7 +298,7 @@ impl RabbitMq {
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODE_PORT", self.ports.amqp.number().to_string())
             .env("RABBITMQ_DIST_PORT", self.ports.distribution.number().to_string())
-            .env("ERL_EPMD_PORT", self.ports.mapper.number().to_string())
+            .env("ERL_EPMD_PORT", self.mapper.port.number().to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
             .env("RABBITMQ_LOG_BASE", folder.join("log"))

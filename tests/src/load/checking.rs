@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use hmac::{Hmac, KeyInit, Mac};
-use postrider_contract::clock::Clock;
+use postrider_contract::clock::{Clock, Timestamp};
 use postrider_service::system::SystemClock;
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -35,21 +35,33 @@ const PAGE: usize = 200;
 pub struct Subscriber {
     pub id: String,
     pub path: String,
-    /// So many tries of each delivery are answered with 500.
+    /// So many tries of each delivery fail.
     pub failures: usize,
 }
 
 impl Subscriber {
-    /// Registers one to a path of the receiver, with short waits between tries.
-    pub async fn register(api: &Api, receiver: &Receiver, path: &str, failures: usize) -> Result<Self> {
-        receiver.script(path, Behaviour::fail_each(DELIVERY_HEADER, failures, 500));
-        let webhook = json!({
+    /// Registers one to a path of the receiver, with short waits between tries, whose first so many tries of each
+    /// delivery meet with `failure`. `fields` of the webhook come on top.
+    pub async fn register(
+        api: &Api,
+        receiver: &Receiver,
+        path: &str,
+        (failures, failure): (usize, Behaviour),
+        fields: Value,
+    ) -> Result<Self> {
+        let header = DELIVERY_HEADER.to_owned();
+        let (first, then) = (Box::new(failure), Box::new(Behaviour::ok()));
+        receiver.script(path, Behaviour::FirstOfEach { header, times: failures, first, then });
+        let mut webhook = json!({
             "name": path.trim_matches('/'),
             "url": receiver.url(path),
             "events": [EVENT_TYPE],
             "secret": SECRET,
             "retry": {"waits": WAITS},
         });
+        if let (Value::Object(webhook), Value::Object(fields)) = (&mut webhook, fields) {
+            webhook.extend(fields);
+        }
         let made = api.post("/v1/webhooks", &webhook).await?.require(201)?.json()?;
         Ok(Self { id: text(&made, "id")?, path: path.to_owned(), failures })
     }
@@ -57,6 +69,9 @@ impl Subscriber {
 
 /// Short, so that a test sees retries; several, so that a fault that costs a try does not end a delivery.
 pub const WAITS: [&str; 6] = ["300ms", "1s", "1s", "2s", "2s", "4s"];
+
+/// Longer than the last of these: what waits in a lane comes out of it meanwhile.
+const LONGEST_RETRY: Duration = Duration::from_secs(6);
 
 /// What the check found.
 #[derive(Debug, Default)]
@@ -68,6 +83,8 @@ pub struct Findings {
     pub duplicates: usize,
     /// Requests without a try in the log.
     pub unlogged: usize,
+    /// Deliveries of requests that were never answered, published again by status.
+    pub healed: usize,
     problems: BTreeMap<&'static str, Vec<String>>,
 }
 
@@ -82,8 +99,8 @@ impl Findings {
     /// Fails, telling all, unless nothing is wrong and at most so many requests came twice, or have no try in the log.
     pub fn require_clean(self, at_most: usize) -> Result<Self> {
         println!(
-            "{} events, {} deliveries, {} requests, {} of them repeats, {} not in the log; {at_most} may be",
-            self.accepted, self.deliveries, self.requests, self.duplicates, self.unlogged
+            "{} events, {} deliveries, {} requests, {} of them repeats, {} not in the log; {at_most} may be; {} healed",
+            self.accepted, self.deliveries, self.requests, self.duplicates, self.unlogged, self.healed
         );
         if !self.problems.is_empty() {
             let told = self.problems.iter().map(|(kind, found)| {
@@ -102,12 +119,17 @@ impl Findings {
     }
 }
 
-/// Waits until every delivery of what was accepted so far is concluded and the ledger balances, with nothing
+/// Everything that was accepted so far, by servers whose clocks are ahead by no more than this. A process that does not
+/// read the journal itself answers for what is some seconds old, so the window has an end.
+pub fn until_now(ahead: Duration) -> Timestamp {
+    SystemClock.now().plus(ahead + Duration::from_millis(1))
+}
+
+/// Waits until every delivery of what was accepted before `until` is concluded and the ledger balances, with nothing
 /// overdue; answers it.
-pub async fn concluded(api: &Api, within: Duration) -> Result<Value> {
+pub async fn concluded(api: &Api, until: Timestamp, within: Duration) -> Result<Value> {
     let mut last = String::new();
-    // A process that does not read the journal itself answers for what is some seconds old.
-    let window = format!("/v1/ledger?until={}", SystemClock.now().plus(Duration::from_millis(1)));
+    let window = format!("/v1/ledger?until={until}");
     let waited = eventually("every delivery to be concluded", within, async || {
         // Not answering for a moment is part of what is being waited out.
         let Ok(answer) = api.get(&window).await else { return Ok(None) };
@@ -120,15 +142,70 @@ pub async fn concluded(api: &Api, within: Duration) -> Result<Value> {
     waited.await.with_context(|| format!("the last ledger: {last}"))
 }
 
-/// Waits until all is concluded, then compares the producer's ledger, the receiver and the server's log.
-pub async fn examine(
+/// Waits until every delivery that was promised with a 202 has ended, and for a moment for the others too. What is
+/// then still open belongs to requests that were never answered for certain, and only healing can end it.
+///
+/// # Errors
+/// When a promised delivery stays open; it is told which.
+pub async fn promised_concluded(
     ledger: &Ledger,
-    subscribers: &[Subscriber],
-    receiver: &Receiver,
     api: &Api,
+    until: Timestamp,
     within: Duration,
-) -> Result<Findings> {
-    let concluded = concluded(api, within).await;
+) -> Result<Open> {
+    let known: BTreeSet<&str> = ledger.accepted.values().map(|accepted| accepted.event.as_str()).collect();
+    let mut promised = Vec::new();
+    let waited = eventually("every promised delivery to be concluded", within, async || {
+        let Some(open) = open_deliveries(api, until).await else { return Ok(None) };
+        promised = open;
+        promised.retain(|row| row["event_id"].as_str().is_some_and(|event| known.contains(event)));
+        Ok(promised.is_empty().then_some(()))
+    });
+    let waited = waited.await;
+    waited.with_context(|| format!("{} are open, among them {:?}", promised.len(), promised.first()))?;
+    let others = eventually("what is in doubt to be concluded", LONGEST_RETRY, async || {
+        Ok(open_deliveries(api, until).await.filter(Vec::is_empty).map(drop))
+    });
+    Ok(if others.await.is_ok() { Open::None } else { Open::InDoubt })
+}
+
+/// What is left of the deliveries once all that was promised has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    None,
+    /// Some of events that nobody was promised.
+    InDoubt,
+}
+
+/// The deliveries that have not ended, once the log has caught up to `until`; `None` while it has not, or does not
+/// answer.
+async fn open_deliveries(api: &Api, until: Timestamp) -> Option<Vec<Value>> {
+    let ledger = api.get(&format!("/v1/ledger?until={until}")).await.ok()?.require(200).ok()?.json().ok()?;
+    if ledger["settling"] != false {
+        return None;
+    }
+    let mut open = Vec::new();
+    for status in ["pending", "retrying", "held"] {
+        open.extend(list(api, &format!("&status={status}")).await.ok()?);
+    }
+    Some(open)
+}
+
+/// What the check is made of, besides the producer's ledger.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    pub subscribers: &'a [Subscriber],
+    pub receiver: &'a Receiver,
+    pub api: &'a Api,
+    /// What [`concluded`] said.
+    pub concluded: Result<Value>,
+    /// Deliveries that were healed, as the servers said.
+    pub healed: &'a BTreeSet<String>,
+}
+
+/// Compares the producer's ledger, the receiver and the server's log.
+pub async fn examine(ledger: &Ledger, evidence: Evidence<'_>) -> Result<Findings> {
+    let Evidence { subscribers, receiver, api, concluded, healed } = evidence;
     let requests = receiver.requests();
     let log = read_log(api).await?;
     let mut findings =
@@ -146,6 +223,13 @@ pub async fn examine(
         check_subscriber(ledger, subscriber, &arrivals, &log, &mut findings);
     }
     check_strangers(ledger, &arrivals, &log, &mut findings);
+    for accepted in ledger.accepted.values() {
+        for (delivery, _) in accepted.deliveries.iter().filter(|(delivery, _)| healed.contains(delivery)) {
+            findings
+                .problem("healed although it was promised", || format!("{delivery} of {}", accepted.event));
+        }
+    }
+    findings.healed = healed.len();
     let tries: u64 = log.values().filter_map(|row| row["attempts"].as_u64()).sum();
     let tries = usize::try_from(tries)?;
     if tries > findings.requests {
@@ -293,14 +377,22 @@ fn check_strangers(
 /// Every delivery of the tenant, by its id.
 async fn read_log(api: &Api) -> Result<BTreeMap<String, Value>> {
     let mut rows = BTreeMap::new();
+    for row in list(api, "").await? {
+        let id = text(&row, "id")?;
+        ensure!(rows.insert(id.clone(), row).is_none(), "{id} is in the list twice");
+    }
+    Ok(rows)
+}
+
+/// The tenant's deliveries, those that the query asks for.
+async fn list(api: &Api, query: &str) -> Result<Vec<Value>> {
+    let mut rows = Vec::new();
     let mut cursor = None::<String>;
     loop {
         let next = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
-        let page = api.get(&format!("/v1/deliveries?limit={PAGE}{next}")).await?.require(200)?.json()?;
-        for row in page["data"].as_array().context("not a list")? {
-            let id = text(row, "id")?;
-            ensure!(rows.insert(id.clone(), row.clone()).is_none(), "{id} is in the list twice");
-        }
+        let page =
+            api.get(&format!("/v1/deliveries?limit={PAGE}{query}{next}")).await?.require(200)?.json()?;
+        rows.extend(page["data"].as_array().context("not a list")?.iter().cloned());
         cursor = page["next_cursor"].as_str().map(str::to_owned);
         if cursor.is_none() {
             return Ok(rows);

@@ -25,10 +25,11 @@ const WAITING: [(&str, &str); 4] = [
 ];
 
 /// What starts a server that must be installed first.
-const NEEDS_SERVERS: [&str; 5] = [
+const NEEDS_SERVERS: [&str; 6] = [
     "shared_rabbitmq()",
     "shared_postgres()",
     "RabbitMq::start",
+    "RabbitMqCluster::start",
     "Postgres::start",
     "ServerOptions::cluster(",
 ];

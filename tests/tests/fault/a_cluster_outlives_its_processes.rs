@@ -1,15 +1,22 @@
-//! Two processes of each role: one may die or be replaced at any time.
+//! Two processes of each role: any of them may die or be replaced at any time.
+
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use postrider_tests::harness::{Api, Server, ServerOptions, shared_postgres, shared_rabbitmq};
 use postrider_tests::load::{Load, Naming, is_long};
 
-use super::trial::{Trial, as_in_a_trial};
+use super::trial::{Trial, as_in_a_trial, in_flight};
 
 mod cluster {
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_killed_worker_and_a_killed_status_process_are_made_up_for() -> anyhow::Result<()> {
-        super::a_killed_worker_and_a_killed_status_process_are_made_up_for().await
+    async fn a_killed_process_of_any_role_is_made_up_for() -> anyhow::Result<()> {
+        super::a_killed_process_of_any_role_is_made_up_for().await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_clock_two_hours_ahead_in_one_process_loses_and_contradicts_nothing() -> anyhow::Result<()> {
+        super::a_clock_two_hours_ahead_in_one_process_loses_and_contradicts_nothing().await
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -18,72 +25,86 @@ mod cluster {
     }
 }
 
-/// Two of each role; the trial's own server is one of the two that manage.
-struct Cluster {
-    trial: Trial,
-    manage: Server,
-    ingest: [Server; 2],
-    workers: [Server; 2],
-    status: [Server; 2],
+/// Beside the trial's own server, which is one of the two that manage; two of each role.
+const OTHERS: [&str; 7] = ["manage", "ingest", "ingest", "worker", "worker", "status", "status"];
+
+/// Two of each role. The processes stand in the trial, in the order of [`OTHERS`].
+async fn start(test: &str) -> Result<Trial> {
+    start_with(test, |_, options| options).await
 }
 
-impl Cluster {
-    async fn start(test: &str) -> Result<Self> {
-        let queue = shared_rabbitmq().await?.vhost().await?;
-        let store = shared_postgres().await?.create_database().await?;
-        let role = |role: &str| as_in_a_trial(ServerOptions::cluster(&queue, &store)).roles(role);
-        let trial = Trial::open(test, ServerOptions::cluster(&queue, &store).roles("manage")).await?;
-        let start = |name: &str| Server::start(role(name));
-        let (manage, first_ingest, second_ingest) =
-            tokio::try_join!(start("manage"), start("ingest"), start("ingest"))?;
-        let workers = tokio::try_join!(start("worker"), start("worker"))?;
-        let status = tokio::try_join!(start("status"), start("status"))?;
-        Ok(Self {
-            trial,
-            manage,
-            ingest: [first_ingest, second_ingest],
-            workers: workers.into(),
-            status: status.into(),
-        })
-    }
-
-    fn load(&self) -> Load {
-        let targets: Vec<Api> = self.ingest.iter().map(|server| server.api(&self.trial.stage.key)).collect();
-        self.trial.load_on(&targets, Naming::Mixed, 0)
-    }
+/// The same, where `change` may set the options of each of the others, by its place.
+async fn start_with(test: &str, change: impl Fn(usize, ServerOptions) -> ServerOptions) -> Result<Trial> {
+    let queue = shared_rabbitmq().await?.vhost().await?;
+    let store = shared_postgres().await?.create_database().await?;
+    let options = |role: &str| ServerOptions::cluster(&queue, &store).roles(role);
+    let mut trial = Trial::open(test, options("manage")).await?;
+    let starting = OTHERS
+        .iter()
+        .enumerate()
+        .map(|(place, role)| Server::start(change(place, as_in_a_trial(options(role)))));
+    trial.others = futures_util::future::try_join_all(starting).await?;
+    Ok(trial)
 }
 
-async fn a_killed_worker_and_a_killed_status_process_are_made_up_for() -> Result<()> {
-    let rounds = if is_long() { 20 } else { 2 };
-    let mut cluster = Cluster::start("one of two killed").await?;
-    let load = cluster.load();
+fn load(trial: &Trial) -> Load {
+    let ingest = OTHERS.iter().zip(&trial.others).filter(|(role, _)| **role == "ingest");
+    let targets: Vec<Api> = ingest.map(|(_, server)| server.api(&trial.stage.key)).collect();
+    trial.load_on(&targets, Naming::Mixed)
+}
+
+async fn a_killed_process_of_any_role_is_made_up_for() -> Result<()> {
+    let rounds = if is_long() { 100 } else { 7 };
+    let mut trial = start("one of two killed").await?;
+    let load = load(&trial);
+    let first = usize::try_from(trial.chance.between(0, 6))?;
     for round in 0..rounds {
-        cluster.trial.some_time(&load).await?;
-        cluster.workers[round % 2].kill()?;
-        // The other one goes on alone.
-        cluster.trial.wait_for_more_requests(100).await?;
-        cluster.status[round % 2].kill()?;
-        cluster.trial.some_time(&load).await?;
-        cluster.workers[round % 2].restart().await?;
-        cluster.status[round % 2].restart().await?;
+        trial.some_time(&load).await?;
+        // Each in turn from a random one on, so that a short run meets every role.
+        let victim = (first + round) % OTHERS.len();
+        trial.others[victim].kill()?;
+        // The other one of its role goes on alone.
+        trial.some_time(&load).await?;
+        trial.wait_for_more_requests(100).await?;
+        trial.others[victim].restart().await?;
     }
-    cluster.trial.check(load, rounds).await?;
+    trial.check_in_time(load, in_flight(rounds)).await?;
+    Ok(())
+}
+
+/// One process of a role is two hours ahead of all others, the broker and the store.
+async fn a_clock_two_hours_ahead_in_one_process_loses_and_contradicts_nothing() -> Result<()> {
+    const AHEAD: Duration = Duration::from_secs(2 * 3600);
+    // The first of ingest and of the workers.
+    let places = if is_long() { vec![1, 3] } else { vec![3] };
+    for place in places {
+        println!("ahead: {}", OTHERS[place]);
+        let mut trial = start_with("clock ahead", |at, options| {
+            if at == place { options.env("POSTRIDER_CLOCK_AHEAD", "2h") } else { options }
+        })
+        .await?;
+        trial.ahead = AHEAD;
+        let load = load(&trial);
+        for _ in 0..5 {
+            trial.some_time(&load).await?;
+        }
+        trial.check_in_time(load, 0).await?;
+    }
     Ok(())
 }
 
 async fn replacing_one_process_after_another_loses_and_repeats_nothing() -> Result<()> {
-    let mut cluster = Cluster::start("rolling restart").await?;
-    let load = cluster.load();
-    let [worker, _] = &mut cluster.workers;
-    let [status, _] = &mut cluster.status;
-    let [ingest, _] = &mut cluster.ingest;
-    for server in [worker, status, ingest, &mut cluster.manage] {
-        cluster.trial.some_time(&load).await?;
+    let mut trial = start("rolling restart").await?;
+    let load = load(&trial);
+    // One of each role.
+    for victim in [3, 5, 1, 0] {
+        trial.some_time(&load).await?;
+        let server = &mut trial.others[victim];
         let ended = server.terminate().await?;
         ensure!(ended.success(), "an orderly stop ended with {ended}:\n{}", server.log());
         server.restart().await?;
     }
-    cluster.trial.some_time(&load).await?;
-    cluster.trial.check(load, 0).await?;
+    trial.some_time(&load).await?;
+    trial.check(load, 0).await?;
     Ok(())
 }

@@ -12,7 +12,7 @@ use postrider_tests::harness::{ServerOptions, TempFolder};
 use postrider_tests::load::Naming;
 use postrider_tests::stage::SOON;
 
-use super::trial::{RECOVERY, Trial};
+use super::trial::{RECOVERY, Trial, in_flight};
 
 /// A mount namespace of the server's own, whose data directory is a small disk in memory. The same process goes on as
 /// the server, so that it is ended as any other.
@@ -52,7 +52,7 @@ fn fill(path: &Path) -> Result<()> {
 async fn a_full_disk_stops_accepting_and_loses_nothing() -> Result<()> {
     let folder = TempFolder::new("small-disk")?;
     let script = write_script(folder.path())?;
-    let trial = Trial::open("full disk", ServerOptions::embedded().binary(&script)).await?;
+    let mut trial = Trial::open("full disk", ServerOptions::embedded().binary(&script)).await?;
     let server = &trial.stage.server;
     let pid = server.pid().context("it runs")?;
     let data = server.folder().join("data");
@@ -69,6 +69,6 @@ async fn a_full_disk_stops_accepting_and_loses_nothing() -> Result<()> {
     trial.stage.server.admin().get("/livez").await?.require(200)?;
     fs::remove_file(seen.join("filler"))?;
     load.wait_for_accepted(100, RECOVERY).await.context("accepting again, without a restart")?;
-    trial.check(load, 1).await?;
+    trial.check(load, in_flight(1)).await?;
     Ok(())
 }

@@ -5,14 +5,14 @@ use postrider_tests::load::{Naming, is_long};
 use postrider_tests::on_both_engines;
 use postrider_tests::stage::{EngineKind, server_options};
 
-use super::trial::Trial;
+use super::trial::{Trial, in_flight};
 
 on_both_engines!(every_accepted_event_is_delivered_although_the_server_is_killed_at_random);
 
 async fn every_accepted_event_is_delivered_although_the_server_is_killed_at_random(
     engine: EngineKind,
 ) -> Result<()> {
-    let rounds = if is_long() { 100 } else { 10 };
+    let rounds = if is_long() { 100 } else { 8 };
     let mut trial = Trial::open("kill at random", server_options(engine).await?).await?;
     let load = trial.load(Naming::Mixed);
     for _ in 0..rounds {
@@ -21,6 +21,6 @@ async fn every_accepted_event_is_delivered_although_the_server_is_killed_at_rand
         trial.stage.server.restart().await?;
     }
     trial.some_time(&load).await?;
-    trial.check(load, rounds).await?;
+    trial.check(load, in_flight(rounds)).await?;
     Ok(())
 }

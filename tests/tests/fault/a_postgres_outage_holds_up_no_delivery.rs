@@ -1,12 +1,14 @@
-//! PostgreSQL killed under load: deliveries go on, what needs the store says so, and the log is complete afterwards.
+//! PostgreSQL killed and stopped under load: deliveries go on, what needs the store says so, and the log is complete afterwards.
+
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use postrider_tests::harness::{Postgres, ServerOptions, eventually, shared_rabbitmq};
+use postrider_tests::harness::{Postgres, ServerOptions, eventually, fault_lasts, shared_rabbitmq};
 use postrider_tests::load::{Naming, is_long};
 use postrider_tests::stage::SOON;
 use serde_json::json;
 
-use super::trial::Trial;
+use super::trial::{Trial, in_flight};
 
 mod cluster {
     #[tokio::test(flavor = "multi_thread")]
@@ -15,19 +17,31 @@ mod cluster {
     }
 }
 
+/// How long the first outage of a long run lasts.
+const LONG_OUTAGE: Duration = Duration::from_secs(60);
+
 async fn deliveries_go_on_without_the_store_and_the_log_is_complete_afterwards() -> Result<()> {
     let rounds = if is_long() { 10 } else { 2 };
     let mut store = Postgres::start().await?;
     let queue = shared_rabbitmq().await?.vhost().await?;
     let options = ServerOptions::cluster(&queue, &store.create_database().await?);
-    let trial = Trial::open("postgres outage", options).await?;
+    let mut trial = Trial::open("postgres outage", options).await?;
     let load = trial.load(Naming::Unnamed);
-    for _ in 0..rounds {
+    for round in 0..rounds {
         trial.some_time(&load).await?;
-        store.kill()?;
+        if round % 2 == 0 {
+            store.kill()?;
+        } else {
+            store.stop().await?;
+        }
         load.wait_for_accepted(100, SOON).await?;
         trial.wait_for_more_requests(200).await?;
         require_unavailable(&trial).await?;
+        if is_long() && round == 0 {
+            fault_lasts(LONG_OUTAGE).await;
+            load.wait_for_accepted(100, SOON).await?;
+            trial.wait_for_more_requests(200).await?;
+        }
         store.restart().await?;
         eventually("the administration to answer again", SOON, async || {
             let answer = trial.stage.server.admin().get("/v1/tenants").await?;
@@ -35,7 +49,7 @@ async fn deliveries_go_on_without_the_store_and_the_log_is_complete_afterwards()
         })
         .await?;
     }
-    trial.check(load, rounds).await?;
+    trial.check_in_time(load, in_flight(rounds)).await?;
     Ok(())
 }
 

@@ -1,24 +1,39 @@
-//! What every fault test begins with and ends with: an installation, two webhooks that each get every event, load,
+//! What every fault test begins with and ends with: an installation, three webhooks that each get every event, load,
 //! and the check of it all.
+//!
+//! Nothing is healed while a fault is on: `status.overdue_after` is its default of ten minutes. Everything that was
+//! promised must come to its end without. Only then what is still open, which nobody was promised, is healed, and
+//! nothing else may be.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use postrider_tests::harness::{Api, ServerOptions};
-use postrider_tests::load::checking::{Findings, PROFILE, Subscriber, examine};
+use anyhow::{Context, Result, ensure};
+use postrider_tests::harness::{Api, Behaviour, Server, ServerOptions};
+use postrider_tests::load::checking::{
+    Evidence, Findings, Open, PROFILE, Subscriber, concluded, examine, promised_concluded, until_now,
+};
 use postrider_tests::load::{Chance, Ledger, Load, Naming, Plan};
 use postrider_tests::stage::{SOON, Stage};
+use serde_json::{Value, json};
 
 /// Tries under way at once in one worker: few, so that the bound on repeats means something.
 pub const SLOTS: usize = 64;
 /// Requests of the producer under way at once.
-pub const CONNECTIONS: u32 = 12;
-/// Events a second: modest, since the test build of everything shares the machine with what is being tested.
-const RATE: u32 = 200;
+pub const CONNECTIONS: u32 = 24;
+/// Events a second, three deliveries each.
+const RATE: u32 = 500;
+const FAN_OUT: usize = 3;
 /// How long what is left may take to be delivered, its retries included.
-pub const DRAIN: Duration = Duration::from_secs(120);
+pub const DRAIN: Duration = Duration::from_secs(180);
 /// Where something is expected to go on after an outage of a server.
 pub const RECOVERY: Duration = Duration::from_secs(60);
+/// Every answer of ingest comes within this, whatever is away.
+const PROMISED_ANSWER: Duration = Duration::from_secs(5);
+/// The least that can be set: when everything promised has ended, the rest is healed soon.
+const OVERDUE_AFTER: (&str, &str) = ("POSTRIDER_STATUS_OVERDUE_AFTER", "10s");
+/// What a server says of each delivery that it heals.
+const HEALS: &str = "publishing an overdue delivery again";
 
 /// How much of a server's log is told when a check fails.
 const LINES_SHOWN: usize = 60;
@@ -26,69 +41,140 @@ const LINES_SHOWN: usize = 60;
 /// One test's installation and webhooks.
 pub struct Trial {
     pub stage: Stage,
+    /// Further processes of the installation.
+    pub others: Vec<Server>,
     pub subscribers: Vec<Subscriber>,
     pub chance: Chance,
+    /// By how much the clock of some process is ahead of ours.
+    pub ahead: Duration,
 }
-
-/// When a delivery is taken to be lost and is published again: much sooner than the usual ten minutes, because an
-/// event that was never answered may be in the log without its deliveries.
-const OVERDUE_AFTER: &str = "30s";
 
 /// The options of every server of a trial.
 pub fn as_in_a_trial(options: ServerOptions) -> ServerOptions {
-    options
-        .env("POSTRIDER_WORKER_SLOTS", &SLOTS.to_string())
-        .env("POSTRIDER_STATUS_OVERDUE_AFTER", OVERDUE_AFTER)
+    options.env("POSTRIDER_WORKER_SLOTS", &SLOTS.to_string())
 }
 
-/// What may come twice: what was under way, at each kill.
-pub fn in_flight(kills: usize) -> usize {
-    (SLOTS + usize::try_from(CONNECTIONS).unwrap_or(0)) * kills
+/// What may come twice when processes or servers die so many times: a worker's leases, which are twice its slots,
+/// since a slot is free again before its try is settled; and what was being published, which is published again
+/// under the same ids: on each connection one request as the fault comes and one more before it is noticed.
+pub fn in_flight(faults: usize) -> usize {
+    let leases = 2 * SLOTS;
+    let publishing = 2 * usize::try_from(CONNECTIONS).unwrap_or(0) * FAN_OUT;
+    (leases + publishing) * faults
 }
 
 impl Trial {
-    /// One process with all roles; a webhook that takes everything, and one that fails once each time.
+    /// One process (with all roles, unless the options name some), and three webhooks: one that takes everything, one
+    /// that answers the first try of each delivery with 500, and one that hangs up on it.
     pub async fn open(test: &str, options: ServerOptions) -> Result<Self> {
+        let mut trial = Self::open_empty(test, options).await?;
+        let first = |behaviour| (1, behaviour);
+        trial.subscribe("/steady", (0, Behaviour::ok()), json!({})).await?;
+        trial.subscribe("/failing-once", first(Behaviour::status(500)), json!({})).await?;
+        trial.subscribe("/flaky", first(Behaviour::CloseBeforeStatus), json!({})).await?;
+        Ok(trial)
+    }
+
+    /// The same without webhooks.
+    pub async fn open_empty(test: &str, options: ServerOptions) -> Result<Self> {
         let chance = Chance::draw(test)?;
         let stage = Stage::open_with(as_in_a_trial(options), PROFILE).await?;
-        let subscribers = vec![
-            Subscriber::register(&stage.api, &stage.receiver, "/steady", 0).await?,
-            Subscriber::register(&stage.api, &stage.receiver, "/failing-once", 1).await?,
-        ];
-        Ok(Self { stage, subscribers, chance })
+        Ok(Self { stage, others: Vec::new(), subscribers: Vec::new(), chance, ahead: Duration::ZERO })
+    }
+
+    pub async fn subscribe(&mut self, path: &str, fails: (usize, Behaviour), fields: Value) -> Result<()> {
+        let Stage { api, receiver, .. } = &self.stage;
+        self.subscribers.push(Subscriber::register(api, receiver, path, fails, fields).await?);
+        Ok(())
     }
 
     /// Load on the stage's server.
     pub fn load(&self, naming: Naming) -> Load {
-        self.load_on(std::slice::from_ref(&self.stage.api), naming, 0)
+        self.load_on(std::slice::from_ref(&self.stage.api), naming)
     }
 
-    /// Load on these servers, the first event with this number.
-    pub fn load_on(&self, targets: &[Api], naming: Naming, first: u64) -> Load {
-        let plan = Plan { rate: RATE, connections: CONNECTIONS, naming, seed: self.chance.seed(), first };
+    /// Load on these servers.
+    pub fn load_on(&self, targets: &[Api], naming: Naming) -> Load {
+        self.load_at(RATE, targets, naming)
+    }
+
+    /// Load of so many events a second.
+    pub fn load_at(&self, rate: u32, targets: &[Api], naming: Naming) -> Load {
+        let plan = Plan { rate, connections: CONNECTIONS, naming, seed: self.chance.seed(), first: 0 };
         Load::start(targets, plan)
     }
 
     /// A number of events by which a fault comes at a moment that nobody chose.
     pub async fn some_time(&self, load: &Load) -> Result<()> {
-        let events = usize::try_from(self.chance.between(20, 200))?;
+        let events = usize::try_from(self.chance.between(20, 300))?;
         load.wait_for_accepted(events, RECOVERY).await
     }
 
-    /// Ends the load, waits until everything is delivered, and checks it all; `kills` faults explain repeats.
-    pub async fn check(&self, load: Load, kills: usize) -> Result<Findings> {
+    /// Ends the load, waits until everything is delivered, and checks it all; at most so many requests may be repeats,
+    /// or not stand in the log.
+    pub async fn check(&mut self, load: Load, repeats: usize) -> Result<Findings> {
         let ledger = load.finish().await?;
-        self.check_ledger(&ledger, kills).await
+        self.check_ledger(&ledger, repeats).await
     }
 
-    /// The same, of load that has ended.
-    pub async fn check_ledger(&self, ledger: &Ledger, kills: usize) -> Result<Findings> {
-        let Stage { receiver, api, .. } = &self.stage;
-        let findings = examine(ledger, &self.subscribers, receiver, api, DRAIN).await?;
-        let clean = findings.require_clean(in_flight(kills));
-        clean.with_context(|| {
-            format!("seed {}; the server's log:\n{}", self.chance.seed(), self.last_of_log())
+    /// The same, and every answer came as soon as is promised. For faults that leave ingest running: a request that
+    /// meets a process as it starts is answered once that has started.
+    pub async fn check_in_time(&mut self, load: Load, repeats: usize) -> Result<Findings> {
+        let ledger = load.finish().await?;
+        let findings = self.check_ledger(&ledger, repeats).await?;
+        ensure!(ledger.slowest_answer <= PROMISED_ANSWER, "an answer took {:?}", ledger.slowest_answer);
+        Ok(findings)
+    }
+
+    /// As [`Trial::check`], of load that has ended.
+    pub async fn check_ledger(&mut self, ledger: &Ledger, repeats: usize) -> Result<Findings> {
+        let checked = self.examine(ledger).await;
+        let seed = self.chance.seed();
+        let findings = checked.and_then(|findings| findings.require_clean(repeats));
+        let findings =
+            findings.with_context(|| format!("seed {seed}; the server's log:\n{}", self.last_of_log()))?;
+        println!("{} refusals, the slowest answer after {:?}", ledger.refusals, ledger.slowest_answer);
+        Ok(findings)
+    }
+
+    async fn examine(&mut self, ledger: &Ledger) -> Result<Findings> {
+        let until = until_now(self.ahead);
+        let promised = promised_concluded(ledger, &self.stage.api, until, DRAIN).await;
+        let healed = self.healed();
+        ensure!(healed.is_empty(), "healed before its time: {healed:?}");
+        match promised {
+            Ok(Open::None) => {}
+            Ok(Open::InDoubt) => self.let_heal().await?,
+            // What else is wrong tells more.
+            Err(error) => println!("{error:#}"),
+        }
+        let concluded = concluded(&self.stage.api, until, DRAIN).await;
+        let (Stage { receiver, api, .. }, subscribers) = (&self.stage, &self.subscribers);
+        let healed = self.healed();
+        examine(ledger, Evidence { subscribers, receiver, api, concluded, healed: &healed }).await
+    }
+
+    /// From now on what is overdue by ten seconds is healed.
+    async fn let_heal(&mut self) -> Result<()> {
+        let (name, value) = OVERDUE_AFTER;
+        for server in std::iter::once(&mut self.stage.server).chain(&mut self.others) {
+            server.set_env(name, value);
+            server.restart().await?;
+        }
+        Ok(())
+    }
+
+    /// Ids of the deliveries that were healed so far.
+    fn healed(&self) -> BTreeSet<String> {
+        let logs = std::iter::once(&self.stage.server).chain(&self.others).map(Server::log);
+        let id_of = |line: &str| {
+            let said: Value = serde_json::from_str(line).ok()?;
+            said["delivery.id"].as_str().map(str::to_owned)
+        };
+        logs.flat_map(|log| {
+            log.lines().filter(|line| line.contains(HEALS)).filter_map(id_of).collect::<Vec<_>>()
         })
+        .collect()
     }
 
     /// The end of what the stage's server wrote.

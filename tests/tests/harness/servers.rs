@@ -10,7 +10,7 @@ use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use postrider_tests::harness::{
-    Postgres, RabbitMq, eventually, postgres, shared_postgres, shared_rabbitmq, signal,
+    Postgres, RabbitMq, RabbitMqCluster, eventually, postgres, shared_postgres, shared_rabbitmq, signal,
 };
 use serde_json::Value;
 
@@ -174,4 +174,26 @@ async fn nothing_is_left_behind_when_a_test_process_is_killed() -> Result<()> {
     child.kill()?;
     child.wait()?;
     nothing_is_left(&pids, &folder).await
+}
+
+#[tokio::test]
+async fn three_nodes_are_one_broker_of_which_one_may_die() -> Result<()> {
+    let mut cluster = RabbitMqCluster::start().await?;
+    let url = cluster.vhost()?;
+    let nodes: Vec<String> = cluster.node_urls(&url);
+    assert_eq!(nodes.len(), RabbitMqCluster::NODES);
+    let (connection, sending) = channel(&nodes[0]).await?;
+    assert!(publish(&sending, b"kept").await?);
+    assert_eq!(cluster.members_of(&url, QUEUE).await?, RabbitMqCluster::NODES);
+    drop((sending, connection));
+    let leader = cluster.leader_of(&url, QUEUE).await?;
+    cluster.node(leader).kill()?;
+    let (_connection, receiving) = channel(&nodes[(leader + 1) % RabbitMqCluster::NODES]).await?;
+    let message = eventually("the message", SOON, async || {
+        Ok(receiving.basic_get(QUEUE.into(), BasicGetOptions { no_ack: true }).await.ok().flatten())
+    })
+    .await?;
+    assert_eq!(message.delivery.data, b"kept");
+    assert_ne!(cluster.leader_of(&url, QUEUE).await?, leader, "a dead node still leads");
+    cluster.restart_stopped().await
 }

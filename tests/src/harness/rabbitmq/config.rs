@@ -1,5 +1,7 @@
 //! The files that a private broker reads at its start.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -15,18 +17,36 @@ pub fn virtual_host(number: usize) -> String {
     format!("test-{number}")
 }
 
+/// Whom a node forms a broker with.
+#[derive(Debug, Clone)]
+pub enum Membership {
+    Alone,
+    /// With these nodes, itself among them, all of which know this cookie.
+    Among {
+        nodes: Vec<String>,
+        cookie: String,
+    },
+}
+
 /// Writes them all into `folder`, for a broker with the virtual host `/` and `virtual_hosts` others.
-pub fn write(folder: &Path, knobs: &Knobs, virtual_hosts: usize) -> Result<()> {
+pub fn write(folder: &Path, knobs: &Knobs, membership: &Membership, virtual_hosts: usize) -> Result<()> {
     let definitions = folder.join("definitions.json");
-    std::fs::create_dir(folder.join("home"))?;
+    let home = folder.join("home");
+    std::fs::create_dir(&home)?;
+    if let Membership::Among { cookie, .. } = membership {
+        let file = home.join(".erlang.cookie");
+        std::fs::write(&file, cookie)?;
+        // Erlang refuses one that others may read.
+        std::fs::set_permissions(&file, Permissions::from_mode(0o400))?;
+    }
     std::fs::write(folder.join("enabled_plugins"), "[].\n")?;
     std::fs::write(&definitions, serde_json::to_vec_pretty(&content(virtual_hosts))?)?;
-    std::fs::write(folder.join("rabbitmq.conf"), settings(&definitions, knobs)?)?;
+    std::fs::write(folder.join("rabbitmq.conf"), settings(&definitions, knobs, membership)?)?;
     std::fs::write(folder.join("advanced.config"), advanced(knobs))?;
     Ok(())
 }
 
-fn settings(definitions: &Path, knobs: &Knobs) -> Result<String> {
+fn settings(definitions: &Path, knobs: &Knobs, membership: &Membership) -> Result<String> {
     let definitions = definitions.to_str().context("the temporary folder's name is not UTF-8")?;
     // The default of 512 MB makes memory swing by as much.
     let small = vec!["raft.wal_max_size_bytes = 64000000".to_owned()];
@@ -36,6 +56,15 @@ fn settings(definitions: &Path, knobs: &Knobs) -> Result<String> {
         "disk_free_limit.absolute = 50MB".to_owned(),
         format!("load_definitions = {definitions}"),
     ]);
+    if let Membership::Among { nodes, .. } = membership {
+        lines.push("cluster_formation.peer_discovery_backend = classic_config".to_owned());
+        lines.push("cluster_partition_handling = pause_minority".to_owned());
+        // How long a silent node counts as there, in seconds; a minute by default.
+        lines.push("net_ticktime = 8".to_owned());
+        for (number, node) in (1..).zip(nodes) {
+            lines.push(format!("cluster_formation.classic_config.nodes.{number} = {node}"));
+        }
+    }
     lines.extend(knobs.configuration.iter().cloned());
     Ok(lines.join("\n") + "\n")
 }
