@@ -83,6 +83,11 @@ pub trait StoreUnderTest: Send + Sync {
     /// Closes everything and opens the same data again.
     async fn reopen(&mut self);
 
+    /// Whether bodies of responses can be dropped before their tries.
+    fn drops_bodies(&self) -> bool {
+        true
+    }
+
     /// By the clock that the engine was given.
     fn now(&self) -> Timestamp;
 }

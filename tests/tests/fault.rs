@@ -10,6 +10,7 @@ mod fault {
     mod a_killed_server_loses_nothing;
     mod a_memory_alarm_loses_nothing;
     mod a_memory_alarm_stops_sending;
+    mod a_postgres_fail_over_loses_nothing;
     mod a_postgres_outage_holds_up_no_delivery;
     mod a_rabbitmq_outage_loses_nothing;
     mod a_receiver_that_was_away_gets_everything;

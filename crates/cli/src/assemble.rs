@@ -153,6 +153,11 @@ fn queue_settings(
 fn store_settings(settings: &Settings, url: &Secret) -> anyhow::Result<postrider_postgres::Settings> {
     let mut store = postrider_postgres::Settings::new(url.reveal());
     store.pool_size = settings.engine.store_connections;
+    // Releasing and retention need one each.
+    store.write_pool_size = settings.status.writers.saturating_add(2);
+    store.query_timeout = settings.engine.store_query_time.duration();
+    store.write_timeout = settings.engine.store_write_time.duration();
+    store.connect_timeout = settings.engine.store_connect_time.duration();
     store.application_name = process_name(settings);
     store.ca_certificates = authorities(settings)?;
     Ok(store)

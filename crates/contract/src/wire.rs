@@ -11,7 +11,7 @@ use crate::attempt::Attempt;
 use crate::delivery::Work;
 use crate::journal::JournalBatch;
 use crate::outcome::Outcome;
-use crate::ports::StoredMatch;
+use crate::ports::{AnswerBody, AttemptView, StoredMatch};
 
 mod attempt;
 mod bounds;
@@ -104,19 +104,48 @@ pub fn decode_journal_batch(message: Bytes) -> Result<JournalBatch, WireError> {
 pub fn encode_attempt(attempt: &Attempt, outcome: &Outcome) -> Bytes {
     let attempt = Some(attempt::write_attempt(attempt));
     let outcome = Some(outcome::write_outcome(*outcome));
-    generated::StoredAttempt { version: VERSION, attempt, outcome }.encode_to_vec().into()
+    generated::StoredAttempt { version: VERSION, attempt, outcome, body_apart: 0 }.encode_to_vec().into()
 }
 
+/// As [`encode_attempt`], with the body of the response beside it, so that it can be kept for a shorter time.
+#[must_use]
+pub fn encode_attempt_apart(attempt: &Attempt, outcome: &Outcome) -> (Bytes, Bytes) {
+    let mut written = attempt::write_attempt(attempt);
+    let body = attempt::take_body(&mut written);
+    // At most `MAX_KEPT_BODY`.
+    let body_apart = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let (attempt, outcome) = (Some(written), Some(outcome::write_outcome(*outcome)));
+    let record = generated::StoredAttempt { version: VERSION, attempt, outcome, body_apart };
+    (record.encode_to_vec().into(), body)
+}
+
+/// Without the body of the response, if that was kept apart.
+///
 /// # Errors
 /// See [`WireError`].
 pub fn decode_attempt(stored: Bytes) -> Result<(Attempt, Outcome), WireError> {
+    decode_attempt_with(stored, None).map(|view| (view.attempt, view.outcome))
+}
+
+/// With the body of the response, if that was kept apart and is still there.
+///
+/// # Errors
+/// See [`WireError`].
+pub fn decode_attempt_with(stored: Bytes, apart: Option<Bytes>) -> Result<AttemptView, WireError> {
     bounds::check_message(&stored)?;
     check_list(&stored, "attempt.request.headers", &[2, 4, 3])?;
     check_list(&stored, "attempt.response.headers", &[2, 7, 2])?;
     let stored = generated::StoredAttempt::decode(stored)?;
-    let attempt = attempt::read_attempt(required("attempt", stored.attempt)?)?;
+    let mut attempt = attempt::read_attempt(required("attempt", stored.attempt)?)?;
     let outcome = outcome::read_outcome(required("outcome", stored.outcome)?)?;
-    Ok((attempt, outcome))
+    let mut body = AnswerBody::Kept;
+    if stored.body_apart > 0 {
+        match apart {
+            Some(apart) => attempt::put_body(&mut attempt, apart),
+            None => body = AnswerBody::Expired,
+        }
+    }
+    Ok(AttemptView { attempt, outcome, body })
 }
 
 /// For an engine's keyed requests: the matches as opaque bytes.

@@ -10,10 +10,14 @@ use tokio_postgres::error::SqlState;
 pub enum ConnectError {
     #[error("the store's URL cannot be read: {reason}; expected postgres://user:password@host:5432/database")]
     Url { reason: String },
-    #[error("the store's CA certificates cannot be read: {reason}")]
+    #[error("the store's CA certificates (engine.ca_file) cannot be read: {reason}")]
     Certificates { reason: String },
     #[error("cannot reach PostgreSQL at {server}: {reason}; is it running, and is the address right?")]
     Unreachable { server: String, reason: String },
+    #[error(
+        "the certificate of PostgreSQL at {server} is not trusted: {reason}; set engine.ca_file to its authority's, and use the name it is for"
+    )]
+    Untrusted { server: String, reason: String },
     #[error("PostgreSQL at {server} refused the user or the password: {reason}")]
     Refused { server: String, reason: String },
     #[error("PostgreSQL at {server} has no database {database}; create it, then run `postrider migrate`")]

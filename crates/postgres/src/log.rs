@@ -33,20 +33,26 @@ mod queries;
 mod views;
 
 pub(crate) struct Log {
+    /// For what somebody waits for.
     database: Arc<Database>,
+    writing: Arc<Database>,
     days: Days,
 }
 
 impl Log {
-    pub(crate) fn new(database: Arc<Database>) -> Self {
-        Log { database, days: Days::default() }
+    pub(crate) fn new(database: Arc<Database>, writing: Arc<Database>) -> Self {
+        Log { database, writing, days: Days::default() }
     }
 }
 
 #[async_trait]
 impl DeliveryLog for Log {
     async fn apply(&self, writes: &LogWrites) -> Result<(), StoreError> {
-        apply::apply(&self.database, &self.days, writes).await
+        apply::apply(&self.writing, &self.days, writes).await
+    }
+
+    async fn refused_rows(&self) -> Result<u64, StoreError> {
+        apply::refused_rows(&self.writing).await
     }
 
     async fn is_recorded(&self, tries: &[(DeliveryId, Position)]) -> Result<Vec<bool>, StoreError> {
@@ -54,15 +60,19 @@ impl DeliveryLog for Log {
     }
 
     async fn overdue(&self, before: Timestamp, limit: u32) -> Result<Vec<OverdueDelivery>, StoreError> {
-        checks::overdue(&self.database, before, limit).await
+        checks::overdue(&self.writing, before, limit).await
     }
 
     async fn prepare_days(&self, first: Day, last: Day) -> Result<(), StoreError> {
-        self.days.prepare(&self.database, first, last).await
+        self.days.prepare(&self.writing, first, last).await
     }
 
     async fn drop_days_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
-        self.days.drop_before(&self.database, day).await
+        self.days.drop_before(&self.writing, day).await
+    }
+
+    async fn drop_bodies_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
+        self.days.drop_bodies_before(&self.writing, day).await
     }
 }
 

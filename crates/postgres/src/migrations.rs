@@ -15,6 +15,9 @@ const MIGRATION_LOCK: i64 = 0x706f_7374_7269_6465;
 /// A migration may have to wait for another to end, and then to rewrite tables.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// What waits for a table's lock makes everyone who comes later wait behind it.
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '10s'";
+
 mod embedded {
     refinery::embed_migrations!("migrations");
 }
@@ -33,7 +36,7 @@ pub struct Migrated {
 /// # Errors
 /// See [`ConnectError`].
 pub async fn migrate(settings: &Settings) -> Result<Migrated, ConnectError> {
-    let settings = Settings { statement_timeout: MIGRATION_TIMEOUT, ..settings.clone() };
+    let settings = Settings { query_timeout: MIGRATION_TIMEOUT, ..settings.clone() };
     let server = Server::new(&settings)?;
     let mut connection = server.reach().await?;
     let failed = |reason: String| ConnectError::Migration { database: server.database().to_owned(), reason };
@@ -42,12 +45,17 @@ pub async fn migrate(settings: &Settings) -> Result<Migrated, ConnectError> {
         .query("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
         .await
         .map_err(|e| failed(describe(&e)))?;
-    // The lock ends with the connection, whatever happens here.
-    if let Some(found) = installed_version(client).await.map_err(|error| failed(describe(&error)))?
-        && found > newest_version()
+    client.batch_execute(LOCK_TIMEOUT).await.map_err(|error| failed(describe(&error)))?;
+    // The advisory lock ends with the connection, whatever happens here.
+    let installed = installed(client).await.map_err(|error| failed(describe(&error)))?;
+    if let Some(Installed { version, floor }) = installed
+        && version > newest_version()
     {
         let (database, known) = (server.database().to_owned(), newest_version());
-        return Err(ConnectError::SchemaNewer { database, found, known });
+        if floor > known {
+            return Err(ConnectError::SchemaNewer { database, found: version, known });
+        }
+        return Ok(Migrated { steps: 0, version });
     }
     let report = embedded::migrations::runner().run_async(client).await.map_err(|e| failed(innermost(&e)))?;
     Ok(Migrated { steps: report.applied_migrations().len(), version: newest_version() })
@@ -59,18 +67,29 @@ fn innermost(error: &dyn std::error::Error) -> String {
     causes.last().map(ToString::to_string).unwrap_or_default()
 }
 
-/// That the schema is the one this program was built with.
+/// That the schema is one that this program works with: its own, or a newer one that says so. While a cluster is
+/// brought to a new version, process by process, both versions run on the newer schema; and a new version that
+/// disappoints can be taken back without touching it.
 pub(crate) async fn check_schema(client: &Client, server: &Server) -> Result<(), ConnectError> {
     let database = server.database().to_owned();
-    let found = installed_version(client)
+    let installed = installed(client)
         .await
         .map_err(|error| ConnectError::Unreachable { server: server.address(), reason: describe(&error) })?;
     let known = newest_version();
-    match found {
+    match installed {
         None => Err(ConnectError::SchemaMissing { database }),
-        Some(found) if found < known => Err(ConnectError::SchemaOlder { database, found, needed: known }),
-        Some(found) if found > known => Err(ConnectError::SchemaNewer { database, found, known }),
-        Some(_) => Ok(()),
+        Some(Installed { version, .. }) if version < known => {
+            Err(ConnectError::SchemaOlder { database, found: version, needed: known })
+        }
+        Some(Installed { version, floor }) if version > known && floor > known => {
+            Err(ConnectError::SchemaNewer { database, found: version, known })
+        }
+        Some(Installed { version, .. }) => {
+            if version > known {
+                tracing::info!(version, known, "the schema is newer than this program and suits it");
+            }
+            Ok(())
+        }
     }
 }
 
@@ -83,10 +102,28 @@ fn newest_version() -> i32 {
         .unwrap_or(0)
 }
 
-async fn installed_version(client: &Client) -> Result<Option<i32>, tokio_postgres::Error> {
-    match client.query_one("SELECT max(version) FROM refinery_schema_history", &[]).await {
+/// What is there.
+struct Installed {
+    version: i32,
+    /// Programs built for a lower version do not work with it.
+    floor: i32,
+}
+
+async fn installed(client: &Client) -> Result<Option<Installed>, tokio_postgres::Error> {
+    let found = client.query_one("SELECT max(version) FROM refinery_schema_history", &[]).await;
+    let Some(version) = absent_as(found, None)? else { return Ok(None) };
+    let floor = client.query_one("SELECT max(version) FROM schema_floor", &[]).await;
+    Ok(Some(Installed { version, floor: absent_as(floor, Some(version))?.unwrap_or(version) }))
+}
+
+/// The number in a table that may not be there.
+fn absent_as(
+    answer: Result<tokio_postgres::Row, tokio_postgres::Error>,
+    absent: Option<i32>,
+) -> Result<Option<i32>, tokio_postgres::Error> {
+    match answer {
         Ok(row) => row.try_get(0),
-        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(absent),
         Err(error) => Err(error),
     }
 }

@@ -1,8 +1,11 @@
 //! How the server is reached: its URL, TLS, and what every connection is set to.
 //!
 //! `sslmode=require`, `verify-ca` and `verify-full` all mean TLS with a certificate that is verified, name
-//! included: against the CA certificates given, else the public ones. Without any of these there is no TLS.
+//! included: against the public certificate authorities and those given. Without any of these there is no TLS.
+//!
+//! A URL may name several hosts. Then only one that takes writes will do, unless the URL says otherwise.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +14,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Socket};
@@ -30,8 +33,13 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     config: Config,
+    /// What the URL itself sets, and what is set for every connection.
+    options: String,
     tls: Tls,
+    /// For one host.
     connect_timeout: Duration,
+    /// Of connections that are not a pool's.
+    own_limit: Duration,
 }
 
 #[derive(Clone)]
@@ -70,22 +78,23 @@ impl Server {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(ConnectError::Url { reason: "it names no host".to_owned() });
         }
-        let milliseconds = settings.statement_timeout.as_millis();
         let own = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
+        // Last wins: durability is not for the URL to weaken. Every list has its index; a plan that was made
+        // while a day was empty must not read that day whole once it is full.
+        let options = format!(
+            "{own}-c synchronous_commit=on -c default_transaction_isolation=read\\ committed -c jit=off \
+             -c enable_seqscan=off"
+        );
         config
             .application_name(settings.application_name.as_str())
             .connect_timeout(settings.connect_timeout)
             .keepalives_idle(KEEPALIVE_IDLE)
             .keepalives_interval(KEEPALIVE_INTERVAL)
             .keepalives_retries(KEEPALIVE_RETRIES)
-            .tcp_user_timeout(UNACKNOWLEDGED)
-            // Last wins: durability is not for the URL to weaken. Every list has its index; a plan that was made
-            // while a day was empty must not read that day whole once it is full.
-            .options(format!(
-                "{own}-c synchronous_commit=on -c statement_timeout={milliseconds} \
-                 -c idle_in_transaction_session_timeout={milliseconds} \
-                 -c default_transaction_isolation=read\\ committed -c jit=off -c enable_seqscan=off"
-            ));
+            .tcp_user_timeout(UNACKNOWLEDGED);
+        if hosts(&config) > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         let tls = if wants_tls || config.get_ssl_mode() == SslMode::Require {
             config.ssl_mode(SslMode::Require);
             Tls::On(verified_tls(settings.ca_certificates.as_deref())?)
@@ -93,20 +102,38 @@ impl Server {
             config.ssl_mode(SslMode::Disable);
             Tls::Off
         };
-        Ok(Server { config, tls, connect_timeout: settings.connect_timeout })
+        let connect_timeout = settings.connect_timeout;
+        Ok(Server { config, options, tls, connect_timeout, own_limit: settings.query_timeout })
     }
 
-    pub(crate) fn pool(&self, size: usize) -> Result<Pool, ConnectError> {
+    /// The server ends what takes longer than `limit`: a statement, or a transaction that nothing comes for.
+    fn limited(&self, limit: Duration) -> Config {
+        let milliseconds = limit.as_millis();
+        let mut config = self.config.clone();
+        config.options(format!(
+            "{} -c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout={milliseconds}",
+            self.options
+        ));
+        config
+    }
+
+    /// How long making a connection may take: every host its time, and one more for the handshake.
+    fn patience(&self) -> Duration {
+        self.connect_timeout.saturating_mul(u32::try_from(hosts(&self.config)).unwrap_or(u32::MAX) + 1)
+    }
+
+    pub(crate) fn pool(&self, size: usize, limit: Duration) -> Result<Pool, ConnectError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let config = self.limited(limit);
         let manager = match &self.tls {
-            Tls::Off => Manager::from_config(self.config.clone(), NoTls, recycling),
-            Tls::On(tls) => Manager::from_config(self.config.clone(), tls.clone(), recycling),
+            Tls::Off => Manager::from_config(config, NoTls, recycling),
+            Tls::On(tls) => Manager::from_config(config, tls.clone(), recycling),
         };
         let building = Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(self.connect_timeout))
-            .create_timeout(Some(self.connect_timeout))
+            .create_timeout(Some(self.patience()))
             .build();
         building.map_err(|error| ConnectError::Url { reason: error.to_string() })
     }
@@ -116,9 +143,10 @@ impl Server {
         &self,
         heard: Option<mpsc::Sender<()>>,
     ) -> Result<Dedicated, tokio_postgres::Error> {
+        let config = self.limited(self.own_limit);
         match &self.tls {
-            Tls::Off => open_with(&self.config, NoTls, heard).await,
-            Tls::On(tls) => open_with(&self.config, tls.clone(), heard).await,
+            Tls::Off => open_with(&config, NoTls, heard).await,
+            Tls::On(tls) => open_with(&config, tls.clone(), heard).await,
         }
     }
 
@@ -126,11 +154,13 @@ impl Server {
     pub(crate) async fn reach(&self) -> Result<Dedicated, ConnectError> {
         let server = self.address();
         // The library's own limit covers the socket; this one the handshake too.
-        let limit = self.connect_timeout.saturating_mul(2);
-        let Ok(opened) = tokio::time::timeout(limit, self.open(None)).await else {
+        let Ok(opened) = tokio::time::timeout(self.patience(), self.open(None)).await else {
             return Err(ConnectError::Unreachable { server, reason: "no answer in time".to_owned() });
         };
         opened.map_err(|error| {
+            if let Some(reason) = certificate_fault(&error) {
+                return ConnectError::Untrusted { server, reason };
+            }
             let reason = describe(&error);
             let database = self.database().to_owned();
             match error.code() {
@@ -195,8 +225,21 @@ where
     }
 }
 
-/// The driver knows `disable`, `prefer` and `require`; the verifying modes and `sslrootcert` are taken out of the
-/// URL here. True where TLS was asked for.
+fn hosts(config: &Config) -> usize {
+    config.get_hosts().len().max(config.get_hostaddrs().len())
+}
+
+/// Why the server's certificate was not accepted, if that is what happened.
+fn certificate_fault(error: &tokio_postgres::Error) -> Option<String> {
+    let io = error.source()?.downcast_ref::<std::io::Error>()?;
+    match io.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(reason) => Some(format!("{reason}")),
+        _ => None,
+    }
+}
+
+/// The driver knows `disable`, `prefer` and `require`; the verifying modes are taken out of the URL here. True
+/// where TLS was asked for.
 fn split_ssl_mode(url: &str) -> (String, bool) {
     let Some((base, query)) = url.split_once('?') else { return (url.to_owned(), false) };
     let is_mode =
@@ -210,18 +253,16 @@ fn split_ssl_mode(url: &str) -> (String, bool) {
 fn verified_tls(ca_certificates: Option<&[u8]>) -> Result<MakeRustlsConnect, ConnectError> {
     let refused = |reason: String| ConnectError::Certificates { reason };
     let mut roots = rustls::RootCertStore::empty();
-    match ca_certificates {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|error| refused(error.to_string()))?;
-                roots.add(certificate).map_err(|error| refused(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(refused("they hold no certificate in PEM form".to_owned()));
-            }
+    if let Some(pem) = ca_certificates {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| refused(error.to_string()))?;
+            roots.add(certificate).map_err(|error| refused(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(refused("they hold no certificate in PEM form".to_owned()));
         }
     }
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

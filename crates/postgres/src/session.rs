@@ -18,6 +18,9 @@ use crate::server::Server;
 /// How much longer than the server's own limit a statement is waited for: a server that is alive ends it first.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// SQLSTATE "read only sql transaction".
+const READ_ONLY: &str = "25006";
+
 /// How often a transaction that lost against others is tried again before the store counts as unavailable.
 pub(crate) const CONTENDED_TRIES: u32 = 6;
 
@@ -127,8 +130,9 @@ impl Session {
         Ok(())
     }
 
-    /// What the server answered, an error included, is owed no more. A connection that failed, and one that
-    /// asked with a plan that a migration outdated, is not used again.
+    /// What the server answered, an error included, is owed no more. A connection that failed, one that asked with
+    /// a plan that a migration outdated, and one to a server that takes no writes (any more), is not used again:
+    /// the next one may be to the server that was promoted.
     fn settle<T>(&mut self, answer: Result<T, tokio_postgres::Error>) -> Result<T, Fault> {
         match answer {
             Ok(value) => {
@@ -137,7 +141,7 @@ impl Session {
             }
             Err(error) => {
                 let code = error.code().map(tokio_postgres::error::SqlState::code);
-                self.is_owed = code.is_none_or(|code| code.starts_with("0A"));
+                self.is_owed = code.is_none_or(|code| code.starts_with("0A") || code == READ_ONLY);
                 Err(error.into())
             }
         }

@@ -91,6 +91,10 @@ impl Duties {
                         "cannot heal overdue deliveries"
                     );
                 }
+                // A sample: where the store does not answer, healing has said so.
+                if let Ok(refused) = self.parts.log.refused_rows().await {
+                    self.parts.metrics.refused.set(i64::try_from(refused).unwrap_or(i64::MAX));
+                }
                 heal_at = Instant::now() + HEAL_EVERY;
             }
             let wait = match releasing.round().await {
@@ -111,6 +115,7 @@ impl Duties {
         // Another process counts from here on; two would be added up.
         self.parts.metrics.held.set(0);
         self.parts.metrics.overdue.set(0);
+        self.parts.metrics.refused.set(0);
     }
 }
 

@@ -15,6 +15,8 @@ const DAYS_BACK: i32 = 1;
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     pub days: u16,
+    /// Of the bodies of receivers' answers.
+    pub body_days: u16,
     pub keys: Duration,
 }
 
@@ -26,6 +28,10 @@ pub(crate) async fn tidy(parts: &DutyParts) -> Result<(), StoreError> {
     let dropped = parts.log.drop_days_before(today.plus(-i32::from(parts.retention.days))).await?;
     for day in dropped {
         tracing::info!(day = %day, "dropped a day of the delivery log");
+    }
+    let dropped = parts.log.drop_bodies_before(today.plus(-i32::from(parts.retention.body_days))).await?;
+    for day in dropped {
+        tracing::info!(day = %day, "dropped a day of the bodies of receivers' answers");
     }
     parts.keyed.forget_before(now.minus(parts.retention.keys)).await
 }

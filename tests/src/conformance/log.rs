@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_contract::attempt::Attempt;
+use postrider_contract::attempt::{Attempt, AttemptResult};
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::Position;
 use postrider_contract::event::Event;
@@ -12,7 +12,7 @@ use postrider_contract::log::fold;
 use postrider_contract::outcome::{
     CancelReason, Cause, DeliveryStatus, FailureReason, HoldReason, Outcome, StatusReason,
 };
-use postrider_contract::ports::{AttemptView, DeliveryView, EventView, LedgerQuery};
+use postrider_contract::ports::{AnswerBody, AttemptView, DeliveryView, EventView, LedgerQuery};
 
 use super::samples::{Sample, position, profile, rendered_with, tenant};
 use super::{StoreUnderTest, soon};
@@ -115,7 +115,7 @@ pub async fn every_try_is_kept_whole_and_listed_by_number(engine: &mut dyn Store
         .iter()
         .map(|record| {
             let (attempt, outcome) = attempt_of(record);
-            AttemptView { attempt, outcome }
+            AttemptView { attempt, outcome, body: AnswerBody::Kept }
         })
         .collect();
     assert_eq!(attempts(engine, &sample).await, expected);
@@ -294,6 +294,48 @@ pub async fn old_days_go_unless_something_in_them_is_not_over(engine: &mut dyn S
     assert!(find(engine, &newer).await.is_some());
 }
 
+pub async fn the_body_of_an_answer_may_go_before_its_try(engine: &mut dyn StoreUnderTest) {
+    let today = engine.now().day();
+    let noon = |days: i32| today.plus(days).start().plus(DAY / 2);
+    let (old, newer) = (Sample::numbered(1, noon(-4)), Sample::numbered(2, noon(-2)));
+    let tries = |sample: &Sample| {
+        vec![
+            sample.accepted(),
+            sample.retried(position(1, 0), noon(0)),
+            sample.unreached(position(2, 0), noon(0)),
+            sample.exhausted(position(3, 0)),
+        ]
+    };
+    for sample in [&old, &newer] {
+        apply(engine, tries(sample)).await;
+    }
+    let whole = attempts(engine, &old).await;
+    let dropped = soon(engine.log().drop_bodies_before(today.plus(-2))).await.expect("it answers");
+    // A record that comes late, or again, brings no body back.
+    apply(engine, tries(&old)).await;
+    let left = attempts(engine, &old).await;
+    if engine.drops_bodies() {
+        assert!(dropped.contains(&today.plus(-4)) && !dropped.contains(&today.plus(-2)), "{dropped:?}");
+        let fates: Vec<AnswerBody> = left.iter().map(|view| view.body).collect();
+        assert_eq!(fates, [AnswerBody::Expired, AnswerBody::Kept, AnswerBody::Expired]);
+        let without: Vec<AttemptView> = whole.into_iter().map(without_body).collect();
+        assert_eq!(left.into_iter().map(without_body).collect::<Vec<_>>(), without, "all else stays");
+    } else {
+        assert_eq!((dropped, left), (Vec::new(), whole));
+    }
+    let kept = attempts(engine, &newer).await;
+    assert!(kept.iter().all(|view| view.body == AnswerBody::Kept));
+    assert!(kept.iter().any(|view| without_body(view.clone()) != *view), "there are bodies to be kept");
+}
+
+fn without_body(mut view: AttemptView) -> AttemptView {
+    if let AttemptResult::Response(response) = &mut view.attempt.result {
+        response.body = bytes::Bytes::new();
+    }
+    view.body = AnswerBody::Kept;
+    view
+}
+
 pub async fn one_tenant_sees_nothing_of_another(engine: &mut dyn StoreUnderTest) {
     let sample = Sample::numbered(1, engine.now());
     apply(engine, vec![sample.accepted()]).await;
@@ -343,6 +385,7 @@ macro_rules! log_promises {
             what_cannot_be_rendered_again_is_overdue_all_the_same,
             old_days_go_unless_something_in_them_is_not_over,
             one_tenant_sees_nothing_of_another,
+            the_body_of_an_answer_may_go_before_its_try,
             an_odd_row_does_not_lose_the_others,
             times_at_the_ends_of_what_can_be_written_are_kept,
         }

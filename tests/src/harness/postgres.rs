@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use tokio_postgres::{Client, NoTls};
 
 use super::account::Account;
+use super::certificates::Certificates;
 use super::deadline::eventually;
 use super::folder::TempFolder;
 use super::port::PortLease;
@@ -53,6 +54,76 @@ impl Postgres {
         server.initialise().await.context("making PostgreSQL's first files")?;
         server.launch().await?;
         Ok(server)
+    }
+
+    /// A copy of this server that follows it, as the second node of a pair does. It takes no writes.
+    pub async fn start_standby(&self) -> Result<Self> {
+        let folder = TempFolder::new("standby")?;
+        if let Some(account) = self.account {
+            std::os::unix::fs::chown(folder.path(), Some(account.uid), Some(account.gid))?;
+        }
+        let next_database = AtomicUsize::new(0);
+        let (programs, account) = (self.programs.clone(), self.account);
+        let mut standby =
+            Self { server: None, port: PortLease::take()?, programs, account, next_database, folder };
+        standby
+            .program("pg_basebackup")
+            .arg("-R")
+            .args(["-c", "fast", "-X", "stream", "--no-sync", "-d", &self.url("postgres")])
+            .arg("-D")
+            .arg(standby.folder.join("data"))
+            .run(INITIALISE)
+            .await
+            .context("copying PostgreSQL's files")?;
+        standby.set(&format!("port = {}", standby.port.number()))?;
+        standby.launch().await?;
+        Ok(standby)
+    }
+
+    /// Makes a standby take writes.
+    pub async fn promote(&self) -> Result<()> {
+        let client = connect(&self.url("postgres")).await?;
+        client.batch_execute("SELECT pg_promote(true, 60)").await.context("promoting a standby")
+    }
+
+    /// Adds a line to the settings; in force from the next start on.
+    pub fn set(&self, line: &str) -> Result<()> {
+        use std::io::Write as _;
+        let file = self.folder.join("data/postgresql.conf");
+        writeln!(std::fs::OpenOptions::new().append(true).open(file)?, "{line}")?;
+        Ok(())
+    }
+
+    /// Changes a setting of the running server, for sessions that are open too.
+    pub async fn alter(&self, setting: &str) -> Result<()> {
+        let client = connect(&self.url("postgres")).await?;
+        client.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await?;
+        client.batch_execute("SELECT pg_reload_conf()").await.context("changing a setting")
+    }
+
+    /// Speaks TLS with this certificate, besides speaking without.
+    pub async fn speak_tls(&mut self, certificates: &Certificates) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt as _;
+        for (name, from) in [("server.crt", certificates.certificate()), ("server.key", certificates.key())] {
+            let file = self.folder.join("data").join(name);
+            std::fs::copy(&from, &file)?;
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+            if let Some(account) = self.account {
+                std::os::unix::fs::chown(&file, Some(account.uid), Some(account.gid))?;
+            }
+        }
+        self.set("ssl = on")?;
+        self.restart().await
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// Whose files it reads and writes, where that is not oneself.
+    pub fn account(&self) -> Option<Account> {
+        self.account
     }
 
     /// The URL of a database of this server.

@@ -1,5 +1,14 @@
 //! PostgreSQL: the conformance suite of the stores, and what is PostgreSQL's alone.
 
+#[path = "postgres/outages.rs"]
+mod outages;
+#[path = "postgres/plans.rs"]
+mod plans;
+#[path = "postgres/poison.rs"]
+mod poison;
+#[path = "postgres/tls.rs"]
+mod tls;
+
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +19,10 @@ use postrider_contract::journal::JournalRecord;
 use postrider_contract::log::fold;
 use postrider_contract::outcome::DeliveryStatus;
 use postrider_contract::ports::{
-    ConfigKey, ConfigKind, ConfigStore, ConfigWrite, DeliveryLog, Expected, KeyedRequests, Leadership,
-    LedgerQuery, LogQueries, StoreError, WaitingRoom,
+    AnswerBody, ConfigKey, ConfigKind, ConfigStore, ConfigWrite, DeliveryLog, Expected, KeyedRequests,
+    Leadership, LedgerQuery, ListConfig, LogQueries, StoreError, WaitingRoom,
 };
+use postrider_contract::wire;
 use postrider_postgres::{ConnectError, PostgresStore, Settings, migrate};
 use postrider_service::system::SystemClock;
 use postrider_tests::conformance::samples::{Sample, position, tenant};
@@ -37,7 +47,7 @@ async fn start() -> PostgresUnderTest {
 
 fn settings(url: &str) -> Settings {
     let pool_size = NonZeroU16::new(4).expect("four is not zero");
-    Settings { pool_size, statement_timeout: Duration::from_secs(20), ..Settings::new(url) }
+    Settings { pool_size, query_timeout: Duration::from_secs(20), ..Settings::new(url) }
 }
 
 async fn connect(url: &str) -> PostgresStore {
@@ -139,11 +149,58 @@ async fn what_keeps_the_store_from_being_there_is_told_apart() {
     assert!(!why("postgres://postgres:secret@127.0.0.1:1/x").await.contains("secret"));
     let odd = soon(PostgresStore::connect(settings("not a url"))).await;
     assert!(matches!(odd, Err(ConnectError::Url { .. })));
-    migrate(&settings(&url)).await.expect("the schema is made");
-    let client = harness::postgres::connect(&url).await.expect("the server answers");
-    client.batch_execute("UPDATE refinery_schema_history SET version = 1000").await.expect("it is changed");
-    let newer = soon(PostgresStore::connect(settings(&url))).await;
-    assert!(matches!(newer, Err(ConnectError::SchemaNewer { found: 1000, .. })));
+}
+
+/// As a cluster is in the middle of an upgrade, or after it was taken back.
+#[tokio::test]
+async fn a_newer_schema_is_worked_with_if_it_says_that_it_suits() {
+    let engine = start().await;
+    let known = migrate(&settings(&engine.url)).await.expect("it is up to date").version;
+    let client = harness::postgres::connect(&engine.url).await.expect("the server answers");
+    let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+        VALUES (1000, 'later', '2030-01-01T00:00:00Z', '7')";
+    client.batch_execute(newer).await.expect("it is changed");
+    let migrated = migrate(&settings(&engine.url)).await.expect("nothing is to be done");
+    assert_eq!((migrated.steps, migrated.version), (0, 1000));
+    let sample = Sample::numbered(1, engine.now());
+    apply(&connect(&engine.url).await, vec![sample.accepted()]).await.expect("it is written");
+
+    let floor = format!("UPDATE schema_floor SET version = {}", known + 1);
+    client.batch_execute(&floor).await.expect("it is changed");
+    let refused = soon(PostgresStore::connect(settings(&engine.url))).await;
+    assert!(matches!(refused, Err(ConnectError::SchemaNewer { found: 1000, .. })));
+    let refused = migrate(&settings(&engine.url)).await;
+    assert!(matches!(refused, Err(ConnectError::SchemaNewer { found: 1000, .. })));
+}
+
+/// A program of the version before writes no bodies apart, and makes days that have no place for them.
+#[tokio::test]
+async fn a_program_of_the_version_before_may_write_beside_this_one() {
+    let engine = start().await;
+    let today = engine.now().day();
+    let client = harness::postgres::connect(&engine.url).await.expect("the server answers");
+    let (ours, theirs) = (Sample::numbered(1, engine.now()), Sample::numbered(2, engine.now()));
+    for sample in [&ours, &theirs] {
+        let records = vec![sample.accepted(), sample.delivered(position(1, 0))];
+        apply(&engine.store, records).await.expect("it is written");
+    }
+    let attempts =
+        async |sample: &Sample| soon(engine.queries().attempts(sample.id())).await.expect("it answers");
+    let whole = attempts(&theirs).await;
+    let inside = wire::encode_attempt(&whole[0].attempt, &whole[0].outcome);
+    let update = "UPDATE deliveries SET first_attempt = $1 WHERE event_id = $2";
+    client.execute(update, &[&inside.as_ref(), &theirs.event.as_str()]).await.expect("it is written");
+    let day = format!("response_bodies_{:06}", today.number());
+    client.batch_execute(&format!("DROP TABLE {day}")).await.expect("there is none");
+
+    assert_eq!(attempts(&theirs).await, whole, "inside the try");
+    assert_eq!(attempts(&ours).await[0].body, AnswerBody::Expired);
+    // The leader of the new version makes what is missing, for days that are still kept.
+    let fresh = connect(&engine.url).await;
+    soon(fresh.delivery_log().prepare_days(today.plus(-3), today.plus(3))).await.expect("they are made");
+    let third = Sample::numbered(3, engine.now());
+    apply(&fresh, vec![third.accepted(), third.delivered(position(1, 0))]).await.expect("it is written");
+    assert_eq!(attempts(&third).await[0].body, AnswerBody::Kept);
 }
 
 #[tokio::test]
@@ -168,43 +225,6 @@ async fn a_day_that_another_process_dropped_is_made_again() {
     apply(&engine.store, whole(&two)).await.expect("it is written");
     assert_eq!(status_of(&engine.store, &one).await, None);
     assert_eq!(status_of(&engine.store, &two).await, Some(DeliveryStatus::Delivered));
-}
-
-#[tokio::test]
-async fn a_row_of_an_absurd_day_is_set_aside_and_the_others_are_written() {
-    let engine = start().await;
-    let absurd = Sample::numbered(1, engine.now().plus(DAY * 40_000));
-    let plain = Sample::numbered(2, engine.now());
-    let records = vec![absurd.accepted(), plain.accepted(), plain.delivered(position(1, 0))];
-    apply(&engine.store, records.clone()).await.expect("the others are written");
-    apply(&engine.store, records).await.expect("again");
-    assert_eq!(status_of(&engine.store, &plain).await, Some(DeliveryStatus::Delivered));
-    assert_eq!(status_of(&engine.store, &absurd).await, None);
-    assert_eq!(count(&engine.url, "SELECT count(*) FROM log_refused").await, 2, "its event and its delivery");
-}
-
-#[tokio::test]
-async fn a_row_that_the_server_refuses_is_found_and_set_aside() {
-    let engine = start().await;
-    let samples: Vec<Sample> = (0..50).map(|number| Sample::numbered(number, engine.now())).collect();
-    // Stands for any row that cannot be stored: the server refuses one event of the batch, whatever the reason.
-    let client = harness::postgres::connect(&engine.url).await.expect("the server answers");
-    client
-        .batch_execute(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-                BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '22000'; END $$;
-             CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.id = 'evt_17')
-                EXECUTE FUNCTION refuse()",
-        )
-        .await
-        .expect("it is made");
-    apply(&engine.store, samples.iter().map(Sample::accepted).collect())
-        .await
-        .expect("the others are written");
-    assert_eq!(count(&engine.url, "SELECT count(*) FROM events").await, 49);
-    assert_eq!(count(&engine.url, "SELECT count(*) FROM deliveries").await, 50);
-    let refused = "SELECT count(*) FROM log_refused WHERE kind = 'event' AND id = 'acme/evt_17'";
-    assert_eq!(count(&engine.url, refused).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -249,50 +269,4 @@ async fn writers_of_the_same_rows_neither_deadlock_nor_lose() {
     assert_eq!(count(&engine.url, "SELECT count(*) FROM attempts").await, i64::from(ROWS), "second tries");
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(count(&engine.url, deadlocks).await, 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_store_recovers_when_the_server_is_back() {
-    let mut server = Postgres::start().await.expect("PostgreSQL starts");
-    let url = server.create_database().await.expect("a database is made");
-    migrate(&settings(&url)).await.expect("the schema is made");
-    let store = connect(&url).await;
-    let sample = Sample::numbered(1, SystemClock.now());
-    apply(&store, vec![sample.accepted()]).await.expect("it is written");
-    let lead =
-        soon(store.leadership().try_lead("test")).await.expect("it answers").expect("nobody else leads");
-
-    server.kill().expect("it is killed");
-    let refused = apply(&store, vec![sample.delivered(position(1, 0))]).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
-    eventually(async || !lead.is_held()).await;
-    let led = soon(store.leadership().try_lead("test")).await;
-    assert!(matches!(led, Err(StoreError::Unavailable { .. })));
-
-    server.restart().await.expect("it starts again");
-    apply(&store, vec![sample.delivered(position(1, 0))]).await.expect("it is written again");
-    assert_eq!(status_of(&store, &sample).await, Some(DeliveryStatus::Delivered));
-    eventually(async || store.leadership().try_lead("test").await.is_ok_and(|lead| lead.is_some())).await;
-    let configuration = store.configuration();
-    let key = ConfigKey { kind: ConfigKind::Tenant, tenant: None, id: "acme".to_owned() };
-    let write = ConfigWrite { key, expected: Expected::Absent, document: Some("{}".into()) };
-    configuration.write(vec![write]).await.expect("it is written");
-    soon(configuration.changed()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_does_not_answer_is_given_up_and_used_again_later() {
-    let server = Postgres::start().await.expect("PostgreSQL starts");
-    let url = server.create_database().await.expect("a database is made");
-    migrate(&settings(&url)).await.expect("the schema is made");
-    let short = Settings { statement_timeout: Duration::from_millis(500), ..settings(&url) };
-    let store = soon(PostgresStore::connect(short)).await.expect("the store is there");
-    let sample = Sample::numbered(1, SystemClock.now());
-    apply(&store, vec![sample.accepted()]).await.expect("it is written");
-    server.freeze().expect("it is frozen");
-    let refused = apply(&store, vec![sample.delivered(position(1, 0))]).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
-    server.thaw().expect("it goes on");
-    eventually(async || apply(&store, vec![sample.delivered(position(1, 0))]).await.is_ok()).await;
-    assert_eq!(status_of(&store, &sample).await, Some(DeliveryStatus::Delivered));
 }

@@ -104,6 +104,10 @@ impl QueueUnderTest for SqliteUnderTest {
 
 #[async_trait]
 impl StoreUnderTest for SqliteUnderTest {
+    fn drops_bodies(&self) -> bool {
+        false
+    }
+
     fn configuration(&self) -> Arc<dyn ConfigStore> {
         self.engine.config_store()
     }

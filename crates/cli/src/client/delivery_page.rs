@@ -207,7 +207,9 @@ impl Response {
             _ => "",
         };
         let first = if lines.is_empty() { "answer" } else { "" };
-        if self.body.is_empty() {
+        if self.body_extent == "expired" {
+            lines.extend(block(first, ["body: not kept any more".to_owned()]));
+        } else if self.body.is_empty() {
             lines.extend(block(first, [format!("no body{extent}")]));
         } else if self.body_encoding == "base64" {
             lines.extend(block(

@@ -95,8 +95,16 @@ section! {
         store: Secret,
         /// What the names of all exchanges and queues begin with; installations that share a broker differ here.
         queue_prefix: String = "\"postrider\"",
-        /// Connections to PostgreSQL of one process. Status needs 2, a busy API up to 10.
+        /// Connections to PostgreSQL of one process for the API, configuration and checks; opened as needed. A status
+        /// process has `status.writers` and four more beside these, any other process two more.
         store_connections: NonZeroU16 = "10",
+        /// How long one question to PostgreSQL may take before the API answers 503; 100 ms to 1 min. A ledger over
+        /// months may need more than the default.
+        store_query_time: Span = "\"5s\"",
+        /// How long one statement that writes the log may take before it is given up and tried again; 1 s to 10 min.
+        store_write_time: Span = "\"30s\"",
+        /// How long making a connection to PostgreSQL, or waiting for a free one, may take; 100 ms to 1 min.
+        store_connect_time: Span = "\"5s\"",
         /// PEM file of certificate authorities for TLS to the queue and the store, beside the public ones.
         ca_file: PathBuf,
         /// Whether a process that starts brings schema and broker objects up to date. Off: run `postrider migrate`
@@ -155,6 +163,9 @@ section! {
     StatusSection = "status" {
         /// Days that the delivery log is kept. A day with deliveries that are not concluded stays until they are.
         retention_days: NonZeroU16 = "30",
+        /// Days that the bodies of receivers' answers are kept; everything else of a try is kept with its delivery.
+        /// They are large and may hold what is personal. On the embedded engine they go with their day of the log.
+        body_retention_days: NonZeroU16 = "7",
         /// A delivery this far past its due time is published again. Above the queue's own worst lateness, or what is
         /// merely late is sent twice; at least 10 s.
         overdue_after: Span = "\"10m\"",
@@ -298,6 +309,7 @@ impl Settings {
         reader.finish();
         if let (Some(server), Some(engine), Some(security)) = (&server, &engine, &security) {
             check_each(engine, security, &mut reader);
+            check_times(engine, &mut reader);
             match purpose {
                 Purpose::Serve => check_together(server, engine, security, &mut reader),
                 // A queue alone means a cluster: migrating the embedded engine's files would be a surprise.
@@ -373,6 +385,20 @@ fn check_each(engine: &Engine, security: &Security, reader: &mut Reader) {
     }
     if security.admin_key.as_ref().is_some_and(|key| key.reveal().len() < SHORTEST_ADMIN_KEY) {
         reader.refuse("security.admin_key", format!("must be at least {SHORTEST_ADMIN_KEY} characters long"));
+    }
+}
+
+/// How long the store may be waited for.
+fn check_times(engine: &Engine, reader: &mut Reader) {
+    let (tenth, minute) = (Duration::from_millis(100), Duration::from_secs(60));
+    if !(tenth..=minute).contains(&engine.store_query_time.duration()) {
+        reader.refuse("engine.store_query_time", "must be from 100ms to 1m");
+    }
+    if !(Duration::from_secs(1)..=minute * 10).contains(&engine.store_write_time.duration()) {
+        reader.refuse("engine.store_write_time", "must be from 1s to 10m");
+    }
+    if !(tenth..=minute).contains(&engine.store_connect_time.duration()) {
+        reader.refuse("engine.store_connect_time", "must be from 100ms to 1m");
     }
 }
 

@@ -171,6 +171,7 @@ fn start_status(
         healing: healing(settings),
         retention: Retention {
             days: settings.status.retention_days.get(),
+            body_days: settings.status.body_retention_days.get(),
             keys: settings.ingest.remember_keys.duration(),
         },
     };

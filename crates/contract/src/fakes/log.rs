@@ -7,13 +7,16 @@ use async_trait::async_trait;
 
 use super::Outage;
 use super::watched::Watched;
+use crate::attempt::AttemptResult;
 use crate::clock::{Day, Timestamp};
 use crate::delivery::{Origin, Position};
 use crate::ids::{AttemptId, DeliveryId, EventId, TenantId};
 use crate::journal::HeldRecord;
 use crate::log::{AttemptRow, DeliveryRow, EventRow, LogWrites, Rank};
 use crate::outcome::DeliveryStatus;
-use crate::ports::{AttemptView, DeliveryLog, DeliveryView, EventView, OverdueDelivery, StoreError};
+use crate::ports::{
+    AnswerBody, AttemptView, DeliveryLog, DeliveryView, EventView, OverdueDelivery, StoreError,
+};
 
 /// Clones share one log. It implements the log's both sides and the waiting room.
 #[derive(Clone, Debug)]
@@ -176,7 +179,7 @@ impl Rows {
     }
 
     fn put_attempt(&mut self, row: &AttemptRow) {
-        let view = AttemptView { attempt: row.attempt.clone(), outcome: row.outcome };
+        let view = AttemptView { attempt: row.attempt.clone(), outcome: row.outcome, body: AnswerBody::Kept };
         self.attempts.entry(row.attempt.id).or_insert((row.delivery, view));
     }
 
@@ -255,6 +258,30 @@ impl DeliveryLog for FakeLog {
             dropped
         }))
     }
+
+    async fn drop_bodies_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
+        self.outage.check()?;
+        Ok(self.rows.change(|rows| {
+            let mut dropped = BTreeSet::new();
+            for (delivery, view) in rows.attempts.values_mut() {
+                let own = delivery.time().day();
+                if own < day && drop_body(view) {
+                    dropped.insert(own);
+                }
+            }
+            dropped.into_iter().collect()
+        }))
+    }
+}
+
+/// Whether there was one.
+fn drop_body(view: &mut AttemptView) -> bool {
+    let AttemptResult::Response(response) = &mut view.attempt.result else { return false };
+    let had_body = !std::mem::take(&mut response.body).is_empty();
+    if had_body {
+        view.body = AnswerBody::Expired;
+    }
+    had_body
 }
 
 fn overdue(row: &StoredDelivery) -> Option<OverdueDelivery> {

@@ -83,6 +83,16 @@ pub struct DeliveryView {
 pub struct AttemptView {
     pub attempt: Attempt,
     pub outcome: Outcome,
+    pub body: AnswerBody,
+}
+
+/// What has become of the body of a try's response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerBody {
+    /// As much as was kept of it is in the attempt.
+    Kept,
+    /// There was one, and its time is over: the attempt has none.
+    Expired,
 }
 
 /// A delivery whose next try is long past.
@@ -136,6 +146,15 @@ pub trait DeliveryLog: Send + Sync {
     /// When the store does not answer: the caller keeps its leases and tries again.
     async fn apply(&self, writes: &LogWrites) -> Result<(), StoreError>;
 
+    /// How many rows were set aside because they could not be written, of those still remembered. An engine that
+    /// has no such rows has none.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn refused_rows(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     /// "Concluded, or a try with at least this number recorded?", in order. One statement.
     ///
     /// # Errors
@@ -160,6 +179,14 @@ pub trait DeliveryLog: Send + Sync {
     /// # Errors
     /// When the store does not answer.
     async fn drop_days_before(&self, day: Day) -> Result<Vec<Day>, StoreError>;
+
+    /// Drops the bodies of responses of the deliveries of whole days before `day`, concluded or not; what else is
+    /// known of their tries stays. Answers the days that lost theirs; an engine that keeps bodies with their
+    /// tries has none.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn drop_bodies_before(&self, day: Day) -> Result<Vec<Day>, StoreError>;
 }
 
 /// The asking side. Every list is answered by an index.

@@ -24,8 +24,8 @@ pub use keyed::{KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, 
 pub use leadership::{Lead, Leadership};
 pub use lease::{Lease, LeaseTicket, Settlement};
 pub use log::{
-    AttemptView, DeliveryFilter, DeliveryLog, DeliveryView, EventFilter, EventView, Ledger, LedgerQuery,
-    LogQueries, OverdueDelivery, PageOf,
+    AnswerBody, AttemptView, DeliveryFilter, DeliveryLog, DeliveryView, EventFilter, EventView, Ledger,
+    LedgerQuery, LogQueries, OverdueDelivery, PageOf,
 };
 pub use queue::{
     Journal, JournalSource, Publication, PublishError, QueueDepths, QueueError, Route, WorkKind, WorkQueue,

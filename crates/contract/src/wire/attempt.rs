@@ -43,6 +43,21 @@ pub(super) fn read_attempt(wire: generated::Attempt) -> Result<Attempt, WireErro
     })
 }
 
+/// Leaves an empty one.
+pub(super) fn take_body(attempt: &mut generated::Attempt) -> Bytes {
+    match &mut attempt.result {
+        Some(Wire::Response(response)) => std::mem::take(&mut response.body),
+        Some(Wire::Failure(_)) | None => Bytes::new(),
+    }
+}
+
+pub(super) fn put_body(attempt: &mut Attempt, body: Bytes) {
+    match &mut attempt.result {
+        AttemptResult::Response(response) => response.body = body,
+        AttemptResult::Failure { class: _, detail: _ } => {}
+    }
+}
+
 fn read_request(wire: generated::SentRequest) -> Result<SentRequest, WireError> {
     let body_sha256 = <[u8; 32]>::try_from(wire.body_sha256.as_ref())
         .map_err(|_| bad_value("request.body_sha256", "must be 32 bytes long"))?;

@@ -39,6 +39,9 @@ pub struct StoredAttempt {
     pub attempt: ::core::option::Option<Attempt>,
     #[prost(message, optional, tag = "3")]
     pub outcome: ::core::option::Option<Outcome>,
+    /// How long the body of the response is, where it is kept apart from this record; 0: it is in here.
+    #[prost(uint32, tag = "4")]
+    pub body_apart: u32,
 }
 /// The matches of a keyed request, as an engine keeps them.
 #[derive(Clone, PartialEq, ::prost::Message)]

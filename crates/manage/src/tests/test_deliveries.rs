@@ -9,7 +9,7 @@ use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::{AttemptNumber, Origin};
 use postrider_contract::ids::AttemptId;
 use postrider_contract::outcome::Outcome;
-use postrider_contract::ports::AttemptView;
+use postrider_contract::ports::{AnswerBody, AttemptView};
 use serde_json::json;
 
 use super::fixture::{Api, text};
@@ -33,7 +33,7 @@ fn answered(status: u16) -> AttemptView {
         timings: Timings { total: Duration::from_millis(12), ..Timings::default() },
         result: AttemptResult::Response(response),
     };
-    AttemptView { attempt, outcome: Outcome::Delivered }
+    AttemptView { attempt, outcome: Outcome::Delivered, body: AnswerBody::Kept }
 }
 
 #[tokio::test(start_paused = true)]

@@ -96,7 +96,7 @@ struct TestTimings {
 }
 
 impl From<AttemptView> for TestAttempt {
-    fn from(AttemptView { attempt, outcome: _ }: AttemptView) -> Self {
+    fn from(AttemptView { attempt, outcome: _, body: _ }: AttemptView) -> Self {
         let (response, error) = match attempt.result {
             AttemptResult::Response(Response { status, body, .. }) => {
                 (Some(TestResponse { status, body: String::from_utf8_lossy(&body).into_owned() }), None)

@@ -1,10 +1,11 @@
-//! One batch, one transaction: deliveries, events, attempts, then the waiting room, always in this order.
+//! One batch, one transaction: deliveries, events, attempts and their bodies, then the waiting room, always in this order.
 //!
 //! A batch that lost against another is tried again. One that holds a row which cannot be stored is split until
 //! that row stands alone; it is set aside in `log_refused` and said once, and all others are written.
 
 use std::collections::{BTreeSet, HashMap};
 
+use postrider_contract::attempt::AttemptResult;
 use postrider_contract::log::{AttemptRow, LogWrites, Rank};
 use postrider_contract::ports::StoreError;
 use postrider_contract::wire;
@@ -15,12 +16,15 @@ use super::events_upsert;
 use super::partitions::Days;
 use crate::errors::Fault;
 use crate::session::{CONTENDED_TRIES, Database, Session};
-use crate::stored::Id;
+use crate::stored::{Id, day_of, number};
 use crate::waiting_room;
 
 const INSERT_ATTEMPTS: &str = "INSERT INTO attempts (delivery, id, attempt)
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[])
     ON CONFLICT (delivery, id) DO NOTHING";
+const INSERT_BODIES: &str = "INSERT INTO response_bodies (delivery, attempt, body)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[])
+    ON CONFLICT (delivery, attempt) DO NOTHING";
 const INSERT_REFUSED: &str = "INSERT INTO log_refused (kind, id, reason)
     SELECT kind, id, $3::text FROM unnest($1::text[], $2::text[]) AS u (kind, id)
     ON CONFLICT (kind, id) DO NOTHING";
@@ -58,7 +62,7 @@ async fn write(database: &Database, days: &Days, batch: &Batch<'_>) -> Result<()
     let mut tries = 0;
     loop {
         tries += 1;
-        let written = write_once(database, batch).await;
+        let written = write_once(database, days, batch).await;
         match written {
             Err(Fault::Contended) if tries < CONTENDED_TRIES => {}
             // Retention elsewhere dropped a day that was known here.
@@ -71,10 +75,10 @@ async fn write(database: &Database, days: &Days, batch: &Batch<'_>) -> Result<()
     }
 }
 
-async fn write_once(database: &Database, batch: &Batch<'_>) -> Result<(), Fault> {
+async fn write_once(database: &Database, days: &Days, batch: &Batch<'_>) -> Result<(), Fault> {
     let mut session = database.session().await?;
     session.begin().await?;
-    match write_in(&mut session, batch).await {
+    match write_in(&mut session, days, batch).await {
         Ok(told) => {
             session.commit().await?;
             // After the commit, so that of two writers the later sees what the earlier wrote. If this fails, the
@@ -91,6 +95,7 @@ async fn write_once(database: &Database, batch: &Batch<'_>) -> Result<(), Fault>
 /// Answers the events that were told of by deliveries alone.
 async fn write_in<'a>(
     session: &mut Session,
+    days: &Days,
     batch: &Batch<'a>,
 ) -> Result<Vec<events_upsert::Told<'a>>, Fault> {
     let mut states = deliveries_upsert::upsert(session, &batch.deliveries).await?;
@@ -101,6 +106,7 @@ async fn write_in<'a>(
     let unseen: BTreeSet<Id> = deliveries_to_look_up(batch, &states);
     deliveries_upsert::look_up(session, &unseen, &mut states).await?;
     insert_attempts(session, &attempts_to_insert(batch, &states)).await?;
+    insert_bodies(session, days, batch).await?;
     let waiting = batch.holds.iter().copied().filter(|held| {
         let state = states.get(&held.delivery.reference.id.into());
         state.is_none_or(|state| state.rank <= Rank::held(held.delivery.position).number())
@@ -139,10 +145,38 @@ async fn insert_attempts(session: &mut Session, rows: &[&AttemptRow]) -> Result<
     let deliveries: Vec<Id> = rows.iter().map(|row| row.delivery.into()).collect();
     let ids: Vec<Id> = rows.iter().map(|row| Id(row.attempt.id.as_u128())).collect();
     let stored: Vec<bytes::Bytes> =
-        rows.iter().map(|row| wire::encode_attempt(&row.attempt, &row.outcome)).collect();
+        rows.iter().map(|row| wire::encode_attempt_apart(&row.attempt, &row.outcome).0).collect();
     let stored: Vec<&[u8]> = stored.iter().map(AsRef::as_ref).collect();
     session.execute(INSERT_ATTEMPTS, &[&deliveries, &ids, &stored]).await?;
     Ok(())
+}
+
+/// Of every try in the batch that had one, unless those of its day are gone.
+async fn insert_bodies(session: &mut Session, days: &Days, batch: &Batch<'_>) -> Result<(), Fault> {
+    let first = batch.deliveries.iter().filter_map(|row| row.first_attempt.as_ref());
+    let mut rows: Vec<(Id, Id, &[u8])> = first
+        .chain(batch.attempts.iter().copied())
+        .filter_map(|row| match &row.attempt.result {
+            AttemptResult::Response(response) if !response.body.is_empty() => Some((row, &response.body)),
+            AttemptResult::Response(_) | AttemptResult::Failure { class: _, detail: _ } => None,
+        })
+        .filter(|(row, _)| days.keeps_bodies(day_of(row.delivery)))
+        .map(|(row, body)| (row.delivery.into(), Id(row.attempt.id.as_u128()), body.as_ref()))
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.sort_unstable();
+    let deliveries: Vec<Id> = rows.iter().map(|row| row.0).collect();
+    let attempts: Vec<Id> = rows.iter().map(|row| row.1).collect();
+    let bodies: Vec<&[u8]> = rows.iter().map(|row| row.2).collect();
+    session.execute(INSERT_BODIES, &[&deliveries, &attempts, &bodies]).await?;
+    Ok(())
+}
+
+pub(super) async fn refused_rows(database: &Database) -> Result<u64, StoreError> {
+    let rows = database.query("SELECT count(*) AS refused FROM log_refused", &[]).await?;
+    rows.first().map_or(Ok(0), |row| number(row, "refused"))
 }
 
 async fn set_aside(database: &Database, refused: Vec<RefusedRow>, reason: &str) -> Result<(), StoreError> {

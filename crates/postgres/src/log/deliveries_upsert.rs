@@ -194,6 +194,7 @@ impl<'a> Columns<'a> {
         self.rendered_tenants.push(rendered.map(|with| signed(with.tenant.number())));
         let first = row.first_attempt.as_ref();
         self.first_attempt_ids.push(first.map(|first| Id(first.attempt.id.as_u128())));
-        self.first_attempts.push(first.map(|first| wire::encode_attempt(&first.attempt, &first.outcome)));
+        self.first_attempts
+            .push(first.map(|first| wire::encode_attempt_apart(&first.attempt, &first.outcome).0));
     }
 }

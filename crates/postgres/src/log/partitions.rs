@@ -4,7 +4,7 @@
 //! not there makes it, if that day is not absurdly far from the server's today; otherwise the row is refused,
 //! since ids that are made up must not make tables.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use postrider_contract::clock::Day;
@@ -25,21 +25,35 @@ const MAX_PREPARED: i32 = 1000;
 /// Held while days are made, by everyone who makes any: "pdays" in ASCII.
 const DAYS_LOCK: i64 = 0x70_6461_7973;
 
-/// How long writers may be made to wait while a day is dropped; after that the day is left for the next time.
-const DROP_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
+/// How long writers may be made to wait while a day is made or dropped; after that it is left for the next time.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 
 /// In the order in which writers take them.
-const TABLES: [&str; 3] = ["deliveries", "events", "attempts"];
+const TABLES: [&str; 4] = ["deliveries", "events", "attempts", BODIES];
+
+/// Has fewer days than the others: see [`Bodies`].
+const BODIES: &str = "response_bodies";
+
+/// The last day but one is younger than the shortest time for which bodies are kept.
+const BODIES_BACK: i32 = 1;
 
 /// Of a table's partitions, the days; each is named for its day's number.
 const KNOWN: &str = "SELECT c.relname AS name FROM pg_inherits i
     JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = to_regclass($1) ORDER BY c.relname";
 
+/// Whether a day has its partition for the bodies of responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bodies {
+    There,
+    /// Their time is over; or a program that knew none made this day.
+    Gone,
+}
+
 /// The days that are known to be there.
 #[derive(Debug, Default)]
 pub(super) struct Days {
-    known: Mutex<BTreeSet<Day>>,
+    known: Mutex<BTreeMap<Day, Bodies>>,
 }
 
 impl Days {
@@ -58,12 +72,7 @@ impl Days {
         if unknown.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let sql = "SELECT (extract(epoch FROM now())::bigint / 86400)::integer AS today";
-        let rows = session.query(sql, &[]).await?;
-        let today = Day::from_number(match rows.first() {
-            Some(row) => get(row, "today")?,
-            None => return Err(corrupt("the server does not tell its day")),
-        });
+        let today = today(&mut session).await?;
         let possible = today.plus(-DAYS_BACK)..=today.plus(DAYS_AHEAD);
         let (make, absurd): (BTreeSet<Day>, BTreeSet<Day>) =
             unknown.into_iter().partition(|day| possible.contains(day));
@@ -78,15 +87,50 @@ impl Days {
         let days: BTreeSet<Day> = (first..=last).map(Day::from_number).collect();
         let mut session = database.session().await?;
         self.learn(&mut session).await?;
-        self.make(&mut session, &self.unknown(&days)).await?;
+        let mut missing = self.unknown(&days);
+        let youngest = today(&mut session).await?.plus(-BODIES_BACK);
+        missing.extend(days.range(youngest..).filter(|day| !self.keeps_bodies(**day)));
+        self.make(&mut session, &missing).await?;
         Ok(())
+    }
+
+    /// Drops the bodies of days, oldest first, each in a transaction of its own.
+    pub(super) async fn drop_bodies_before(
+        &self,
+        database: &Database,
+        day: Day,
+    ) -> Result<Vec<Day>, StoreError> {
+        let mut session = database.session().await?;
+        let old = days_of(&mut session, BODIES).await?;
+        let mut dropped = Vec::new();
+        for day in old.range(..day).copied() {
+            session.begin().await?;
+            match drop_bodies_of(&mut session, day).await {
+                Ok(()) => {
+                    session.commit().await?;
+                    self.lock().entry(day).and_modify(|bodies| *bodies = Bodies::Gone);
+                    dropped.push(day);
+                }
+                Err(fault) => {
+                    session.roll_back().await?;
+                    let error = StoreError::from(fault);
+                    tracing::warn!(%day, %error, "a day's bodies could not be dropped; it is tried again");
+                }
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// As far as is known here: what comes for a day whose bodies are gone is not written.
+    pub(super) fn keeps_bodies(&self, day: Day) -> bool {
+        self.lock().get(&day) == Some(&Bodies::There)
     }
 
     /// Drops days, oldest first, each in a transaction of its own.
     pub(super) async fn drop_before(&self, database: &Database, day: Day) -> Result<Vec<Day>, StoreError> {
         let mut session = database.session().await?;
         self.learn(&mut session).await?;
-        let old: Vec<Day> = self.lock().iter().copied().filter(|known| *known < day).collect();
+        let old: Vec<Day> = self.lock().range(..day).map(|(known, _)| *known).collect();
         let mut dropped = Vec::new();
         for day in old {
             session.begin().await?;
@@ -117,6 +161,13 @@ impl Days {
         if !dropped.is_empty() {
             session.execute(sql, &[&day.start().as_millis()]).await?;
         }
+        let sql = "DELETE FROM log_refused WHERE refused_at < to_timestamp($1::double precision / 1000)";
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "milliseconds of any day there is are exact in a double"
+        )]
+        let millis = day.start().as_millis() as f64;
+        session.execute(sql, &[&millis]).await?;
         Ok(dropped)
     }
 
@@ -126,19 +177,16 @@ impl Days {
     }
 
     fn unknown(&self, days: &BTreeSet<Day>) -> BTreeSet<Day> {
-        days.difference(&self.lock()).copied().collect()
+        let known = self.lock();
+        days.iter().copied().filter(|day| !known.contains_key(day)).collect()
     }
 
-    /// Reads which days are there. A day counts once its last table is made: they are made in one transaction.
+    /// Reads which days are there. A day counts once its attempts are: its tables are made in one transaction.
     async fn learn(&self, session: &mut Session) -> Result<(), StoreError> {
-        let rows = session.query(KNOWN, &[&"attempts"]).await?;
-        let mut days = BTreeSet::new();
-        for row in &rows {
-            let name: &str = get(row, "name")?;
-            let number = name.rsplit('_').next().and_then(|number| number.parse().ok());
-            days.extend(number.map(Day::from_number));
-        }
-        *self.lock() = days;
+        let with_bodies = days_of(session, BODIES).await?;
+        let days = days_of(session, "attempts").await?;
+        let bodies = |day| if with_bodies.contains(&day) { Bodies::There } else { Bodies::Gone };
+        *self.lock() = days.into_iter().map(|day| (day, bodies(day))).collect();
         Ok(())
     }
 
@@ -154,23 +202,24 @@ impl Days {
                     return Err(fault);
                 }
             }
-            self.lock().insert(*day);
+            self.lock().insert(*day, Bodies::There);
         }
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<Day>> {
-        // A set is whole at any time, whoever panicked while it held the lock.
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Day, Bodies>> {
+        // A map is whole at any time, whoever panicked while it held the lock.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn make_one(session: &mut Session, day: Day) -> Result<(), Fault> {
     session.query("SELECT pg_advisory_xact_lock($1)", &[&DAYS_LOCK]).await?;
-    if is_there(session, day).await? {
-        return Ok(());
-    }
+    session.run(LOCK_TIMEOUT).await?;
     for table in TABLES {
+        if is_there(session, table, day).await? {
+            continue;
+        }
         let name = partition(table, day);
         let (from, to) = bounds(table, day);
         session
@@ -183,8 +232,27 @@ async fn make_one(session: &mut Session, day: Day) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn is_there(session: &mut Session, day: Day) -> Result<bool, Fault> {
-    let name = partition(TABLES[0], day);
+async fn today(session: &mut Session) -> Result<Day, StoreError> {
+    let sql = "SELECT (extract(epoch FROM now())::bigint / 86400)::integer AS today";
+    match session.query(sql, &[]).await?.first() {
+        Some(row) => Ok(Day::from_number(get(row, "today")?)),
+        None => Err(corrupt("the server does not tell its day")),
+    }
+}
+
+async fn days_of(session: &mut Session, table: &str) -> Result<BTreeSet<Day>, StoreError> {
+    let rows = session.query(KNOWN, &[&table]).await?;
+    let mut days = BTreeSet::new();
+    for row in &rows {
+        let name: &str = get(row, "name")?;
+        let number = name.rsplit('_').next().and_then(|number| number.parse().ok());
+        days.extend(number.map(Day::from_number));
+    }
+    Ok(days)
+}
+
+async fn is_there(session: &mut Session, table: &str, day: Day) -> Result<bool, Fault> {
+    let name = partition(table, day);
     let rows = session.query("SELECT to_regclass($1) IS NOT NULL AS is_there", &[&name]).await?;
     match rows.first() {
         Some(row) => Ok(get(row, "is_there")?),
@@ -199,9 +267,9 @@ async fn drop_one(session: &mut Session, day: Day) -> Result<bool, Fault> {
     if has_unconcluded(session, day).await? {
         return Ok(false);
     }
-    session.run(DROP_LOCK_TIMEOUT).await?;
+    session.run(LOCK_TIMEOUT).await?;
     session.query("SELECT pg_advisory_xact_lock($1)", &[&DAYS_LOCK]).await?;
-    if !is_there(session, day).await? {
+    if !is_there(session, TABLES[0], day).await? {
         return Ok(false);
     }
     for table in TABLES {
@@ -211,9 +279,16 @@ async fn drop_one(session: &mut Session, day: Day) -> Result<bool, Fault> {
         return Ok(false);
     }
     for table in TABLES {
-        session.run(&format!("DROP TABLE {}", partition(table, day))).await?;
+        // The bodies may be gone already.
+        session.run(&format!("DROP TABLE IF EXISTS {}", partition(table, day))).await?;
     }
     Ok(true)
+}
+
+async fn drop_bodies_of(session: &mut Session, day: Day) -> Result<(), Fault> {
+    session.run(LOCK_TIMEOUT).await?;
+    session.query("SELECT pg_advisory_xact_lock($1)", &[&DAYS_LOCK]).await?;
+    session.run(&format!("DROP TABLE IF EXISTS {}", partition(BODIES, day))).await
 }
 
 /// By the partial index on what is not concluded.

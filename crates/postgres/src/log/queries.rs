@@ -131,13 +131,15 @@ pub(super) async fn delivery(
 }
 
 pub(super) async fn attempts(database: &Database, id: DeliveryId) -> Result<Vec<AttemptView>, StoreError> {
-    let sql = "SELECT first_attempt_id AS id, first_attempt AS attempt FROM deliveries
-            WHERE id = $1 AND first_attempt_id IS NOT NULL
-        UNION ALL SELECT id, attempt FROM attempts WHERE delivery = $1";
+    let sql = "SELECT t.attempt, b.body FROM (
+            SELECT id AS delivery, first_attempt_id AS id, first_attempt AS attempt FROM deliveries
+                WHERE id = $1 AND first_attempt_id IS NOT NULL
+            UNION ALL SELECT delivery, id, attempt FROM attempts WHERE delivery = $1
+        ) AS t LEFT JOIN response_bodies b ON b.delivery = $1 AND b.attempt = t.id";
     let rows = database.query(sql, &[&Id::from(id)]).await?;
     let mut attempts = BTreeMap::new();
     for row in &rows {
-        let view = views::attempt(get(row, "attempt")?)?;
+        let view = views::attempt(get(row, "attempt")?, get(row, "body")?)?;
         attempts.insert((view.attempt.number, view.attempt.started_at, view.attempt.id), view);
     }
     Ok(attempts.into_values().collect())

@@ -121,8 +121,7 @@ pub(super) fn rendered_with(row: &Row) -> Result<Option<RenderedWith>, StoreErro
     Ok(Some(RenderedWith { webhook, profile, tenant }))
 }
 
-pub(super) fn attempt(stored: Vec<u8>) -> Result<AttemptView, StoreError> {
-    let (attempt, outcome) = wire::decode_attempt(Bytes::from(stored))
-        .map_err(|error| corrupt(format!("a stored attempt: {error}")))?;
-    Ok(AttemptView { attempt, outcome })
+pub(super) fn attempt(stored: Vec<u8>, body: Option<Vec<u8>>) -> Result<AttemptView, StoreError> {
+    wire::decode_attempt_with(Bytes::from(stored), body.map(Bytes::from))
+        .map_err(|error| corrupt(format!("a stored attempt: {error}")))
 }

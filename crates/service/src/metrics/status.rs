@@ -53,6 +53,8 @@ pub struct StatusMetrics {
     pub overdue: IntGauge,
     /// Anything but 0 is worth a look: a message was lost, or its producer was never answered.
     pub healed: IntCounter,
+    /// Rows of the log that could not be written and were set aside.
+    pub refused: IntGauge,
     pub webhooks: GaugeTable<WebhookState>,
     /// Dealt with, each by why it was one.
     pub strays: CounterTable<StrayReason>,
@@ -71,6 +73,8 @@ impl StatusMetrics {
         const HEALED: &str = "Deliveries published again because they were overdue.";
         let batch_size = histogram_options("status_batch_size", "Journal records to a batch.", &SIZES);
         let write = histogram_options("status_write_duration_seconds", "Writing one batch.", &WRITES);
+        const REFUSED: &str = "Rows of the log that could not be written and were set aside, of the days that are kept; 0 \
+            where the process does not lead.";
         let gauge = |name, help| IntGauge::with_opts(options(name, help));
         let lag = options(
             "status_lag_seconds",
@@ -81,6 +85,7 @@ impl StatusMetrics {
             write_duration: metrics.register(Histogram::with_opts(write)?)?,
             lag_seconds: metrics.register(Gauge::with_opts(lag)?)?,
             held: metrics.register(gauge("deliveries_held", HELD)?)?,
+            refused: metrics.register(gauge("log_rows_refused", REFUSED)?)?,
             overdue: metrics.register(gauge("deliveries_overdue", OVERDUE)?)?,
             healed: metrics.register(IntCounter::with_opts(options("deliveries_healed_total", HEALED))?)?,
             webhooks: GaugeTable::register(metrics, "webhooks", "Webhooks by state.")?,

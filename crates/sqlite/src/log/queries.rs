@@ -109,8 +109,7 @@ fn attempts_of(connection: &Connection, id: DeliveryId) -> rusqlite::Result<Vec<
     )?;
     let rows = statement.query_map([id.as_u128().to_be_bytes()], |row| {
         let record = Bytes::from(row.get::<_, Vec<u8>>(0)?);
-        let decoded = wire::decode_attempt(record).map_err(|_| cells::invalid(0, "attempt"))?;
-        Ok(AttemptView { attempt: decoded.0, outcome: decoded.1 })
+        wire::decode_attempt_with(record, None).map_err(|_| cells::invalid(0, "attempt"))
     })?;
     let mut attempts = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     attempts.sort_by_key(|view| (view.attempt.number, view.attempt.started_at, view.attempt.id));

@@ -7,7 +7,7 @@ use postrider_contract::attempt::{AttemptResult, BodyExtent, Header, Response, T
 use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::AttemptId;
 use postrider_contract::outcome::{Cause, FailureReason, Outcome};
-use postrider_contract::ports::{AttemptView, DeliveryView};
+use postrider_contract::ports::{AnswerBody, AttemptView, DeliveryView};
 use postrider_contract::profile::ProfileName;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -81,11 +81,14 @@ struct HeaderAnswer {
 struct ResponseAnswer {
     status: u16,
     headers: Vec<HeaderAnswer>,
-    /// Text, or base64 where it is not UTF-8 (`body_encoding`).
-    body: String,
+    /// Text, or base64 where it is not UTF-8 (`body_encoding`). Absent where it is not kept any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
     /// `utf-8` or `base64`
-    body_encoding: &'static str,
-    /// `whole`, `truncated` (over 16 KiB) or `cut_off` (still coming when the time limit ran out)
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_encoding: Option<&'static str>,
+    /// `whole`, `truncated` (over 16 KiB), `cut_off` (still coming when the time limit ran out), or `expired`: there
+    /// was a body, and the time for which bodies are kept is over
     body_extent: &'static str,
 }
 
@@ -121,10 +124,10 @@ impl DeliveryAnswer {
 
 impl TryAnswer {
     fn new(view: AttemptView, rendered: Option<&([u8; 32], Bytes)>) -> Self {
-        let AttemptView { attempt, outcome } = view;
+        let AttemptView { attempt, outcome, body } = view;
         let (word, reason, next_attempt_at) = outcome_words(outcome);
         let (response, error) = match attempt.result {
-            AttemptResult::Response(response) => (Some(ResponseAnswer::new(response)), None),
+            AttemptResult::Response(response) => (Some(ResponseAnswer::new(response, body)), None),
             AttemptResult::Failure { class, detail } => {
                 (None, Some(ErrorAnswer { class: class.as_str(), detail }))
             }
@@ -155,7 +158,20 @@ impl TryAnswer {
 }
 
 impl ResponseAnswer {
-    fn new(response: Response) -> Self {
+    fn new(response: Response, kept: AnswerBody) -> Self {
+        let (status, headers) = (response.status, headers(response.headers));
+        match kept {
+            AnswerBody::Kept => {}
+            AnswerBody::Expired => {
+                return ResponseAnswer {
+                    status,
+                    headers,
+                    body: None,
+                    body_encoding: None,
+                    body_extent: "expired",
+                };
+            }
+        }
         let (body, body_encoding) = match String::from_utf8(response.body.to_vec()) {
             Ok(text) => (text, "utf-8"),
             Err(error) => (STANDARD.encode(error.as_bytes()), "base64"),
@@ -165,13 +181,7 @@ impl ResponseAnswer {
             BodyExtent::Truncated => "truncated",
             BodyExtent::CutOff => "cut_off",
         };
-        ResponseAnswer {
-            status: response.status,
-            headers: headers(response.headers),
-            body,
-            body_encoding,
-            body_extent,
-        }
+        ResponseAnswer { status, headers, body: Some(body), body_encoding: Some(body_encoding), body_extent }
     }
 }
 

@@ -76,7 +76,7 @@ impl Office {
             metrics: Arc::new(metrics.expect("registered once")),
             clock: clock.clone(),
             healing: HealingBounds { overdue_after: OVERDUE_AFTER },
-            retention: Retention { days: 30, keys: Duration::from_secs(86_400) },
+            retention: Retention { days: 30, body_days: 7, keys: Duration::from_secs(86_400) },
         };
         let office = Office { clock, configuration, directory, queue, log, log_outage, keyed, parts };
         office.put(&tenant("a")).await;

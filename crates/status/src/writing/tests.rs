@@ -41,6 +41,10 @@ impl DeliveryLog for Counting {
     async fn drop_days_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
         self.log.drop_days_before(day).await
     }
+
+    async fn drop_bodies_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
+        self.log.drop_bodies_before(day).await
+    }
 }
 
 struct Writer {
