@@ -51,7 +51,8 @@ impl Database {
                 Fault::Store(unavailable("the pool of connections is closed"))
             }
         })?;
-        Ok(Session { client: Some(client), patience: self.patience, is_owed: false, in_transaction: false })
+        let patience = self.patience;
+        Ok(Session { client: Some(client), patience, is_owed: false, is_unfit: false, in_transaction: false })
     }
 
     /// One statement of its own.
@@ -78,6 +79,8 @@ pub(crate) struct Session {
     client: Option<Object>,
     patience: Duration,
     is_owed: bool,
+    /// Whatever it answers from now on, it is not used again.
+    is_unfit: bool,
     in_transaction: bool,
 }
 
@@ -141,7 +144,8 @@ impl Session {
             }
             Err(error) => {
                 let code = error.code().map(tokio_postgres::error::SqlState::code);
-                self.is_owed = code.is_none_or(|code| code.starts_with("0A") || code == READ_ONLY);
+                self.is_owed = code.is_none();
+                self.is_unfit |= code.is_some_and(|code| code.starts_with("0A") || code == READ_ONLY);
                 Err(error.into())
             }
         }
@@ -150,7 +154,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if (self.is_owed || self.in_transaction)
+        if (self.is_owed || self.is_unfit || self.in_transaction)
             && let Some(client) = self.client.take()
         {
             drop(Object::take(client));

@@ -37,7 +37,7 @@ async fn a_server_that_does_not_answer_is_given_up_and_used_again_later() {
     let server = Postgres::start().await.expect("PostgreSQL starts");
     let url = server.create_database().await.expect("a database is made");
     migrate(&settings(&url)).await.expect("the schema is made");
-    let short = Settings { write_timeout: Duration::from_millis(500), ..settings(&url) };
+    let short = Settings { write_timeout: SHORT, ..settings(&url) };
     let store = soon(PostgresStore::connect(short)).await.expect("the store is there");
     let sample = Sample::numbered(1, SystemClock.now());
     apply(&store, vec![sample.accepted()]).await.expect("it is written");
@@ -50,7 +50,7 @@ async fn a_server_that_does_not_answer_is_given_up_and_used_again_later() {
 }
 
 /// How long whoever waits for the store may be kept waiting in these tests.
-const SHORT: Duration = Duration::from_millis(500);
+const SHORT: Duration = Duration::from_secs(3);
 
 async fn impatient(url: &str) -> PostgresStore {
     let short =
