@@ -232,10 +232,8 @@ fn hosts(config: &Config) -> usize {
 /// Why the server's certificate was not accepted, if that is what happened.
 fn certificate_fault(error: &tokio_postgres::Error) -> Option<String> {
     let io = error.source()?.downcast_ref::<std::io::Error>()?;
-    match io.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(reason) => Some(format!("{reason}")),
-        _ => None,
-    }
+    let tls = io.get_ref()?.downcast_ref::<rustls::Error>()?;
+    if let rustls::Error::InvalidCertificate(reason) = tls { Some(reason.to_string()) } else { None }
 }
 
 /// The driver knows `disable`, `prefer` and `require`; the verifying modes are taken out of the URL here. True
