@@ -80,10 +80,11 @@ impl Server {
         }
         let own = config.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         // Last wins: durability is not for the URL to weaken. Every list has its index; a plan that was made
-        // while a day was empty must not read that day whole once it is full.
+        // while a day was empty must not read that day whole once it is full. Nor may a page
+        // of a hundred fetch and sort all that matches, which is what a bitmap does: in order, it stops at a hundred.
         let options = format!(
             "{own}-c synchronous_commit=on -c default_transaction_isolation=read\\ committed -c jit=off \
-             -c enable_seqscan=off"
+             -c enable_seqscan=off -c enable_bitmapscan=off"
         );
         config
             .application_name(settings.application_name.as_str())
