@@ -236,7 +236,7 @@ async fn start_status(life: &Arc<Life>) -> Result<()> {
         metrics: Arc::clone(&metrics),
         clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
         healing: HealingBounds { overdue_after: OVERDUE_AFTER },
-        retention: Retention { days: 30, keys: Duration::from_secs(86_400) },
+        retention: Retention { days: 30, body_days: 7, keys: Duration::from_secs(86_400) },
     };
     let (duties, stop) = (Duties::new(parts, Arc::clone(&store) as _), life.stop.clone());
     watch(life, async move {

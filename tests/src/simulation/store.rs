@@ -87,6 +87,11 @@ impl DeliveryLog for SimulatedStore {
         let what = || "drops old days".to_owned();
         self.life.perform(Effect::Read, what, self.log().drop_days_before(day)).await?
     }
+
+    async fn drop_bodies_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
+        let what = || "drops old bodies".to_owned();
+        self.life.perform(Effect::Read, what, self.log().drop_bodies_before(day)).await?
+    }
 }
 
 #[async_trait]
