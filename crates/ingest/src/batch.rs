@@ -1,4 +1,7 @@
 //! A batch of events: each is accepted or refused for itself, and the answers stand in the order of the request.
+//!
+//! They are accepted side by side. Of two with the same id the second may find the first still being worked on; it is
+//! asked for once more when all others are answered, and is a repeat by then (or, with other bytes, a reused id).
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
@@ -55,14 +58,23 @@ pub(crate) async fn publish(
         let detail = format!("a batch holds at most {MAX_EVENTS} events; this one has {}", items.len());
         return Err(Problem::new(Code::PayloadTooLarge, detail));
     }
-    let publishing = stream::iter(items).map(|item| publish_item(state, tenant, item, answer_by));
-    let results: Vec<BatchResult> = publishing.buffered(AT_ONCE).collect().await;
+    let mut outcomes: Vec<Result<(EventId, bool), Problem>> = stream::iter(items.clone())
+        .map(|item| async move { accept_item(state, tenant, &item, answer_by).await })
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    for (item, outcome) in items.iter().zip(&mut outcomes) {
+        if matches!(outcome, Err(problem) if problem.code() == Code::IdempotencyInProgress) {
+            *outcome = accept_item(state, tenant, item, answer_by).await;
+        }
+    }
+    let results: Vec<BatchResult> = outcomes.into_iter().map(|outcome| told(state, outcome)).collect();
     let accepted = results.iter().filter(|result| matches!(result, BatchResult::Accepted { .. })).count();
     Ok(BatchAnswer { accepted, rejected: results.len() - accepted, results })
 }
 
-async fn publish_item(state: &IngestState, tenant: &TenantId, item: Item, answer_by: Instant) -> BatchResult {
-    let result = accept_item(state, tenant, &item, answer_by).await;
+/// Counts it, once.
+fn told(state: &IngestState, result: Result<(EventId, bool), Problem>) -> BatchResult {
     let metric = match &result {
         Ok((_, replayed)) if *replayed => IngestResult::Duplicate,
         Ok(_) => IngestResult::Accepted,
@@ -92,7 +104,7 @@ async fn accept_item(
 }
 
 /// One event of a batch.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Item {
     start: Start,
     bytes: Bytes,

@@ -3,6 +3,9 @@
 //! Order, which everything else rests on: match and render (nothing has happened yet, any error is the
 //! producer's) → for a keyed request, its row (pending) → publish deliveries and journal records, all confirms
 //! awaited together → the key's row confirmed → `Ok`. Once publishing has begun, a failure is *in doubt*.
+//!
+//! What was accepted under a key stays accepted: a repeat that could not be accepted anew, because a webhook it names
+//! is gone or its profile takes no such data any more, is looked up before it is refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,12 +63,32 @@ struct Keyed {
     body_hash: [u8; 32],
 }
 
+/// What a request is that finds its key taken.
+enum Repeat {
+    Answered(Result<IntakeReceipt, IntakeError>),
+    /// Of one that died on the way: to be published as it was first made.
+    Unfinished(KeyedRequest),
+}
+
 /// An event with the webhooks it goes to, before anything is rendered.
 struct Ready {
     event: Event,
     /// As its producer gave it, if at all.
     given_timestamp: Option<Timestamp>,
     matches: Vec<Planned>,
+}
+
+impl Ready {
+    fn request(&self, key: &Keyed) -> KeyedRequest {
+        KeyedRequest {
+            tenant: self.event.tenant.clone(),
+            name: key.name.clone(),
+            body_hash: key.body_hash,
+            event: self.event.id.clone(),
+            accepted_at: self.event.accepted_at,
+            matches: self.matches.iter().map(|planned| planned.stored.clone()).collect(),
+        }
+    }
 }
 
 impl Intake {
@@ -87,10 +110,24 @@ impl Intake {
     ) -> Result<IntakeReceipt, IntakeError> {
         let view = self.view(tenant)?;
         let keys = keys_of(submission.id.as_ref(), key, body);
-        let ready = self.prepare(&view, submission)?;
+        if keys.is_empty() {
+            return self.publish(self.prepare_with_plan(&view, submission)?.1).await;
+        }
+        match self.prepare_with_plan(&view, submission.clone()) {
+            Ok((ready, plan)) => self.accept_keyed(ready, plan, keys).await,
+            Err(refusal) => self.refuse_unless_repeated(&view, submission, keys, refusal).await,
+        }
+    }
+
+    fn prepare_with_plan(
+        &self,
+        view: &TenantView,
+        submission: Submission,
+    ) -> Result<(Ready, Plan), IntakeError> {
+        let ready = self.prepare(view, submission)?;
         let plan =
             plan(&ready.event, &ready.matches, Origin::Producer, Check::Fresh).map_err(unrenderable)?;
-        if keys.is_empty() { self.publish(plan).await } else { self.accept_keyed(ready, plan, keys).await }
+        Ok((ready, plan))
     }
 
     /// Whether this tenant's events could be accepted now: what a batch asks before its first event.
@@ -158,34 +195,92 @@ impl Intake {
         mut plan: Plan,
         keys: Vec<Keyed>,
     ) -> Result<IntakeReceipt, IntakeError> {
+        // Begun by this request: taken back if another key says that nothing is to be published for them.
+        let mut begun: Vec<&Keyed> = Vec::new();
         for key in &keys {
-            let request = KeyedRequest {
-                tenant: ready.event.tenant.clone(),
-                name: key.name.clone(),
-                body_hash: key.body_hash,
-                event: ready.event.id.clone(),
-                accepted_at: ready.event.accepted_at,
-                matches: ready.matches.iter().map(|planned| planned.stored.clone()).collect(),
-            };
-            match self.parts.keyed.begin(request).await.map_err(unavailable)? {
-                KeyedOutcome::Inserted => hit("ingest.after_key_insert")?,
-                KeyedOutcome::Exists { request, .. } if request.body_hash != key.body_hash => {
-                    return Err(IntakeError::KeyReused);
+            match self.parts.keyed.begin(ready.request(key)).await.map_err(unavailable)? {
+                KeyedOutcome::Inserted => {
+                    hit("ingest.after_key_insert")?;
+                    begun.push(key);
                 }
-                KeyedOutcome::Exists { request, state: KeyedState::Confirmed } => {
-                    return Ok(replayed(&request));
-                }
-                KeyedOutcome::Exists { request, state: KeyedState::Pending } => {
-                    if self.parts.clock.now().since(request.accepted_at) < STILL_RUNNING {
-                        return Err(IntakeError::KeyInProgress);
+                KeyedOutcome::Exists { request, state } => match self.judge(key, request, state) {
+                    Repeat::Answered(answer) => {
+                        self.withdraw(&ready, &begun).await;
+                        return answer;
                     }
-                    ready = self.as_first_made(ready, request).await?;
-                    plan = repeated_plan(&ready)?;
-                    hit("ingest.before_republish")?;
-                }
+                    Repeat::Unfinished(first) => {
+                        self.withdraw(&ready, &begun).await;
+                        ready = self.as_first_made(ready, first).await?;
+                        plan = repeated_plan(&ready)?;
+                        hit("ingest.before_republish")?;
+                        // They stand for the first request now, which is what a repeat by them has to find.
+                        for key in &begun {
+                            self.parts.keyed.begin(ready.request(key)).await.map_err(unavailable)?;
+                        }
+                    }
+                },
             }
         }
-        let tenant = ready.event.tenant.clone();
+        self.publish_keyed(ready.event.tenant, plan, keys).await
+    }
+
+    fn judge(&self, key: &Keyed, first: KeyedRequest, state: KeyedState) -> Repeat {
+        if first.body_hash != key.body_hash {
+            return Repeat::Answered(Err(IntakeError::KeyReused));
+        }
+        match state {
+            KeyedState::Confirmed => Repeat::Answered(Ok(replayed(&first))),
+            KeyedState::Pending if self.parts.clock.now().since(first.accepted_at) < STILL_RUNNING => {
+                Repeat::Answered(Err(IntakeError::KeyInProgress))
+            }
+            KeyedState::Pending => Repeat::Unfinished(first),
+        }
+    }
+
+    /// If the store does not answer, the names are taken until their request is taken for dead.
+    async fn withdraw(&self, ready: &Ready, begun: &[&Keyed]) {
+        if begun.is_empty() {
+            return;
+        }
+        let event = &ready.event;
+        let names = begun.iter().map(|key| (event.tenant.clone(), key.name.clone(), event.accepted_at));
+        if let Err(error) = self.parts.keyed.withdraw(names.collect()).await {
+            tracing::warn!(%error, event.id = %event.id, "a key that was begun in vain stays pending");
+        }
+    }
+
+    /// A request that cannot be accepted anew, unless it is the repeat of one that was.
+    async fn refuse_unless_repeated(
+        &self,
+        view: &TenantView,
+        submission: Submission,
+        keys: Vec<Keyed>,
+        refusal: IntakeError,
+    ) -> Result<IntakeReceipt, IntakeError> {
+        let names = keys.iter().map(|key| (view.tenant.id.clone(), key.name.clone())).collect();
+        let found = self.parts.keyed.find(names).await.map_err(unavailable)?;
+        let mut known =
+            keys.iter().zip(found).filter_map(|(key, found)| found.map(|found| (key, found.0, found.1)));
+        let Some((key, first, state)) = known.next() else { return Err(refusal) };
+        match self.judge(key, first, state) {
+            Repeat::Answered(answer) => answer,
+            Repeat::Unfinished(first) => {
+                let given_timestamp = submission.timestamp;
+                let event = self.event(view, submission, self.parts.clock.now());
+                let ready = Ready { event, given_timestamp, matches: Vec::new() };
+                let ready = self.as_first_made(ready, first).await?;
+                let plan = repeated_plan(&ready)?;
+                self.publish_keyed(ready.event.tenant, plan, keys).await
+            }
+        }
+    }
+
+    async fn publish_keyed(
+        &self,
+        tenant: TenantId,
+        plan: Plan,
+        keys: Vec<Keyed>,
+    ) -> Result<IntakeReceipt, IntakeError> {
         let receipt = self.publish(plan).await?;
         hit("ingest.before_key_confirm")?;
         for key in keys {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::TenantId;
-use postrider_contract::ports::{KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, StoreError};
+use postrider_contract::ports::{KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 /// One statement's worth; a larger one gains nothing (a row costs what it costs).
@@ -28,6 +29,7 @@ pub struct Unanswered {
 #[derive(Clone)]
 pub struct KeyedGate {
     asks: mpsc::Sender<Ask>,
+    store: Arc<dyn KeyedRequests>,
 }
 
 impl KeyedGate {
@@ -35,8 +37,8 @@ impl KeyedGate {
     #[must_use]
     pub fn start(store: Arc<dyn KeyedRequests>) -> Self {
         let (asks, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(serve(store, receiver));
-        KeyedGate { asks }
+        tokio::spawn(serve(Arc::clone(&store), receiver));
+        KeyedGate { asks, store }
     }
 
     pub(crate) async fn begin(&self, request: KeyedRequest) -> Result<KeyedOutcome, Unanswered> {
@@ -49,6 +51,24 @@ impl KeyedGate {
         let (answer, answered) = oneshot::channel();
         self.asks.send(Ask::Confirm { tenant, name, answer }).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
+    }
+}
+
+impl KeyedGate {
+    /// Rare, so each asks for itself.
+    pub(crate) async fn find(
+        &self,
+        names: Vec<(TenantId, KeyName)>,
+    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, Unanswered> {
+        self.store.find(names).await.map_err(|error| note(&error))
+    }
+
+    /// As [`KeyedGate::find`].
+    pub(crate) async fn withdraw(
+        &self,
+        begun: Vec<(TenantId, KeyName, Timestamp)>,
+    ) -> Result<(), Unanswered> {
+        self.store.withdraw(begun).await.map_err(|error| note(&error))
     }
 }
 

@@ -29,6 +29,12 @@ const CONFIRM: &str = "UPDATE keyed_requests k SET is_confirmed = true
     FROM unnest($1::text[], $2::smallint[], $3::bytea[]) AS u (tenant, space, name)
     WHERE k.tenant = u.tenant AND k.space = u.space AND k.name = u.name AND NOT k.is_confirmed";
 
+const WITHDRAW: &str =
+    "DELETE FROM keyed_requests k
+    USING unnest($1::text[], $2::smallint[], $3::bytea[], $4::bigint[]) AS u (tenant, space, name, accepted_at)
+    WHERE k.tenant = u.tenant AND k.space = u.space AND k.name = u.name AND k.accepted_at = u.accepted_at
+        AND NOT k.is_confirmed";
+
 /// What names a request: tenant, namespace, name. The order in which rows are written, by everyone.
 type Key = (TenantId, i16, Vec<u8>);
 
@@ -105,6 +111,32 @@ impl KeyedRequests for Keyed {
         keys.dedup();
         let (tenants, spaces, names) = columns(&keys.iter().collect::<Vec<_>>());
         self.database.execute(CONFIRM, &[&tenants, &spaces, &names]).await?;
+        Ok(())
+    }
+
+    async fn find(
+        &self,
+        names: Vec<(TenantId, KeyName)>,
+    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, StoreError> {
+        let keys: Vec<Key> = names.iter().map(|(tenant, name)| key_of(tenant, name)).collect();
+        let (tenants, spaces, texts) = columns(&keys.iter().collect::<Vec<_>>());
+        let mut found = BTreeMap::new();
+        for row in self.database.query(SELECT, &[&tenants, &spaces, &texts]).await? {
+            let (key, request, state) = stored_request(&row)?;
+            found.insert(key, (request, state));
+        }
+        Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+    }
+
+    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError> {
+        let key = |(tenant, name, accepted_at): &(TenantId, KeyName, Timestamp)| {
+            (key_of(tenant, name), accepted_at.as_millis())
+        };
+        let mut begun: Vec<(Key, i64)> = begun.iter().map(key).collect();
+        begun.sort();
+        let (tenants, spaces, names) = columns(&begun.iter().map(|(key, _)| key).collect::<Vec<_>>());
+        let accepted: Vec<i64> = begun.iter().map(|(_, accepted_at)| *accepted_at).collect();
+        self.database.execute(WITHDRAW, &[&tenants, &spaces, &names, &accepted]).await?;
         Ok(())
     }
 

@@ -116,7 +116,10 @@ impl SqliteEngine {
             work_queue: Arc::new(work_queue),
             journal: Arc::new(SqliteJournal { running: Arc::clone(&running), reader: reader.clone() }),
             config_store: Arc::new(config_store),
-            keyed_requests: Arc::new(SqliteKeyedRequests { running: Arc::clone(&running) }),
+            keyed_requests: Arc::new(SqliteKeyedRequests {
+                running: Arc::clone(&running),
+                reader: reader.clone(),
+            }),
             waiting_room: Arc::new(SqliteWaitingRoom { running: Arc::clone(&running), reader }),
             log: Arc::new(log),
             leadership: Arc::new(SqliteLeadership::default()),

@@ -8,16 +8,18 @@ use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::TenantId;
 use postrider_contract::ports::{KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError};
 use postrider_contract::wire;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::cells;
 use crate::engine::Running;
+use crate::reader::Reader;
 
 /// Rows forgotten in one transaction: a few milliseconds of the writer's time.
 const FORGOTTEN_AT_ONCE: usize = 5_000;
 
 pub(crate) struct SqliteKeyedRequests {
     pub(crate) running: Arc<Running>,
+    pub(crate) reader: Reader,
 }
 
 #[async_trait]
@@ -45,6 +47,30 @@ impl KeyedRequests for SqliteKeyedRequests {
             names.iter().try_for_each(|(tenant, name)| {
                 let (kind, text) = name_cells(name);
                 statement.execute(params![tenant.as_str(), kind, text]).map(|_| ())
+            })
+        };
+        Ok(self.running.writer.write(0, work, |()| ()).await?)
+    }
+
+    async fn find(
+        &self,
+        names: Vec<(TenantId, KeyName)>,
+    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, StoreError> {
+        let work = move |connection: &Connection| {
+            names.iter().map(|(tenant, name)| find_one(connection, tenant, name)).collect()
+        };
+        self.reader.read(work).await
+    }
+
+    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError> {
+        let work = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(
+                "DELETE FROM keyed_request WHERE tenant = ?1 AND name_kind = ?2 AND name = ?3 \
+                 AND accepted_at = ?4 AND is_confirmed = 0",
+            )?;
+            begun.iter().try_for_each(|(tenant, name, accepted_at)| {
+                let (kind, text) = name_cells(name);
+                statement.execute(params![tenant.as_str(), kind, text, accepted_at.as_millis()]).map(|_| ())
             })
         };
         Ok(self.running.writer.write(0, work, |()| ()).await?)
@@ -97,23 +123,38 @@ fn begin_one(
     if inserted > 0 {
         return Ok(KeyedOutcome::Inserted);
     }
+    let found = find_one(connection, &request.tenant, &request.name)?;
+    let (request, state) = found.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    Ok(KeyedOutcome::Exists { request, state })
+}
+
+fn find_one(
+    connection: &Connection,
+    tenant: &TenantId,
+    name: &KeyName,
+) -> rusqlite::Result<Option<(KeyedRequest, KeyedState)>> {
     let mut statement = connection.prepare_cached(
         "SELECT body_hash, event, accepted_at, is_confirmed, matches FROM keyed_request \
          WHERE tenant = ?1 AND name_kind = ?2 AND name = ?3",
     )?;
-    statement.query_row(params![request.tenant.as_str(), kind, name], |row| existing(row, request))
+    let (kind, text) = name_cells(name);
+    statement.query_row(params![tenant.as_str(), kind, text], |row| existing(row, tenant, name)).optional()
 }
 
-fn existing(row: &Row<'_>, asked: &KeyedRequest) -> rusqlite::Result<KeyedOutcome> {
+fn existing(
+    row: &Row<'_>,
+    tenant: &TenantId,
+    name: &KeyName,
+) -> rusqlite::Result<(KeyedRequest, KeyedState)> {
     let matches = Bytes::from(row.get::<_, Vec<u8>>(4)?);
     let request = KeyedRequest {
-        tenant: asked.tenant.clone(),
-        name: asked.name.clone(),
+        tenant: tenant.clone(),
+        name: name.clone(),
         body_hash: row.get(0)?,
         event: cells::parsed(row, 1, "event id")?,
         accepted_at: cells::time(row, 2)?,
         matches: wire::decode_matches(matches).map_err(|_| cells::invalid(4, "list of matches"))?,
     };
     let state = if row.get(3)? { KeyedState::Confirmed } else { KeyedState::Pending };
-    Ok(KeyedOutcome::Exists { request, state })
+    Ok((request, state))
 }

@@ -106,6 +106,39 @@ pub async fn what_is_older_is_forgotten(engine: &mut dyn StoreUnderTest) {
     assert_eq!(begin(&*keyed, new.clone()).await, exists(new, KeyedState::Pending));
 }
 
+pub async fn what_is_there_is_found_and_nothing_is_begun(engine: &mut dyn StoreUnderTest) {
+    let keyed = engine.keyed();
+    let (one, two) = (request("1", "evt_1", engine.now()), request("2", "evt_2", engine.now()));
+    soon(keyed.begin(vec![one.clone(), two.clone()])).await.expect("it answers");
+    soon(keyed.confirm(vec![(two.tenant.clone(), two.name.clone())])).await.expect("it answers");
+    let absent = KeyName::Event(event_id("1"));
+    let names = vec![
+        (two.tenant.clone(), two.name.clone()),
+        (one.tenant.clone(), absent.clone()),
+        (one.tenant.clone(), one.name.clone()),
+    ];
+    let found = soon(keyed.find(names)).await.expect("it answers");
+    let expected = vec![Some((two, KeyedState::Confirmed)), None, Some((one.clone(), KeyedState::Pending))];
+    assert_eq!(found, expected);
+    let own = KeyedRequest { name: absent, ..one };
+    assert_eq!(begin(&*keyed, own).await, KeyedOutcome::Inserted, "it was only looked for");
+}
+
+pub async fn only_what_one_began_oneself_is_withdrawn(engine: &mut dyn StoreUnderTest) {
+    let keyed = engine.keyed();
+    let now = engine.now();
+    let later = now.plus(Duration::from_millis(1));
+    let (own, other, done) =
+        (request("own", "evt_1", now), request("other", "evt_2", later), request("done", "evt_3", now));
+    soon(keyed.begin(vec![own.clone(), other.clone(), done.clone()])).await.expect("it answers");
+    soon(keyed.confirm(vec![(done.tenant.clone(), done.name.clone())])).await.expect("it answers");
+    let names = [&own, &other, &done].map(|one| (one.tenant.clone(), one.name.clone(), now));
+    soon(keyed.withdraw(names.to_vec())).await.expect("it answers");
+    assert_eq!(begin(&*keyed, own).await, KeyedOutcome::Inserted);
+    assert_eq!(begin(&*keyed, other.clone()).await, exists(other, KeyedState::Pending));
+    assert_eq!(begin(&*keyed, done.clone()).await, exists(done, KeyedState::Confirmed));
+}
+
 pub async fn of_many_at_once_one_is_first(engine: &mut dyn StoreUnderTest) {
     let now = engine.now();
     let writers: Vec<_> = (0..8)
@@ -134,6 +167,8 @@ macro_rules! keyed_promises {
             namespaces_and_tenants_never_meet,
             any_text_is_a_key,
             what_is_older_is_forgotten,
+            what_is_there_is_found_and_nothing_is_begun,
+            only_what_one_began_oneself_is_withdrawn,
             of_many_at_once_one_is_first,
         }
     };

@@ -53,6 +53,30 @@ impl KeyedRequests for FakeKeyedRequests {
         Ok(())
     }
 
+    async fn find(
+        &self,
+        names: Vec<(TenantId, KeyName)>,
+    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, StoreError> {
+        self.outage.check()?;
+        Ok(self.stored.read(|stored| names.iter().map(|name| stored.get(name).cloned()).collect()))
+    }
+
+    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError> {
+        self.outage.check()?;
+        self.stored.change(|stored| {
+            for (tenant, name, accepted_at) in begun {
+                let key = (tenant, name);
+                let is_ours = |(request, state): &(KeyedRequest, KeyedState)| {
+                    *state == KeyedState::Pending && request.accepted_at == accepted_at
+                };
+                if stored.get(&key).is_some_and(is_ours) {
+                    stored.remove(&key);
+                }
+            }
+        });
+        Ok(())
+    }
+
     async fn forget_before(&self, time: Timestamp) -> Result<(), StoreError> {
         self.outage.check()?;
         self.stored.change(|stored| stored.retain(|_, (request, _)| request.accepted_at >= time));

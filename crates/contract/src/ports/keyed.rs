@@ -67,6 +67,22 @@ pub trait KeyedRequests: Send + Sync {
     /// When the store does not answer: they stay pending, and a repeat publishes again under the same ids.
     async fn confirm(&self, names: Vec<(TenantId, KeyName)>) -> Result<(), StoreError>;
 
+    /// What there is under these names, in order; nothing is begun.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn find(
+        &self,
+        names: Vec<(TenantId, KeyName)>,
+    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, StoreError>;
+
+    /// Takes back what was begun and will not be published: pending ones of these names that were begun at exactly
+    /// this accept time. Others are passed over: somebody else's, and what is confirmed.
+    ///
+    /// # Errors
+    /// When the store does not answer: they stay pending, and their names are taken for as long as a request may run.
+    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError>;
+
     /// Forgets requests accepted before a time.
     ///
     /// # Errors

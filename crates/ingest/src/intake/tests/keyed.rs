@@ -162,6 +162,17 @@ impl KeyedRequests for NeverConfirms {
         Err(StoreError::Unavailable { reason: "gone".to_owned() })
     }
 
+    async fn find(
+        &self,
+        names: Vec<(TenantId, KeyName)>,
+    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, StoreError> {
+        self.0.find(names).await
+    }
+
+    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError> {
+        self.0.withdraw(begun).await
+    }
+
     async fn forget_before(&self, time: Timestamp) -> Result<(), StoreError> {
         self.0.forget_before(time).await
     }
@@ -178,4 +189,65 @@ async fn an_event_that_is_durable_is_accepted_although_its_key_cannot_be_confirm
     door.clock.advance(STILL_RUNNING);
     assert_eq!(door.accept_keyed(Some("k"), ORDER).await.unwrap(), first);
     assert_eq!(door.deliveries().await[0].check, Check::LookUp);
+}
+
+/// The first request under this key was another one: nothing was published for this one, and its id is free.
+#[tokio::test]
+async fn an_own_id_beside_a_reused_key_is_not_taken_by_it() {
+    let door = Door::open().await;
+    door.put(&webhook(1)).await;
+    door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    assert!(matches!(door.accept_keyed(Some("k"), OWN).await, Err(IntakeError::KeyReused)));
+    assert!(!door.accept_keyed(Some("its-own"), OWN_CHANGED).await.unwrap().replayed);
+}
+
+#[tokio::test]
+async fn an_own_id_beside_a_key_in_progress_is_not_taken_by_it() {
+    let door = Door::open().await;
+    door.put(&webhook(1)).await;
+    door.fail_journal();
+    assert!(matches!(door.accept_keyed(Some("k"), ORDER).await, Err(IntakeError::InDoubt { .. })));
+    door.journal.fail_publishes(PublishFault::None);
+    let body = Bytes::from_static(ORDER.as_bytes());
+    let own = Submission::parse(&Bytes::from_static(OWN.as_bytes())).unwrap();
+    let key = IdempotencyKey::parse("k").ok();
+    let refused = door.intake.accept_request(&tenant_id("a"), own, key, &body).await;
+    assert!(matches!(refused, Err(IntakeError::KeyInProgress)), "{refused:?}");
+    assert!(!door.accept(OWN).await.unwrap().replayed);
+}
+
+const NAMED: &str = r#"{"type":"order.paid","data":{},"webhook_ids":["wh_WEBHOOK"]}"#;
+
+fn naming(number: u128) -> &'static str {
+    let id = webhook(number).id.to_string();
+    Box::leak(NAMED.replace("wh_WEBHOOK", &id).into_boxed_str())
+}
+
+#[tokio::test]
+async fn what_was_accepted_under_a_key_stays_accepted_although_its_webhook_is_gone() {
+    let door = Door::open().await;
+    door.put(&webhook(1)).await;
+    let body = naming(1);
+    let first = door.accept_keyed(Some("k"), body).await.unwrap();
+    door.deliveries().await;
+    door.records().await;
+    door.delete(webhook(1).key()).await;
+    let repeat = door.accept_keyed(Some("k"), body).await.unwrap();
+    assert_eq!(repeat, IntakeReceipt { replayed: true, ..first });
+    door.assert_nothing_happened().await;
+    let refused = door.accept_keyed(Some("another"), body).await;
+    assert!(matches!(refused, Err(IntakeError::UnknownWebhook(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_request_in_doubt_is_published_again_although_its_webhook_is_gone() {
+    let door = Door::open().await;
+    door.put(&webhook(1)).await;
+    let body = naming(1);
+    let first = in_doubt(&door, "k", body).await;
+    door.delete(webhook(1).key()).await;
+    let receipt = door.accept_keyed(Some("k"), body).await.unwrap();
+    assert_eq!(receipt.deliveries, [(first.reference.id, webhook(1).id)]);
+    assert_eq!(door.deliveries().await.len(), 1);
+    assert!(door.accept_keyed(Some("k"), body).await.unwrap().replayed);
 }
