@@ -10,8 +10,8 @@ use postrider_contract::fakes::FakeLog;
 use postrider_contract::ids::{DeliveryId, TenantId, WebhookId};
 use postrider_contract::log::LogWrites;
 use postrider_contract::ports::{
-    DeliveryLog, HeldDelivery, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, Lead, Leadership,
-    LogQueries, OverdueDelivery, RoomSummary, StoreError, WaitingRoom,
+    DeliveryLog, HeldDelivery, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, Lead,
+    Leadership, LogQueries, OverdueDelivery, RoomSummary, StoreError, WaitingRoom,
 };
 
 use super::effect::{Effect, Mutation};
@@ -127,6 +127,19 @@ impl KeyedRequests for SimulatedStore {
     async fn confirm(&self, names: Vec<(TenantId, KeyName)>) -> Result<(), StoreError> {
         let what = format!("confirms {} keyed requests", names.len());
         self.life.perform(Effect::Keyed, || what, self.life.world.keyed.confirm(names)).await?
+    }
+
+    async fn find(
+        &self,
+        names: Vec<(TenantId, KeyName)>,
+    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, StoreError> {
+        let what = format!("looks for {} keyed requests", names.len());
+        self.life.perform(Effect::Read, || what, self.life.world.keyed.find(names)).await?
+    }
+
+    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError> {
+        let what = format!("withdraws {} keyed requests", begun.len());
+        self.life.perform(Effect::Keyed, || what, self.life.world.keyed.withdraw(begun)).await?
     }
 
     async fn forget_before(&self, time: Timestamp) -> Result<(), StoreError> {
