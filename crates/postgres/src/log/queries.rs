@@ -1,7 +1,7 @@
 //! What the API asks of the log: single rows and pages, newest first.
 //!
 //! Every list walks an index backwards from the page's key: of the webhook where one is given, else of the
-//! tenant; for a status that is not simply delivered or pending, the partial index of that status; for an odd
+//! tenant; for any status but delivered, the partial index of that status; for an odd
 //! status code, the one of those. What remains (type, kind) is compared row by row on the way, and the
 //! statement's time limit bounds it. An event's deliveries are found by its accept time, with which their ids
 //! begin, and its replays by an index of their own.
@@ -198,7 +198,7 @@ fn delivery_conditions(tenant: &TenantId, filter: &DeliveryFilter, page: &PageOf
     if let Some(status) = filter.status {
         conditions.add("status = ?", status_code(status));
         match status {
-            DeliveryStatus::Pending => conditions.add_fixed("concluded_at IS NULL"),
+            DeliveryStatus::Pending => conditions.add_fixed("status = 0"),
             DeliveryStatus::Delivered => {}
             DeliveryStatus::Retrying
             | DeliveryStatus::Held

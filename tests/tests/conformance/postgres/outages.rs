@@ -52,12 +52,6 @@ async fn a_server_that_does_not_answer_is_given_up_and_used_again_later() {
 /// How long whoever waits for the store may be kept waiting in these tests.
 const SHORT: Duration = Duration::from_secs(3);
 
-async fn impatient(url: &str) -> PostgresStore {
-    let short =
-        Settings { query_timeout: SHORT, write_timeout: SHORT, connect_timeout: SHORT, ..settings(url) };
-    soon(PostgresStore::connect(short)).await.expect("the store is there")
-}
-
 fn whole(sample: &Sample) -> Vec<JournalRecord> {
     vec![sample.accepted(), sample.delivered(position(1, 0))]
 }
@@ -65,9 +59,18 @@ fn whole(sample: &Sample) -> Vec<JournalRecord> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_log_hangs_nobody_and_takes_nothing_from_the_others() {
     let engine = start().await;
-    let store = impatient(&engine.url).await;
+    // Whoever finds no free connection is told so long before those that wait for the lock give theirs back.
+    let short = Settings {
+        connect_timeout: SHORT / 6,
+        query_timeout: SHORT,
+        write_timeout: SHORT,
+        ..settings(&engine.url)
+    };
+    let store = soon(PostgresStore::connect(short)).await.expect("the store is there");
     let (one, two) = (Sample::numbered(1, engine.now()), Sample::numbered(2, engine.now()));
-    apply(&store, whole(&one)).await.expect("it is written");
+    eventually(async || apply(&store, whole(&one)).await.is_ok()).await;
+    let listed = ListConfig { kind: ConfigKind::Tenant, tenant: None, before: None, limit: 1 };
+    eventually(async || store.configuration().list(listed.clone()).await.is_ok()).await;
     let client = harness::postgres::connect(&engine.url).await.expect("the server answers");
     client
         .batch_execute("BEGIN; LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
@@ -80,7 +83,9 @@ async fn a_locked_log_hangs_nobody_and_takes_nothing_from_the_others() {
             tokio::spawn(async move { apply(&store, records).await })
         })
         .collect();
-    let listed = ListConfig { kind: ConfigKind::Tenant, tenant: None, before: None, limit: 1 };
+    let stuck = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'postrider' AND wait_event_type = 'Lock'";
+    eventually(async || count(&engine.url, stuck).await >= 4).await;
     for _ in 0..5 {
         soon(store.configuration().list(listed.clone())).await.expect("it answers while the log is locked");
     }
