@@ -17,10 +17,11 @@ const NAMED_PROFILES: [(&str, &str); 2] = [
 ];
 
 /// Where test code may let time pass, and why.
-const WAITING: [(&str, &str); 4] = [
+const WAITING: [(&str, &str); 5] = [
     ("tests/src/harness/", "waits with a deadline in one place; its receiver is slow on purpose"),
     ("tests/src/conformance.rs", "asks again until it is so, with a deadline"),
     ("tests/tests/conformance/rabbitmq/broker.rs", "asks a broker that announces nothing, with a deadline"),
+    ("tests/src/simulation/", "its clock stands still and is moved when nothing else can happen"),
     ("crates/delivery-worker/src/client/tests/receiver.rs", "a receiver that drips on purpose"),
 ];
 

@@ -26,7 +26,7 @@ async fn the_log_is_continued_on_the_promoted_server_and_is_complete() -> Result
     let both =
         format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{database}", second.port(), first.port());
     let queue = shared_rabbitmq().await?.vhost().await?;
-    let trial = Trial::open("postgres fail-over", ServerOptions::cluster(&queue, &both)).await?;
+    let mut trial = Trial::open("postgres fail-over", ServerOptions::cluster(&queue, &both)).await?;
     let load = trial.load(Naming::Unnamed);
     trial.some_time(&load).await?;
     first.kill()?;

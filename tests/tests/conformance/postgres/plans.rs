@@ -84,7 +84,9 @@ async fn fill() -> FullLog {
     soon(store.delivery_log().prepare_days(newest.plus(-DAYS), newest.plus(7))).await.expect("days are made");
     let step = i64::from(DAYS) * 86_400_000 / i64::from(DELIVERIES / 3);
     let sample = Sample::numbered(1, first);
-    let JournalRecord::Attempted(attempted) = sample.delivered(position(1, 0)) else { panic!("a try") };
+    let JournalRecord::Attempted(attempted) = sample.delivered(position(1, 0)) else {
+        unreachable!("a sample's try is one")
+    };
     let record = wire::encode_attempt_apart(&attempted.attempt, &attempted.outcome).0;
     let client = harness::postgres::connect(&url).await.expect("the server answers");
     let (start, count) = (first.as_millis(), i64::from(DELIVERIES));

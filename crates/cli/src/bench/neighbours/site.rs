@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use postrider_contract::profile::ProfileName;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -104,7 +105,7 @@ impl Site {
         if kind == Neighbour::Fleet {
             return self.people_fleet(healthy, bad).await;
         }
-        let tenant = self.installation.tenant("standard").await?;
+        let tenant = self.installation.tenant(ProfileName::standard().as_str()).await?;
         self.healthy = Arc::from([self.register(&tenant, "bench.event", healthy.url("")).await?.0]);
         if let Some(bad) = bad {
             let (target, webhook) = self.register(&tenant, "bench.bad", bad.url(kind.name())).await?;
@@ -146,7 +147,7 @@ impl Site {
         receiver: &BenchReceiver,
         bad_urls: Option<[String; 2]>,
     ) -> anyhow::Result<FleetTenant> {
-        let tenant = self.installation.tenant("standard").await?;
+        let tenant = self.installation.tenant(ProfileName::standard().as_str()).await?;
         let (mut healthy, mut bad) = (Vec::new(), Vec::new());
         for number in 0..FLEET_WEBHOOKS {
             let (event_type, url) = (format!("bench.good{number}"), receiver.url(&number.to_string()));
