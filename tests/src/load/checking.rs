@@ -119,25 +119,55 @@ impl Findings {
     }
 }
 
-/// Everything that was accepted so far, by servers whose clocks are ahead by no more than this. A process that does not
-/// read the journal itself answers for what is some seconds old, so the window has an end.
-pub fn until_now(ahead: Duration) -> Timestamp {
-    SystemClock.now().plus(ahead + Duration::from_millis(1))
+/// Everything that was accepted so far. A process that does not read the journal itself answers for what is some seconds
+/// old, so the window has an end.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// Up to here the log must have caught up.
+    settled: Timestamp,
+    /// What is counted; later where a server's clock is ahead.
+    until: Timestamp,
 }
 
-/// Waits until every delivery of what was accepted before `until` is concluded and the ledger balances, with nothing
+impl Window {
+    /// By servers whose clocks are right.
+    pub fn until_now() -> Self {
+        Self::ahead(Duration::ZERO)
+    }
+
+    /// By servers whose clocks are ahead by no more than this.
+    pub fn ahead(by: Duration) -> Self {
+        let settled = SystemClock.now().plus(Duration::from_millis(1));
+        Window { settled, until: settled.plus(by) }
+    }
+
+    /// The ledger of it; `None` while the log has not caught up, or there is no answer, which during a fault is part of
+    /// what is waited out.
+    async fn settled_ledger(self, api: &Api, last: &mut String) -> Option<Value> {
+        for until in [self.settled, self.until] {
+            let answer = api.get(&format!("/v1/ledger?until={until}")).await.ok()?;
+            *last = answer.to_string();
+            let ledger = answer.require(200).ok()?.json().ok()?;
+            if until == self.settled && ledger["settling"] != false {
+                return None;
+            }
+            if until == self.until {
+                return Some(ledger);
+            }
+        }
+        None
+    }
+}
+
+/// Waits until every delivery of the window is concluded and the ledger balances, with nothing
 /// overdue; answers it.
-pub async fn concluded(api: &Api, until: Timestamp, within: Duration) -> Result<Value> {
+pub async fn concluded(api: &Api, window: Window, within: Duration) -> Result<Value> {
     let mut last = String::new();
-    let window = format!("/v1/ledger?until={until}");
     let waited = eventually("every delivery to be concluded", within, async || {
-        // Not answering for a moment is part of what is being waited out.
-        let Ok(answer) = api.get(&window).await else { return Ok(None) };
-        last = answer.to_string();
-        let Ok(ledger) = answer.require(200).and_then(|answer| answer.json()) else { return Ok(None) };
+        let Some(ledger) = window.settled_ledger(api, &mut last).await else { return Ok(None) };
         let counts = &ledger["deliveries"];
         let waiting = ["pending", "retrying", "held", "overdue"].iter().any(|state| counts[state] != 0);
-        Ok((!waiting && ledger["settling"] == false && ledger["balanced"] == true).then_some(ledger))
+        Ok((!waiting && ledger["balanced"] == true).then_some(ledger))
     });
     waited.await.with_context(|| format!("the last ledger: {last}"))
 }
@@ -150,13 +180,13 @@ pub async fn concluded(api: &Api, until: Timestamp, within: Duration) -> Result<
 pub async fn promised_concluded(
     ledger: &Ledger,
     api: &Api,
-    until: Timestamp,
+    window: Window,
     within: Duration,
 ) -> Result<Open> {
     let known: BTreeSet<&str> = ledger.accepted.values().map(|accepted| accepted.event.as_str()).collect();
     let mut promised = Vec::new();
     let waited = eventually("every promised delivery to be concluded", within, async || {
-        let Some(open) = open_deliveries(api, until).await else { return Ok(None) };
+        let Some(open) = open_deliveries(api, window).await else { return Ok(None) };
         promised = open;
         promised.retain(|row| row["event_id"].as_str().is_some_and(|event| known.contains(event)));
         Ok(promised.is_empty().then_some(()))
@@ -164,7 +194,7 @@ pub async fn promised_concluded(
     let waited = waited.await;
     waited.with_context(|| format!("{} are open, among them {:?}", promised.len(), promised.first()))?;
     let others = eventually("what is in doubt to be concluded", LONGEST_RETRY, async || {
-        Ok(open_deliveries(api, until).await.filter(Vec::is_empty).map(drop))
+        Ok(open_deliveries(api, window).await.filter(Vec::is_empty).map(drop))
     });
     Ok(if others.await.is_ok() { Open::None } else { Open::InDoubt })
 }
@@ -177,13 +207,9 @@ pub enum Open {
     InDoubt,
 }
 
-/// The deliveries that have not ended, once the log has caught up to `until`; `None` while it has not, or does not
-/// answer.
-async fn open_deliveries(api: &Api, until: Timestamp) -> Option<Vec<Value>> {
-    let ledger = api.get(&format!("/v1/ledger?until={until}")).await.ok()?.require(200).ok()?.json().ok()?;
-    if ledger["settling"] != false {
-        return None;
-    }
+/// The deliveries that have not ended, once the log has caught up; `None` while it has not, or does not answer.
+async fn open_deliveries(api: &Api, window: Window) -> Option<Vec<Value>> {
+    window.settled_ledger(api, &mut String::new()).await?;
     let mut open = Vec::new();
     for status in ["pending", "retrying", "held"] {
         open.extend(list(api, &format!("&status={status}")).await.ok()?);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use postrider_tests::harness::{Api, Behaviour, Server, ServerOptions};
 use postrider_tests::load::checking::{
-    Evidence, Findings, Open, PROFILE, Subscriber, concluded, examine, promised_concluded, until_now,
+    Evidence, Findings, Open, PROFILE, Subscriber, Window, concluded, examine, promised_concluded,
 };
 use postrider_tests::load::{Chance, Ledger, Load, Naming, Plan};
 use postrider_tests::stage::{SOON, Stage};
@@ -138,8 +138,8 @@ impl Trial {
     }
 
     async fn examine(&mut self, ledger: &Ledger) -> Result<Findings> {
-        let until = until_now(self.ahead);
-        let promised = promised_concluded(ledger, &self.stage.api, until, DRAIN).await;
+        let window = Window::ahead(self.ahead);
+        let promised = promised_concluded(ledger, &self.stage.api, window, DRAIN).await;
         let healed = self.healed();
         ensure!(healed.is_empty(), "healed before its time: {healed:?}");
         match promised {
@@ -148,7 +148,7 @@ impl Trial {
             // What else is wrong tells more.
             Err(error) => println!("{error:#}"),
         }
-        let concluded = concluded(&self.stage.api, until, DRAIN).await;
+        let concluded = concluded(&self.stage.api, window, DRAIN).await;
         let (Stage { receiver, api, .. }, subscribers) = (&self.stage, &self.subscribers);
         let healed = self.healed();
         examine(ledger, Evidence { subscribers, receiver, api, concluded, healed: &healed }).await

@@ -106,6 +106,7 @@ impl Backlog {
         let events = u64::from(self.waiting / u32::from(self.fan_out)).max(1);
         let work = async {
             let sent = load.run(Pace::Saturating(CONNECTIONS), Until::Sent(events)).await?;
+            sent.require_all()?;
             let expected = sent.accepted * u64::from(self.fan_out);
             let logged_after = self.wait_for_log(ground, &tenant, expected).await?;
             Ok((sent, expected, logged_after))

@@ -81,6 +81,7 @@ impl DueAtOnce {
         let load = Load::to(ground, &tenant, SIZE);
         let work = async {
             let sent = load.run(Pace::Saturating(CONNECTIONS), Until::Sent(events)).await?;
+            sent.require_all()?;
             let expected = sent.accepted * u64::from(self.fan_out);
             ground.receiver.wait_for(expected, WAIT + PATIENCE).await?;
             Ok((expected, ground.receiver.lateness().await?))

@@ -94,7 +94,9 @@ impl Lanes {
         }
         let mut expected = 0;
         while let Some(sent) = publishing.join_next().await {
-            expected += sent.context("a generator task")??.accepted;
+            let sent = sent.context("a generator task")??;
+            sent.require_all()?;
+            expected += sent.accepted;
         }
         wait(ground, expected, longest + PATIENCE).await?;
         ground.receiver.lateness().await

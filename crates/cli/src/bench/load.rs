@@ -1,8 +1,8 @@
 //! The generator: publishes events over kept-alive connections, at a fixed rate or as fast as answers come.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -53,9 +53,24 @@ pub struct Load {
 pub struct LoadResult {
     pub accepted: u64,
     pub refused: u64,
+    /// What was said to the first event that was refused.
+    pub first_refusal: Option<String>,
     pub took: Duration,
     /// p50, p95, p99 and the maximum of the time to the answer, in microseconds.
     pub answers: [u64; 4],
+}
+
+impl LoadResult {
+    /// For a scenario that counts on every event.
+    ///
+    /// # Errors
+    /// When one was refused, with what was said to it.
+    pub fn require_all(&self) -> anyhow::Result<()> {
+        match &self.first_refusal {
+            None => Ok(()),
+            Some(reason) => anyhow::bail!("{} events were refused, the first with: {reason}", self.refused),
+        }
+    }
 }
 
 /// p50, p95, p99, max.
@@ -80,10 +95,16 @@ struct Shared {
     /// How many events may still be begun.
     left: AtomicU64,
     refused: AtomicU64,
+    first_refusal: OnceLock<String>,
     padding: String,
 }
 
 impl Shared {
+    fn note_refusal(&self, reason: String) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.first_refusal.get_or_init(|| reason);
+    }
+
     /// Whether another event is to be sent; it is then counted as begun.
     fn begin(&self) -> bool {
         let in_time = self.ends_at.is_none_or(|ends_at| Instant::now() < ends_at);
@@ -110,6 +131,7 @@ impl Load {
             ends_at,
             left: AtomicU64::new(left),
             refused: AtomicU64::new(0),
+            first_refusal: OnceLock::new(),
             padding: "x".repeat(self.size.saturating_sub(FIELDS)),
         });
         let (connections, gap) = match pace {
@@ -133,9 +155,14 @@ impl Load {
         for task in tasks {
             answers.add(task.await.context("a generator task")??).context("adding up")?;
         }
+        let first_refusal = shared.first_refusal.get().cloned();
+        if let (0, Some(reason)) = (answers.len(), &first_refusal) {
+            anyhow::bail!("no event was accepted; the first answer: {reason}");
+        }
         Ok(LoadResult {
             accepted: answers.len(),
             refused: shared.refused.load(Ordering::Relaxed),
+            first_refusal,
             took: started.elapsed(),
             answers: percentiles(&answers),
         })
@@ -166,15 +193,13 @@ async fn publish(
         }
         let started = Instant::now();
         match send(&mut connection, &shared).await {
-            Ok(true) => {
+            Ok(None) => {
                 let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
                 answers.saturating_record(micros.max(1));
             }
-            Ok(false) => {
-                shared.refused.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(_) => {
-                shared.refused.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(refusal)) => shared.note_refusal(refusal),
+            Err(error) => {
+                shared.note_refusal(format!("{error:#}"));
                 connection = connect(address).await?;
             }
         }
@@ -193,7 +218,8 @@ async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>
     Ok(sender)
 }
 
-async fn send(connection: &mut SendRequest<Full<Bytes>>, shared: &Shared) -> anyhow::Result<bool> {
+/// `None` if it was accepted, else what was answered.
+async fn send(connection: &mut SendRequest<Full<Bytes>>, shared: &Shared) -> anyhow::Result<Option<String>> {
     let sent = micros_now();
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let padding = &shared.padding;
@@ -208,9 +234,10 @@ async fn send(connection: &mut SendRequest<Full<Bytes>>, shared: &Shared) -> any
         .body(Full::new(Bytes::from(body)))?;
     connection.ready().await?;
     let answer = connection.send_request(request).await?;
-    let is_accepted = answer.status() == http::StatusCode::ACCEPTED;
-    answer.into_body().collect().await?;
-    Ok(is_accepted)
+    let status = answer.status();
+    let body = answer.into_body().collect().await?.to_bytes();
+    let is_accepted = status == http::StatusCode::ACCEPTED;
+    Ok((!is_accepted).then(|| format!("{status} {}", String::from_utf8_lossy(&body))))
 }
 
 /// Microseconds since the epoch: generator and receiver are two processes that share the machine's clock.
