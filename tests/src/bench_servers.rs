@@ -1,7 +1,7 @@
 //! The private RabbitMQ and PostgreSQL that `postrider bench` measures on: RabbitMQ with the settings that are shipped
 //! in `deploy/`, PostgreSQL with its own defaults.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use anyhow::{Context, Result};
 
@@ -16,6 +16,8 @@ pub struct BenchServers {
     broker: RabbitMq,
     database: Postgres,
     store: String,
+    /// For the installation without neighbours, in the scenario that has two.
+    quiet_store: String,
     notes: Vec<(&'static str, String)>,
 }
 
@@ -24,18 +26,22 @@ impl BenchServers {
         let knobs = Knobs { is_shipped: true, ..Knobs::default() };
         let (broker, database) = tokio::try_join!(RabbitMq::start_with(&knobs), Postgres::start())?;
         let store = database.create_database().await?;
+        let quiet_store = database.create_database().await?;
         let notes = vec![
             ("rabbitmq", describe_broker(&broker).await?),
             ("postgres", describe_database(&store).await?),
         ];
-        Ok(BenchServers { broker, database, store, notes })
+        Ok(BenchServers { broker, database, store, quiet_store, notes })
     }
 
     /// What `postrider bench` is told: where they are, which processes they are, and how they are set.
-    pub fn arguments(&self) -> Result<Vec<OsString>> {
+    pub fn arguments(&self, scenario: &OsStr) -> Result<Vec<OsString>> {
         let pid = |pids: Vec<u32>| pids.first().copied().context("it does not run");
         let mut arguments =
             vec!["--queue".to_owned(), self.broker.url(), "--store".to_owned(), self.store.clone()];
+        if scenario == "neighbours" {
+            arguments.extend(["--quiet-store".to_owned(), self.quiet_store.clone()]);
+        }
         arguments.push(format!("--watch=rabbitmq={}", pid(self.broker.pids())?));
         arguments.push(format!("--watch=postgres={}", pid(self.database.pids())?));
         arguments.extend(self.notes.iter().map(|(name, text)| format!("--note={name}={text}")));

@@ -41,6 +41,8 @@ pub const STEPS: &[&[Section]] = &[
     &[on_embedded("backlog, embedded", &["backlog"])],
     &[on_cluster("backlog, cluster", &["backlog"])],
     &[on_cluster("backlog without a worker, cluster", &["backlog", "--because", "no-worker"])],
+    &[on_embedded("neighbours, embedded", &["neighbours", "--duration", "5s"])],
+    &[on_cluster("neighbours, cluster", &["neighbours", "--duration", "5s"])],
     &[on_embedded("lanes, embedded", &["lanes"]), on_cluster("lanes, cluster", &["lanes"])],
 ];
 

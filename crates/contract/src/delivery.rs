@@ -90,6 +90,12 @@ pub struct Position {
 
 impl Position {
     pub const START: Position = Position { attempt: AttemptNumber::FIRST, holds: 0, deferrals: 0 };
+
+    /// Whether its last stay in the waiting room was not the first of this try.
+    #[must_use]
+    pub fn was_held_before(self) -> bool {
+        self.holds.checked_sub(1).is_some_and(|earlier| earlier % HOLDS_PER_TRY > 0)
+    }
 }
 
 /// Stays of a later try are numbered from this much higher on: two copies of one delivery may have come to different

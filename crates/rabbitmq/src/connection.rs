@@ -330,13 +330,14 @@ impl Supervisor {
                     // One that breaks at once, again and again, is no reason to try as often.
                     let longest = self.endpoint.timings.longest_pause;
                     let first = self.endpoint.timings.first_pause;
-                    pause = if since.elapsed() < longest { (pause * 2).min(longest) } else { first };
+                    let was_short = since.elapsed() < longest;
+                    pause = if was_short { (pause * 2).min(longest) } else { first };
                     if !self.closing.is_cancelled() {
                         self.announce.send_replace(LinkState::Down { reason });
                     }
                     close(&live).await;
                     turn = turn.wrapping_add(1);
-                    if self.endpoint.nodes() > 1 {
+                    if self.endpoint.nodes() > 1 && !was_short {
                         // The others need not be troubled by what befell this one.
                         continue;
                     }

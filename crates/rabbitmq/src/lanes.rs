@@ -20,6 +20,8 @@ use crate::topology::{Topology, close, look_at_queue};
 /// How many longer lanes are tried: the last of them is about two and a half times as long as the first. More
 /// broken ones than that are no longer one lane's problem.
 const LONGER: usize = 4;
+/// How long one lane may take to be declared before the next is tried. A broker that is well needs some milliseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a lane that could not be declared is not tried again.
 const AVOIDED_FOR: Duration = Duration::from_secs(30);
 
@@ -79,6 +81,8 @@ impl Lanes {
         deadline: Instant,
     ) -> Result<LaneQueue, String> {
         let mut reason = "it and the next longer ones could not be declared a moment ago".to_owned();
+        // That a lane is silent is its own fault only if another one answers: else it is the broker's.
+        let mut silent = Vec::new();
         for lane in wanted.lane.and_longer().take(1 + LONGER) {
             if self.avoided.contains(lane) {
                 continue;
@@ -86,15 +90,28 @@ impl Lanes {
             let queue = LaneQueue { lane, ..wanted };
             let cell = Arc::clone(self.lock().entry(queue).or_default());
             let declaring = cell.get_or_try_init(|| self.declare(live, queue));
-            let error = match tokio::time::timeout_at(deadline, declaring).await {
-                Ok(Ok(())) => return Ok(queue),
+            let limit = deadline.min(Instant::now() + PATIENCE);
+            let error = match tokio::time::timeout_at(limit, declaring).await {
+                Ok(Ok(())) => {
+                    for lane in silent {
+                        self.avoided.add(lane);
+                    }
+                    return Ok(queue);
+                }
                 Ok(Err(TopologyError::Failed(reason))) => return Err(self.describe(wanted, &reason)),
                 Ok(Err(
                     error @ (TopologyError::Mismatch(_)
                     | TopologyError::Missing(_)
                     | TopologyError::NoAnswer(_)),
                 )) => error.to_string(),
-                Err(_) => "the broker did not answer in time".to_owned(),
+                Err(_) if Instant::now() >= deadline => {
+                    return Err(self.describe(wanted, "the broker did not answer in time"));
+                }
+                Err(_) => {
+                    reason = format!("no answer within {PATIENCE:?}");
+                    silent.push(lane);
+                    continue;
+                }
             };
             tracing::error!(
                 lane = self.topology.lane_queue(queue),

@@ -166,8 +166,11 @@ fn run(connection: &Connection, mailbox: &Mailbox, health: &Health) {
         write_group(connection, mailbox, health, group);
     }
     // So that a stopped installation is in its files alone, whichever of them is copied.
-    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-        tracing::warn!(%error, "the write-ahead log stays beside the queue's file; the next start reads it");
+    let is_busy = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
+    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], is_busy) {
+        Ok(false) => {}
+        Ok(true) => tracing::warn!("somebody reads the queue's file: its write-ahead log stays beside it"),
+        Err(error) => tracing::warn!(%error, "the write-ahead log stays beside the queue's file"),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A delivery that is late because the queues are behind is not overdue: healing waits while they are, though not for
 //! ever. One that cannot be rendered again is told of once and, after a day, concluded.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use postrider_contract::clock::Timestamp;
@@ -49,14 +49,19 @@ pub(crate) enum HealError {
 
 /// Deliveries that cannot be rendered again, and of which the log was told already: each is said once.
 #[derive(Debug, Default)]
-pub(crate) struct Told(HashSet<DeliveryId>);
+pub(crate) struct Told(HashMap<DeliveryId, Timestamp>);
 
 impl Told {
-    fn is_news(&mut self, delivery: DeliveryId) -> bool {
+    /// Since when it is known; `None` if this is news.
+    fn since(&mut self, delivery: DeliveryId, now: Timestamp) -> Option<Timestamp> {
         if self.0.len() >= TOLD_AT_MOST {
             self.0.clear();
         }
-        self.0.insert(delivery)
+        let known = self.0.get(&delivery).copied();
+        if known.is_none() {
+            self.0.insert(delivery, now);
+        }
+        known
     }
 }
 
@@ -119,7 +124,10 @@ async fn work_stands_in_the_queues(parts: &DutyParts) -> Result<bool, QueueError
 
 /// What becomes of a delivery that cannot be rendered again: looked at later, or ended.
 fn pass_over(delivery: DeliveryRef, position: Position, now: Timestamp, told: &mut Told) -> JournalRecord {
-    if now.since(delivery.accepted_at) > GIVE_UP_AFTER {
+    // From when it was first found so, not from when it was accepted: its schedule may be days long, and its retry may
+    // only be late because broker or workers were away.
+    let since = told.since(delivery.id, now);
+    if since.is_some_and(|since| now.since(since) > GIVE_UP_AFTER) {
         tracing::error!(
             delivery.id = %delivery.id,
             webhook.id = %delivery.webhook,
@@ -128,7 +136,7 @@ fn pass_over(delivery: DeliveryRef, position: Position, now: Timestamp, told: &m
         let conclusion = Conclusion::Failed(FailureReason::Internal);
         return JournalRecord::Concluded(ConcludedRecord { delivery, conclusion, at: now });
     }
-    if told.is_news(delivery.id) {
+    if since.is_none() {
         tracing::error!(
             delivery.id = %delivery.id,
             webhook.id = %delivery.webhook,

@@ -197,23 +197,30 @@ impl Releasing {
     /// All together; and where that fails each webhook by itself, since what cannot be published for one is no reason
     /// to let the others wait. Answers what was published, and the last thing that stood in the way.
     async fn publish(&mut self, deliveries: Vec<Delivery>) -> (Vec<Delivery>, Option<PublishError>) {
-        let Err(error) = self.publish_together(&deliveries).await else { return (deliveries, None) };
-        let (mut published, mut last_error) = (Vec::new(), Some(error));
-        let is_same = |one: &Delivery, next: &Delivery| one.reference.webhook == next.reference.webhook;
-        for group in deliveries.chunk_by(is_same) {
+        // What failed last time goes apart, or it would have all the others published twice, round after round.
+        let fails = |one: &Delivery| self.failing.contains(&one.reference.webhook);
+        let (mut apart, together): (Vec<Delivery>, Vec<Delivery>) = deliveries.into_iter().partition(fails);
+        let (mut published, mut last_error) = match self.publish_together(&together).await {
+            Ok(()) => (together, None),
             // A webhook that is alone has been tried by itself just now.
-            let error = match last_error.take_if(|_| group.len() == deliveries.len()) {
-                Some(error) => error,
-                None => match self.publish_together(group).await {
-                    Ok(()) => {
-                        published.extend_from_slice(group);
-                        continue;
-                    }
-                    Err(error) => error,
-                },
-            };
-            self.tell_failing(group[0].reference.webhook, &error);
-            last_error = Some(error);
+            Err(error) if is_one_webhooks(&together) => {
+                self.tell_failing(together[0].reference.webhook, &error);
+                (Vec::new(), Some(error))
+            }
+            Err(_) => {
+                apart.extend(together);
+                (Vec::new(), None)
+            }
+        };
+        let is_same = |one: &Delivery, next: &Delivery| one.reference.webhook == next.reference.webhook;
+        for group in apart.chunk_by(is_same) {
+            match self.publish_together(group).await {
+                Ok(()) => published.extend_from_slice(group),
+                Err(error) => {
+                    self.tell_failing(group[0].reference.webhook, &error);
+                    last_error = Some(error);
+                }
+            }
         }
         (published, last_error)
     }
@@ -229,6 +236,9 @@ impl Releasing {
     }
 
     async fn publish_together(&self, deliveries: &[Delivery]) -> Result<(), PublishError> {
+        if deliveries.is_empty() {
+            return Ok(());
+        }
         let publication = |delivery: &Delivery| Publication {
             route: Route::Release,
             work: Work::Deliver(delivery.clone()),
@@ -251,6 +261,10 @@ fn allowance(entry: &WebhookEntry) -> Allowance {
             rate.map_or(Allowance::Window, Allowance::Rate)
         }
     }
+}
+
+fn is_one_webhooks(deliveries: &[Delivery]) -> bool {
+    deliveries.windows(2).all(|pair| pair[0].reference.webhook == pair[1].reference.webhook)
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl TryBoard {
 
     /// One that was held before is held again for want of room: its webhook was released more than it takes.
     pub(crate) fn note_hold(&self, record: &HeldRecord) {
-        if record.why == HoldReason::Overflow && record.delivery.position.holds > 1 {
+        if record.why == HoldReason::Overflow && record.delivery.position.was_held_before() {
             self.count(record.delivery.reference.webhook, |seen| &mut seen.slow);
         }
     }

@@ -17,8 +17,8 @@ async fn main() -> Result<ExitCode> {
     let servers = BenchServers::start().await?;
     let status = Command::new(postrider)
         .arg("bench")
-        .arg(scenario)
-        .args(servers.arguments()?)
+        .arg(&scenario)
+        .args(servers.arguments(&scenario)?)
         .args(arguments)
         .kill_on_drop(true)
         .status()

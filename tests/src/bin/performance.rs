@@ -70,7 +70,8 @@ async fn measure(section: &Section, postrider: &Path, revision: &str) -> Result<
     command.arg("bench").args(section.arguments).arg("--json").arg(&file);
     command.arg(format!("--note=revision={revision}"));
     if let Some(servers) = &servers {
-        command.args(servers.arguments()?);
+        let scenario = section.arguments.first().copied().unwrap_or_default();
+        command.args(servers.arguments(scenario.as_ref())?);
     }
     let ended = command.stdout(std::process::Stdio::null()).kill_on_drop(true).status().await?;
     // One that found something wrong has written its report all the same.

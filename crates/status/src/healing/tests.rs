@@ -121,13 +121,18 @@ async fn a_delivery_whose_event_is_in_doubt_is_passed_over_and_others_are_healed
     office.log([accepted(event, &delivery, None)]).await;
     office.clock.advance(OVERDUE_AFTER + A_MOMENT);
     assert_eq!(office.log.overdue(office.clock.now(), 10).await.unwrap().len(), 2);
-    assert_eq!(heal(&office.parts).await.unwrap(), 1);
+    let mut told = Told::default();
+    assert_eq!(super::heal(&office.parts, &mut told).await.unwrap(), 1);
     assert_eq!(office.published().await[0].reference, delivery.reference);
-    // It hides nothing behind it, is looked at again later, and ends after a day.
+    // It hides nothing behind it, is looked at again later, and ends after a day of that, however old it is.
     assert_eq!(office.log.overdue(office.clock.now(), 10).await.unwrap(), []);
     assert_eq!(office.view(doubtful.reference.id).await.status, DeliveryStatus::Pending);
-    office.clock.advance(GIVE_UP_AFTER);
+    office.clock.advance(GIVE_UP_AFTER + A_MOMENT);
     heal(&office.parts).await.unwrap();
+    let view = office.view(doubtful.reference.id).await;
+    assert_eq!(view.status, DeliveryStatus::Pending, "news to whoever has just begun to lead");
+    office.clock.advance(OVERDUE_AFTER * URGENT_AFTER + A_MOMENT);
+    super::heal(&office.parts, &mut told).await.unwrap();
     let view = office.view(doubtful.reference.id).await;
     assert_eq!(view.status, DeliveryStatus::Failed);
     assert_eq!(view.reason.map(|reason| reason.as_str()), Some("internal"));
@@ -137,7 +142,9 @@ async fn a_delivery_whose_event_is_in_doubt_is_passed_over_and_others_are_healed
 fn a_delivery_that_cannot_be_rendered_is_complained_of_once() {
     let mut told = Told::default();
     let [one, other] = [1, 2].map(DeliveryId::from_u128);
-    assert!(told.is_news(one) && !told.is_news(one) && told.is_news(other));
+    let [now, later] = [0, 1].map(Timestamp::from_millis);
+    assert_eq!((told.since(one, now), told.since(one, later)), (None, Some(now)));
+    assert_eq!(told.since(other, later), None);
 }
 
 #[tokio::test]
