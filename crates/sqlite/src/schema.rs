@@ -65,6 +65,8 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
 /// Whether a file that is there is ours to use; much cheaper than opening it for writing.
 pub(crate) fn check(path: &Path, schema: &Schema) -> Result<(), OpenError> {
     let connection = open_reader(path).map_err(|error| cannot_open(path, error))?;
+    // One moment for all that is looked at: a file may be in the making meanwhile. It ends with the connection.
+    connection.execute_batch("BEGIN").map_err(|error| cannot_open(path, error))?;
     check_owner(&connection, path, schema)
 }
 
