@@ -5,6 +5,7 @@
 //! busy machine are noisy: CPU per delivery is the one to compare.
 
 mod backlog;
+mod child;
 mod cpu;
 mod due_at_once;
 mod ground;

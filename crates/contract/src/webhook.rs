@@ -150,6 +150,32 @@ pub struct Webhook {
 }
 
 impl Webhook {
+    /// An active one that takes no events yet, and has nothing of its own beyond what it must have.
+    #[must_use]
+    pub fn new(tenant: TenantId, id: WebhookId, url: WebhookUrl, created_at: Timestamp) -> Self {
+        Webhook {
+            id,
+            tenant,
+            name: String::new(),
+            kind: WebhookKind::Webhook,
+            url,
+            events: Vec::new(),
+            profile: None,
+            overrides: ProfileOverride::default(),
+            state: WebhookState::Active,
+            headers: Vec::new(),
+            authentication: Authentication::None,
+            secrets: SigningSecrets::default(),
+            rate_limit_per_second: None,
+            max_in_flight: None,
+            resume_rate_per_second: None,
+            description: String::new(),
+            metadata: BTreeMap::new(),
+            created_at,
+            updated_at: created_at,
+        }
+    }
+
     #[must_use]
     pub fn wants(&self, event_type: &EventType) -> bool {
         self.events.iter().any(|pattern| pattern.matches(event_type))

@@ -14,11 +14,11 @@ use postrider_contract::egress::WebhookUrl;
 use postrider_contract::event::SchemaVersion;
 use postrider_contract::ids::{DeliveryId, EventId, WebhookId};
 use postrider_contract::ports::StoreError;
-use postrider_contract::profile::{ProfileName, ProfileOverride, builtin_profile};
+use postrider_contract::profile::{ProfileName, builtin_profile};
 use postrider_contract::revision::Revision;
 use postrider_contract::secret::Secret;
 use postrider_contract::tenant::Tenant;
-use postrider_contract::webhook::{Authentication, SigningSecrets, Webhook, WebhookKind, WebhookState};
+use postrider_contract::webhook::{SigningSecrets, Webhook, WebhookKind};
 use postrider_service::directory::{Found, ProfileEntry, WebhookEntry};
 use postrider_service::secret_box::SecretBox;
 use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
@@ -63,26 +63,11 @@ pub fn webhook(url: &str) -> Webhook {
     let (secrets, tenant) = (secret_box(), "acme".parse().unwrap());
     let place = WebhookSecrets::new(&secrets, &tenant, webhook_id());
     let sealed = place.seal(SecretPlace::Signing, &Secret::new(SECRET.to_owned()), &Counting::default());
+    let url = WebhookUrl::from_stored(url).unwrap();
     Webhook {
-        id: webhook_id(),
         name: "orders".to_owned(),
-        kind: WebhookKind::Webhook,
-        url: WebhookUrl::from_stored(url).unwrap(),
-        events: Vec::new(),
-        profile: None,
-        overrides: ProfileOverride::default(),
-        state: WebhookState::Active,
-        headers: Vec::new(),
-        authentication: Authentication::None,
         secrets: SigningSecrets { current: Some(sealed), previous: Vec::new(), hint: None },
-        rate_limit_per_second: None,
-        max_in_flight: None,
-        resume_rate_per_second: None,
-        description: String::new(),
-        metadata: Default::default(),
-        created_at: noon(),
-        updated_at: noon(),
-        tenant,
+        ..Webhook::new(tenant, webhook_id(), url, noon())
     }
 }
 

@@ -1,6 +1,5 @@
 //! The roles themselves: the code of the product over simulated ports, started again whenever they die.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::ports::{ConfigStore, Expected, Journal, WorkQueue};
 use postrider_contract::profile::ProfileOverride;
 use postrider_contract::tenant::Tenant;
-use postrider_contract::webhook::{Authentication, SigningSecrets, Webhook, WebhookKind, WebhookState};
+use postrider_contract::webhook::Webhook;
 use postrider_delivery_worker::gate::Webhooks;
 use postrider_delivery_worker::{Settings, Worker, WorkerParts};
 use postrider_ingest::{Backlog, BacklogBound, Intake, IntakeParts, KeyedGate, RoomWatch};
@@ -68,30 +67,17 @@ pub(super) fn webhook(number: usize, kind: scenario::WebhookKind) -> Webhook {
         scenario::WebhookKind::Plain | scenario::WebhookKind::Moody => None,
     };
     let url = format!("https://receiver.example{}", webhook_path(number));
+    let url = WebhookUrl::from_stored(&url).expect("a URL");
     Webhook {
-        id: webhook_id(number),
-        tenant: tenant_id(),
         name: format!("webhook {number}"),
-        kind: WebhookKind::Webhook,
-        url: WebhookUrl::from_stored(&url).expect("a URL"),
         events: vec!["order.*".parse().expect("a pattern")],
-        profile: None,
         overrides: ProfileOverride {
             waits: Some(WAITS.to_vec()),
             time_limit: Some(TIME_LIMIT),
             ..ProfileOverride::default()
         },
-        state: WebhookState::Active,
-        headers: Vec::new(),
-        authentication: Authentication::None,
-        secrets: SigningSecrets::default(),
         rate_limit_per_second: rate,
-        max_in_flight: None,
-        resume_rate_per_second: None,
-        description: String::new(),
-        metadata: BTreeMap::new(),
-        created_at: Timestamp::EPOCH,
-        updated_at: Timestamp::EPOCH,
+        ..Webhook::new(tenant_id(), webhook_id(number), url, Timestamp::EPOCH)
     }
 }
 

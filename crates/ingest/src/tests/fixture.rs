@@ -1,6 +1,5 @@
 //! A whole ingest role over ports that live in memory, for the tests of its parts.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use postrider_contract::ports::{
 };
 use postrider_contract::submission::Submission;
 use postrider_contract::tenant::Tenant;
-use postrider_contract::webhook::{Authentication, SigningSecrets, Webhook, WebhookKind, WebhookState};
+use postrider_contract::webhook::{Webhook, WebhookState};
 use postrider_service::config_object::ConfigObject;
 use postrider_service::directory::Directory;
 use postrider_service::journal_writer::JournalWriter;
@@ -247,26 +246,11 @@ pub(crate) fn tenant(id: &str, profile: &str) -> Tenant {
 
 /// Of tenant `a`, subscribed to `order.*`.
 pub(crate) fn webhook(number: u128) -> Webhook {
+    let url = WebhookUrl::from_stored("https://receiver.example/hook").expect("a URL");
     Webhook {
-        id: WebhookId::from_u128(number),
-        tenant: tenant_id("a"),
         name: format!("webhook {number}"),
-        kind: WebhookKind::Webhook,
-        url: WebhookUrl::from_stored("https://receiver.example/hook").expect("a URL"),
         events: vec!["order.*".parse().expect("a pattern")],
-        profile: None,
-        overrides: postrider_contract::profile::ProfileOverride::default(),
-        state: WebhookState::Active,
-        headers: Vec::new(),
-        authentication: Authentication::None,
-        secrets: SigningSecrets::default(),
-        rate_limit_per_second: None,
-        max_in_flight: None,
-        resume_rate_per_second: None,
-        description: String::new(),
-        metadata: BTreeMap::new(),
-        created_at: NOW,
-        updated_at: NOW,
+        ..Webhook::new(tenant_id("a"), WebhookId::from_u128(number), url, NOW)
     }
 }
 

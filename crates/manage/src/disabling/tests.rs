@@ -4,7 +4,6 @@ use postrider_contract::clock::{ManualClock, Timestamp};
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::fakes::FakeConfiguration;
 use postrider_contract::ids::WebhookId;
-use postrider_contract::webhook::{Authentication, SigningSecrets, WebhookKind};
 
 use super::*;
 
@@ -27,28 +26,9 @@ impl Scene {
     }
 
     fn webhook(&self, state: WebhookState) -> Webhook {
-        let now = self.clock.now();
-        Webhook {
-            id: WebhookId::from_u128(1),
-            tenant: "acme".parse().unwrap(),
-            name: "hook".to_owned(),
-            kind: WebhookKind::Webhook,
-            url: WebhookUrl::from_stored("https://example.com/hook").unwrap(),
-            events: Vec::new(),
-            profile: None,
-            overrides: Default::default(),
-            state,
-            headers: Vec::new(),
-            authentication: Authentication::None,
-            secrets: SigningSecrets::default(),
-            rate_limit_per_second: None,
-            max_in_flight: None,
-            resume_rate_per_second: None,
-            description: String::new(),
-            metadata: Default::default(),
-            created_at: now,
-            updated_at: now,
-        }
+        let url = WebhookUrl::from_stored("https://example.com/hook").unwrap();
+        let id = WebhookId::from_u128(1);
+        Webhook { state, ..Webhook::new("acme".parse().unwrap(), id, url, self.clock.now()) }
     }
 
     fn order(&self) -> DisableOrder {

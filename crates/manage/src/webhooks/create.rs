@@ -1,15 +1,12 @@
 //! `POST /v1/webhooks`.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::ids::{TenantId, WebhookId};
-use postrider_contract::profile::ProfileOverride;
-use postrider_contract::webhook::{Authentication, SigningSecrets, Webhook, WebhookKind, WebhookState};
+use postrider_contract::webhook::Webhook;
 use postrider_service::json_body::JsonBody;
 use postrider_service::problem::{Code, FieldErrors, Problem};
 
@@ -60,27 +57,8 @@ fn missing(fields: &WebhookFields) -> FieldErrors {
 
 /// What a request is applied to: never stored itself, since its URL and events must be said.
 fn blank(tenant: TenantId, id: WebhookId, now: Timestamp) -> Webhook {
-    Webhook {
-        id,
-        tenant,
-        name: String::new(),
-        kind: WebhookKind::Webhook,
-        url: WebhookUrl::from_stored("https://unsaid.invalid/").expect("a URL by its text"),
-        events: Vec::new(),
-        profile: None,
-        overrides: ProfileOverride::default(),
-        state: WebhookState::Active,
-        headers: Vec::new(),
-        authentication: Authentication::None,
-        secrets: SigningSecrets::default(),
-        rate_limit_per_second: None,
-        max_in_flight: None,
-        resume_rate_per_second: None,
-        description: String::new(),
-        metadata: BTreeMap::new(),
-        created_at: now,
-        updated_at: now,
-    }
+    let unsaid = WebhookUrl::from_stored("https://unsaid.invalid/").expect("a URL by its text");
+    Webhook::new(tenant, id, unsaid, now)
 }
 
 fn refuse_too_many(state: &ManageState, tenant: &TenantId) -> Result<(), Problem> {

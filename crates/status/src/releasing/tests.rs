@@ -30,6 +30,19 @@ async fn releasing(office: &Office) -> Releasing {
     releasing
 }
 
+/// A hundred waited for one webhook, and prompt tries have opened its window to sixteen, which are out.
+async fn with_sixteen_out(office: &Office) -> Releasing {
+    office.put(&webhook(1)).await;
+    let mut releasing = releasing(office).await;
+    office.hold(1, 100).await;
+    for released in [4, 8] {
+        assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released });
+        conclude(office, &office.published().await, QUICK).await;
+    }
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 16 });
+    releasing
+}
+
 fn ids(deliveries: &[Delivery]) -> Vec<DeliveryId> {
     deliveries.iter().map(|delivery| delivery.reference.id).collect()
 }
@@ -108,14 +121,7 @@ async fn tries_that_another_status_process_wrote_down_open_the_window_too() {
 #[tokio::test(start_paused = true)]
 async fn what_a_worker_puts_back_closes_the_window() {
     let office = Office::open().await;
-    office.put(&webhook(1)).await;
-    let mut releasing = releasing(&office).await;
-    office.hold(1, 100).await;
-    for released in [4, 8] {
-        assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released });
-        conclude(&office, &office.published().await, QUICK).await;
-    }
-    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 16 });
+    let mut releasing = with_sixteen_out(&office).await;
     let put_back = office.published().await.into_iter().map(|one| HeldRecord {
         delivery: one.held(),
         why: HoldReason::Overflow,
@@ -130,14 +136,7 @@ async fn what_a_worker_puts_back_closes_the_window() {
 #[tokio::test(start_paused = true)]
 async fn a_webhook_whose_tries_are_slow_gets_four_at_a_time() {
     let office = Office::open().await;
-    office.put(&webhook(1)).await;
-    let mut releasing = releasing(&office).await;
-    office.hold(1, 100).await;
-    for released in [4, 8] {
-        assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released });
-        conclude(&office, &office.published().await, QUICK).await;
-    }
-    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 16 });
+    let mut releasing = with_sixteen_out(&office).await;
     for _ in 0..3 {
         conclude(&office, &office.published().await, Duration::from_secs(5)).await;
         assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 4 });

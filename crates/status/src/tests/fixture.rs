@@ -1,7 +1,5 @@
 //! The status role's ports in memory, and the records that others would have journaled.
 
-use std::collections::BTreeMap;
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,11 +24,11 @@ use postrider_contract::ports::{
     ConfigKey, ConfigStore, ConfigWrite, DeliveryLog, DeliveryView, Expected, Journal, Lease, LogQueries,
     WorkKind, WorkQueue,
 };
-use postrider_contract::profile::{ProfileName, ProfileOverride};
+use postrider_contract::profile::ProfileName;
 use postrider_contract::rendering::render;
 use postrider_contract::revision::Revision;
 use postrider_contract::tenant::Tenant;
-use postrider_contract::webhook::{Authentication, SigningSecrets, Webhook, WebhookKind, WebhookState};
+use postrider_contract::webhook::{Webhook, WebhookKind};
 use postrider_service::config_object::ConfigObject;
 use postrider_service::directory::Directory;
 use postrider_service::metrics::{Metrics, StatusMetrics};
@@ -203,26 +201,11 @@ pub(crate) fn tenant(id: &str) -> Tenant {
 }
 
 pub(crate) fn webhook(number: u128) -> Webhook {
+    let url = WebhookUrl::from_stored("https://receiver.example/hook").expect("a URL");
     Webhook {
-        id: WebhookId::from_u128(number),
-        tenant: tenant_id("a"),
         name: format!("webhook {number}"),
-        kind: WebhookKind::Webhook,
-        url: WebhookUrl::from_stored("https://receiver.example/hook").expect("a URL"),
         events: vec!["order.*".parse().expect("a pattern")],
-        profile: None,
-        overrides: ProfileOverride::default(),
-        state: WebhookState::Active,
-        headers: Vec::new(),
-        authentication: Authentication::None,
-        secrets: SigningSecrets::default(),
-        rate_limit_per_second: None,
-        max_in_flight: None::<NonZeroU16>,
-        resume_rate_per_second: None,
-        description: String::new(),
-        metadata: BTreeMap::new(),
-        created_at: Timestamp::EPOCH,
-        updated_at: Timestamp::EPOCH,
+        ..Webhook::new(tenant_id("a"), WebhookId::from_u128(number), url, Timestamp::EPOCH)
     }
 }
 

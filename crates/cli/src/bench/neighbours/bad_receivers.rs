@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,8 +15,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::timeout;
+
+use super::super::child::spawn_announcing;
 
 /// Below the time limit of the profile in use, so that it is an answer and not a time-out.
 const SLOW_ANSWER: Duration = Duration::from_secs(9);
@@ -122,16 +123,7 @@ pub struct BadReceivers {
 
 impl BadReceivers {
     pub async fn spawn() -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("finding this program")?;
-        let mut child = Command::new(program)
-            .args(["bench", "be-bad-receivers"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("starting a process")?;
-        let output = child.stdout.take().context("no output")?;
-        let line = BufReader::new(output).lines().next_line().await?.context("it ended at once")?;
+        let (child, line) = spawn_announcing("be-bad-receivers").await?;
         let mut addresses = line
             .split(' ')
             .map(str::parse)

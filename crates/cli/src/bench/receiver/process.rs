@@ -1,7 +1,6 @@
 //! The receiver as the bench sees it: a child process, asked over HTTP.
 
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -9,11 +8,11 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::Instant;
 
+use super::super::child::spawn_announcing;
 use super::{Arrivals, FailingPath, Lateness};
 
 /// How often it is looked whether everything has come.
@@ -27,16 +26,7 @@ pub struct BenchReceiver {
 
 impl BenchReceiver {
     pub async fn spawn() -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("finding this program")?;
-        let mut child = Command::new(program)
-            .args(["bench", "be-receiver"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("starting a process")?;
-        let output = child.stdout.take().context("no output")?;
-        let line = BufReader::new(output).lines().next_line().await?.context("it ended at once")?;
+        let (child, line) = spawn_announcing("be-receiver").await?;
         Ok(BenchReceiver { child, address: line.parse().context("its address")? })
     }
 

@@ -1,6 +1,5 @@
 //! A configuration store that counts, and objects to put into it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,10 +12,9 @@ use postrider_contract::ports::{
     Changes, ConfigKey, ConfigRecord, ConfigStore, ConfigWrite, ConfigWriteError, Expected, ListConfig,
     StoreError,
 };
-use postrider_contract::profile::ProfileOverride;
 use postrider_contract::revision::Revision;
 use postrider_contract::tenant::Tenant;
-use postrider_contract::webhook::{Authentication, SigningSecrets, Webhook, WebhookKind, WebhookState};
+use postrider_contract::webhook::Webhook;
 
 use crate::config_object::ConfigObject;
 
@@ -104,25 +102,15 @@ pub(crate) fn tenant(id: &str) -> Tenant {
 
 /// Of tenant `a`.
 pub(crate) fn webhook(number: u128) -> Webhook {
+    let url = WebhookUrl::from_stored("https://receiver.example/hook").expect("a URL");
     Webhook {
-        id: WebhookId::from_u128(number),
-        tenant: "a".parse().expect("a tenant's id"),
         name: format!("webhook {number}"),
-        kind: WebhookKind::Webhook,
-        url: WebhookUrl::from_stored("https://receiver.example/hook").expect("a URL"),
         events: vec!["order.*".parse().expect("a pattern")],
-        profile: None,
-        overrides: ProfileOverride::default(),
-        state: WebhookState::Active,
-        headers: Vec::new(),
-        authentication: Authentication::None,
-        secrets: SigningSecrets::default(),
-        rate_limit_per_second: None,
-        max_in_flight: None,
-        resume_rate_per_second: None,
-        description: String::new(),
-        metadata: BTreeMap::new(),
-        created_at: Timestamp::EPOCH,
-        updated_at: Timestamp::EPOCH,
+        ..Webhook::new(
+            "a".parse().expect("a tenant's id"),
+            WebhookId::from_u128(number),
+            url,
+            Timestamp::EPOCH,
+        )
     }
 }
