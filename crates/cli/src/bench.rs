@@ -17,6 +17,7 @@ mod memory;
 mod neighbours;
 mod receiver;
 pub mod report;
+mod sample;
 mod scale;
 mod setup;
 mod throughput;

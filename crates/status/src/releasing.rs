@@ -29,6 +29,9 @@ use crate::duties::DutyParts;
 
 /// What one round releases: some milliseconds' work, and bodies of 256 MiB at the very most.
 pub(crate) const PER_ROUND: u32 = 256;
+/// What is published at once: the broker and a worker take in events of others between two bursts, which would else
+/// wait behind all of a round for milliseconds.
+const BURST: usize = 32;
 /// A released delivery that was not tried for this long is taken to be lost sight of.
 const LOST_AFTER: Duration = Duration::from_secs(600);
 const REOPEN_EVERY: Duration = Duration::from_secs(60);
@@ -194,35 +197,49 @@ impl Releasing {
         Ok(Round::Waiting { released })
     }
 
-    /// All together; and where that fails each webhook by itself, since what cannot be published for one is no reason
-    /// to let the others wait. Answers what was published, and the last thing that stood in the way.
+    /// Burst by burst; and from one that fails on each webhook by itself, since what cannot be published for one is no
+    /// reason to let the others wait. Answers what was published, and the last thing that stood in the way.
     async fn publish(&mut self, deliveries: Vec<Delivery>) -> (Vec<Delivery>, Option<PublishError>) {
-        // What failed last time goes apart, or it would have all the others published twice, round after round.
+        // What failed last time goes apart, or it would have others published twice, round after round.
         let fails = |one: &Delivery| self.failing.contains(&one.reference.webhook);
         let (mut apart, together): (Vec<Delivery>, Vec<Delivery>) = deliveries.into_iter().partition(fails);
-        let (mut published, mut last_error) = match self.publish_together(&together).await {
-            Ok(()) => (together, None),
-            // A webhook that is alone has been tried by itself just now.
-            Err(error) if is_one_webhooks(&together) => {
-                self.tell_failing(together[0].reference.webhook, &error);
-                (Vec::new(), Some(error))
+        let (mut published, mut last_error) = (Vec::with_capacity(together.len()), None);
+        if let Err(error) = self.publish_bursts(&together, &mut published).await {
+            let mut rest = together[published.len()..].to_vec();
+            let first = rest[0].reference.webhook;
+            // One whose deliveries were alone in the burst has been tried by itself just now.
+            if rest.iter().take(BURST).all(|one| one.reference.webhook == first) {
+                rest.retain(|one| one.reference.webhook != first);
+                self.tell_failing(first, &error);
+                last_error = Some(error);
             }
-            Err(_) => {
-                apart.extend(together);
-                (Vec::new(), None)
-            }
-        };
+            apart.append(&mut rest);
+        }
         let is_same = |one: &Delivery, next: &Delivery| one.reference.webhook == next.reference.webhook;
         for group in apart.chunk_by(is_same) {
-            match self.publish_together(group).await {
-                Ok(()) => published.extend_from_slice(group),
-                Err(error) => {
-                    self.tell_failing(group[0].reference.webhook, &error);
-                    last_error = Some(error);
-                }
+            if let Err(error) = self.publish_bursts(group, &mut published).await {
+                self.tell_failing(group[0].reference.webhook, &error);
+                last_error = Some(error);
             }
         }
         (published, last_error)
+    }
+
+    /// Up to the first burst that fails, so that no delivery overtakes an older one of its webhook.
+    async fn publish_bursts(
+        &self,
+        deliveries: &[Delivery],
+        published: &mut Vec<Delivery>,
+    ) -> Result<(), PublishError> {
+        for burst in deliveries.chunks(BURST) {
+            let publication = |delivery: &Delivery| Publication {
+                route: Route::Release,
+                work: Work::Deliver(delivery.clone()),
+            };
+            self.parts.queue.publish(burst.iter().map(publication).collect()).await?;
+            published.extend_from_slice(burst);
+        }
+        Ok(())
     }
 
     fn tell_failing(&mut self, webhook: WebhookId, error: &PublishError) {
@@ -233,17 +250,6 @@ impl Releasing {
                 "cannot publish what waits for a webhook; it waits on"
             );
         }
-    }
-
-    async fn publish_together(&self, deliveries: &[Delivery]) -> Result<(), PublishError> {
-        if deliveries.is_empty() {
-            return Ok(());
-        }
-        let publication = |delivery: &Delivery| Publication {
-            route: Route::Release,
-            work: Work::Deliver(delivery.clone()),
-        };
-        self.parts.queue.publish(deliveries.iter().map(publication).collect()).await
     }
 }
 
@@ -261,10 +267,6 @@ fn allowance(entry: &WebhookEntry) -> Allowance {
             rate.map_or(Allowance::Window, Allowance::Rate)
         }
     }
-}
-
-fn is_one_webhooks(deliveries: &[Delivery]) -> bool {
-    deliveries.windows(2).all(|pair| pair[0].reference.webhook == pair[1].reference.webhook)
 }
 
 #[cfg(test)]

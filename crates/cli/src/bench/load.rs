@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::ground::Ground;
 use super::installation::Tenant;
+use super::sample::Samples;
 
 /// Connections of a fixed rate: enough that one slow answer does not hold up the next event.
 const FIXED_RATE_CONNECTIONS: u16 = 16;
@@ -96,7 +97,7 @@ struct Shared {
     left: AtomicU64,
     refused: AtomicU64,
     first_refusal: OnceLock<String>,
-    padding: String,
+    samples: Samples,
 }
 
 impl Shared {
@@ -132,7 +133,7 @@ impl Load {
             left: AtomicU64::new(left),
             refused: AtomicU64::new(0),
             first_refusal: OnceLock::new(),
-            padding: "x".repeat(self.size.saturating_sub(FIELDS)),
+            samples: Samples::of_size(self.size),
         });
         let (connections, gap) = match pace {
             Pace::Saturating(connections) => (connections.max(1), None),
@@ -168,12 +169,6 @@ impl Load {
         })
     }
 }
-
-/// `{"serial":<some 7 digits>,"sent":<16 digits>,"padding":""}`: what an event's data holds besides its padding.
-const FIELDS: usize = 56;
-
-/// By this the receiver tells events apart, whatever profile made the body.
-static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 async fn publish(
     shared: Arc<Shared>,
@@ -220,13 +215,7 @@ async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>
 
 /// `None` if it was accepted, else what was answered.
 async fn send(connection: &mut SendRequest<Full<Bytes>>, shared: &Shared) -> anyhow::Result<Option<String>> {
-    let sent = micros_now();
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let padding = &shared.padding;
-    let event_type = &shared.load.event_type;
-    let body = format!(
-        r#"{{"type":"{event_type}","data":{{"serial":{serial},"sent":{sent},"padding":"{padding}"}}}}"#
-    );
+    let body = shared.samples.next(&shared.load.event_type, micros_now());
     let request = http::Request::post("/v1/events")
         .header("host", "bench")
         .header("authorization", format!("Bearer {}", shared.load.key))

@@ -1,6 +1,6 @@
 use std::num::{NonZeroU16, NonZeroU32};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use postrider_contract::clock::{Clock, Timestamp};
@@ -370,17 +370,28 @@ async fn a_released_delivery_that_is_lost_sight_of_waits_again() {
     assert_eq!(ids(&office.published().await), ids(&held));
 }
 
-/// Cannot publish what is meant for one webhook.
-struct Refusing {
+/// Notes how much is published at once, and may refuse what is meant for one webhook.
+struct Watched {
     queue: Arc<dyn WorkQueue>,
-    webhook: WebhookId,
+    refused: Option<WebhookId>,
+    sizes: Mutex<Vec<usize>>,
+}
+
+impl Watched {
+    fn put_before(office: &mut Office, refused: Option<WebhookId>) -> Arc<Self> {
+        let queue = Arc::clone(&office.parts.queue);
+        let watched = Arc::new(Watched { queue, refused, sizes: Mutex::default() });
+        office.parts.queue = Arc::clone(&watched) as Arc<dyn WorkQueue>;
+        watched
+    }
 }
 
 #[async_trait]
-impl WorkQueue for Refusing {
+impl WorkQueue for Watched {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
+        self.sizes.lock().unwrap().push(publications.len());
         let is_refused = |work: &Work| match work {
-            Work::Deliver(delivery) => delivery.reference.webhook == self.webhook,
+            Work::Deliver(delivery) => Some(delivery.reference.webhook) == self.refused,
             Work::FanOut(_) => false,
         };
         let (refused, taken): (Vec<_>, Vec<_>) =
@@ -412,8 +423,7 @@ async fn what_cannot_be_published_for_one_webhook_keeps_none_of_the_others_waiti
     for number in [1, 2, 3] {
         office.put(&webhook(number)).await;
     }
-    let queue = Arc::clone(&office.parts.queue);
-    office.parts.queue = Arc::new(Refusing { queue, webhook: webhook(2).id });
+    Watched::put_before(&mut office, Some(webhook(2).id));
     let mut releasing = releasing(&office).await;
     office.hold(2, 1).await;
     assert!(releasing.round().await.is_err(), "nothing at all could be published");
@@ -424,4 +434,19 @@ async fn what_cannot_be_published_for_one_webhook_keeps_none_of_the_others_waiti
     released.sort();
     // What failed is tried apart from then on, so that the others are published once.
     assert_eq!(released, [webhook(1).id, webhook(3).id]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_others_come_in_between_the_bursts_of_a_round() {
+    let mut office = Office::open().await;
+    for number in 1..=20 {
+        office.put(&webhook(number)).await;
+    }
+    let watched = Watched::put_before(&mut office, None);
+    let mut releasing = releasing(&office).await;
+    for number in 1..=20 {
+        office.hold(number, 4).await;
+    }
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 80 });
+    assert_eq!(*watched.sizes.lock().unwrap(), [BURST, BURST, 80 - 2 * BURST]);
 }

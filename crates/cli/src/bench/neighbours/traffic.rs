@@ -15,11 +15,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::super::load::micros_now;
+use super::super::sample::Samples;
 
 /// Enough that one slow answer does not hold up the next event.
 const CONNECTIONS: u32 = 16;
-/// `{"sent":<16 digits>,"padding":""}`: what an event's data holds besides its padding.
-const FIELDS: usize = 38;
 
 /// Who is published for: a tenant's key, and a type that one of its webhooks subscribes to.
 #[derive(Clone, Debug)]
@@ -45,7 +44,7 @@ pub struct Sent {
 
 struct Shared {
     traffic: Traffic,
-    padding: String,
+    samples: Samples,
     next: AtomicUsize,
     is_over: AtomicBool,
     accepted: AtomicU64,
@@ -61,10 +60,10 @@ pub struct Flowing {
 impl Traffic {
     pub fn start(self) -> Flowing {
         let gap = Duration::from_secs(1) * CONNECTIONS / self.rate.max(1);
-        let padding = "x".repeat(self.size.saturating_sub(FIELDS));
+        let samples = Samples::of_size(self.size);
         let shared = Arc::new(Shared {
             traffic: self,
-            padding,
+            samples,
             next: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
@@ -128,7 +127,7 @@ async fn send(
     let target = &targets[shared.next.fetch_add(1, Ordering::Relaxed) % targets.len()];
     connection.ready().await?;
     let late = i64::try_from(due.elapsed().as_micros()).unwrap_or(i64::MAX);
-    let body = event_body(&target.event_type, micros_now() - late, &shared.padding);
+    let body = shared.samples.next(&target.event_type, micros_now() - late);
     let request = http::Request::post("/v1/events")
         .header("host", "bench")
         .header("authorization", format!("Bearer {}", target.key))
@@ -140,13 +139,9 @@ async fn send(
     Ok(is_accepted)
 }
 
-fn event_body(event_type: &str, sent: i64, padding: &str) -> String {
-    format!(r#"{{"type":"{event_type}","data":{{"sent":{sent},"padding":"{padding}"}}}}"#)
-}
-
 /// So many events at once, as a batch.
 pub fn batch_body(event_type: &str, count: u32, size: usize) -> String {
-    let padding = "x".repeat(size.saturating_sub(FIELDS));
-    let one = event_body(event_type, micros_now(), &padding);
-    format!("[{}]", vec![one; usize::try_from(count).unwrap_or(usize::MAX)].join(","))
+    let samples = Samples::of_size(size);
+    let events: Vec<String> = (0..count).map(|_| samples.next(event_type, micros_now())).collect();
+    format!("[{}]", events.join(","))
 }

@@ -171,8 +171,19 @@ fn number_after(body: &[u8], mark: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::sample::Samples;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn every_event_that_the_bench_publishes_is_counted_once() {
+        let (mut counts, now) = (Counts::new(Vec::new()).expect("counts"), Instant::now());
+        let samples = Samples::of_size(600);
+        for _ in 0..3 {
+            counts.note("/0", samples.next("bench.event", micros_now()).as_bytes(), now);
+        }
+        assert_eq!((counts.arrivals().distinct, counts.arrivals().repeats), (3, 0));
+    }
 
     fn body(serial: u64) -> Vec<u8> {
         format!(r#"{{"data":{{"serial":{serial},"sent":{},"padding":""}}}}"#, micros_now()).into_bytes()
