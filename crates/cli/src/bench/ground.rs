@@ -1,15 +1,10 @@
 //! What a scenario measures on: an installation, a receiver, and the processes to account for.
 
-use std::time::Duration;
-
 use super::cpu::{CpuSample, Watched};
 use super::installation::Installation;
 use super::memory::MemoryWatch;
 use super::receiver::BenchReceiver;
 use super::report::Cost;
-
-/// The log is written a moment after the last arrival, and belongs to the cost.
-const LOG_LAGS: Duration = Duration::from_millis(500);
 
 pub struct Ground {
     pub installation: Installation,
@@ -28,7 +23,8 @@ impl Ground {
         watched
     }
 
-    /// What the watched processes use while `work` is done, and what it answers.
+    /// What the watched processes use while `work` is done, and what it answers. What the log is behind by then, it
+    /// writes afterwards, and that belongs to the cost.
     ///
     /// # Errors
     /// What `work` says.
@@ -40,7 +36,7 @@ impl Ground {
         let memory = MemoryWatch::start(watched.clone());
         let before = CpuSample::take(&watched);
         let done = work.await?;
-        tokio::time::sleep(LOG_LAGS).await;
+        self.installation.wait_for_log().await?;
         let cpu = CpuSample::take(&watched).since(&before);
         Ok((done, Cost { cpu, memory: memory.peaks() }))
     }

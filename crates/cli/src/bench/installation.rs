@@ -10,8 +10,8 @@ use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use postrider_contract::clock::Entropy;
-use postrider_service::system::SystemEntropy;
+use postrider_contract::clock::{Clock, Entropy};
+use postrider_service::system::{SystemClock, SystemEntropy};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -21,6 +21,9 @@ use super::cpu::Watched;
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(40);
+/// How long the log may take for what it is behind after a load.
+const LOG: Duration = Duration::from_secs(120);
+const LOOK_AT_LOG: Duration = Duration::from_millis(250);
 
 pub struct Installation {
     /// Where tenants and webhooks are made.
@@ -251,6 +254,25 @@ impl Installation {
         let body = json!({"name": "bench", "url": wanted.url, "events": [wanted.event_type]});
         let made = self.for_tenant(tenant, "POST", "/v1/webhooks", &body).await?;
         Ok(made["id"].as_str().context("a webhook without id")?.to_owned())
+    }
+
+    /// Waits until the log holds everything that happened up to now.
+    ///
+    /// # Errors
+    /// What the installation answers, or that the log does not come that far.
+    pub async fn wait_for_log(&self) -> anyhow::Result<()> {
+        let (now, started) = (SystemClock.now(), Instant::now());
+        // A window of one millisecond, so that counting costs nothing.
+        let window = format!("since={}&until={now}", now.minus(Duration::from_millis(1)));
+        let path = format!("/v1/ledger?{window}");
+        loop {
+            let ledger = self.admin("GET", &path, &Value::Null, "").await?;
+            if ledger["settling"] == json!(false) {
+                return Ok(());
+            }
+            ensure!(started.elapsed() < LOG, "the log is not written {LOG:?} after the load: {ledger}");
+            tokio::time::sleep(LOOK_AT_LOG).await;
+        }
     }
 
     /// One request of the admin's on behalf of a tenant.
