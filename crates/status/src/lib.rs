@@ -3,6 +3,7 @@
 
 mod disabling;
 mod duties;
+mod gathering;
 mod healing;
 mod http;
 mod releasing;
@@ -15,6 +16,7 @@ mod writing;
 
 pub use disabling::Disabling;
 pub use duties::{Duties, DutyParts};
+pub use gathering::Gathering;
 pub use healing::HealingBounds;
 pub use http::{StatusState, description, routes};
 pub use rerendering::Rerendering;

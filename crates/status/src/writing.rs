@@ -5,48 +5,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_contract::journal::{JournalBatch, JournalRecord};
+use postrider_contract::journal::JournalRecord;
 use postrider_contract::log::{LogWrites, fold};
-use postrider_contract::ports::{DeliveryLog, Journal, JournalSource, Lease, LeaseTicket, QueueError};
+use postrider_contract::ports::{DeliveryLog, LeaseTicket, QueueError};
 use postrider_service::failpoint;
 use postrider_service::lifecycle::Stop;
 use postrider_service::metrics::StatusMetrics;
 use tokio::time::Instant;
 
+use crate::gathering::{Gathered, Gathering};
 use crate::tries::TryBoard;
 
-/// Messages in hand: a few hundred records each, so two statements' worth.
-const PREFETCH: u16 = 64;
-/// From here on a larger statement gains nothing (DESIGN.md, "Numbers to know": 500 rows).
-const ENOUGH_RECORDS: usize = 500;
-/// How long a write waits for more to come. The log may be this late; at 8,000 deliveries a second, each with two
-/// records, this is what it takes to fill a statement.
-const LINGER: Duration = Duration::from_millis(30);
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 const TRY_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
 
-/// One writer: takes batches until told to stop, then writes what it has.
+/// One writer: takes its turns until told to stop, and writes what it has.
 ///
 /// # Errors
 /// When the journal cannot be read and will not mend itself.
 pub async fn run_writer(
-    journal: Arc<dyn Journal>,
+    gathering: Arc<Gathering>,
     log: Arc<dyn DeliveryLog>,
     board: Arc<TryBoard>,
     metrics: Arc<StatusMetrics>,
     stop: Stop,
 ) -> Result<(), QueueError> {
-    let mut source = journal.read(PREFETCH).await?;
-    loop {
-        let first = tokio::select! {
-            () = stop.draining() => return Ok(()),
-            lease = source.next() => match lease {
-                Ok(lease) => lease,
-                Err(QueueError::Closed) if stop.is_draining() => return Ok(()),
-                Err(error) => return Err(error),
-            },
-        };
-        let (records, tickets) = gather(first, &mut *source).await;
+    while let Some(Gathered { records, tickets }) = gathering.next(&stop).await? {
         metrics.batch_size.observe(f64::from(u32::try_from(records.len()).unwrap_or(u32::MAX)));
         note_tries(&board, &records);
         if write(&*log, &fold(records), &metrics, &stop).await == Written::No {
@@ -58,23 +42,7 @@ pub async fn run_writer(
             tracing::debug!(%failure, "nothing can fail here any more");
         }
     }
-}
-
-/// Everything that is there, and what comes within a moment, up to one statement's worth.
-async fn gather(
-    first: Lease<JournalBatch>,
-    source: &mut dyn JournalSource,
-) -> (Vec<JournalRecord>, Vec<LeaseTicket>) {
-    let deadline = Instant::now() + LINGER;
-    let mut records = first.message.records;
-    let mut tickets = vec![first.ticket];
-    while records.len() < ENOUGH_RECORDS && tickets.len() < usize::from(PREFETCH) {
-        // An error is met again, and handled, by the next turn of the writer.
-        let Ok(Ok(more)) = tokio::time::timeout_at(deadline, source.next()).await else { break };
-        records.extend(more.message.records);
-        tickets.push(more.ticket);
-    }
-    (records, tickets)
+    Ok(())
 }
 
 fn note_tries(board: &TryBoard, records: &[JournalRecord]) {

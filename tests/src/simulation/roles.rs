@@ -20,7 +20,9 @@ use postrider_service::directory::Directory;
 use postrider_service::journal_writer::JournalWriter;
 use postrider_service::metrics::{Metrics, StatusMetrics, WorkerMetrics};
 use postrider_service::secret_box::SecretBox;
-use postrider_status::{Duties, DutyParts, HealingBounds, Rerendering, Retention, TryBoard, run_writer};
+use postrider_status::{
+    Duties, DutyParts, Gathering, HealingBounds, Rerendering, Retention, TryBoard, run_writer,
+};
 
 use super::effect::Role;
 use super::life::Life;
@@ -229,6 +231,6 @@ async fn start_status(life: &Arc<Life>) -> Result<()> {
         duties.run(stop).await;
         Ok::<(), std::convert::Infallible>(())
     });
-    watch(life, run_writer(queue, store, board, metrics, life.stop.clone()));
+    watch(life, run_writer(Gathering::of(queue), store, board, metrics, life.stop.clone()));
     Ok(())
 }

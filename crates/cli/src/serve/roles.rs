@@ -12,8 +12,8 @@ use postrider_service::journal_writer::JournalWriter;
 use postrider_service::lifecycle::Lifecycle;
 use postrider_service::metrics::{IngestMetrics, QueueMetrics, StatusMetrics, WorkerMetrics};
 use postrider_status::{
-    Disabling, Duties, DutyParts, HealingBounds, Rerendering, Retention, StrayParts, TryBoard, run_strays,
-    run_writer,
+    Disabling, Duties, DutyParts, Gathering, HealingBounds, Rerendering, Retention, StrayParts, TryBoard,
+    run_strays, run_writer,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -150,9 +150,10 @@ fn start_status(
     let (settings, engine) = (&foundation.settings, &foundation.engine);
     let metrics = Arc::new(StatusMetrics::register(&foundation.metrics)?);
     let board = TryBoard::new();
+    let gathering = Gathering::of(Arc::clone(&engine.journal));
     for number in 1..=settings.status.writers.get() {
-        let (journal, log) = (Arc::clone(&engine.journal), Arc::clone(&engine.log));
-        let writer = run_writer(journal, log, Arc::clone(&board), Arc::clone(&metrics), lifecycle.stop());
+        let (gathering, log) = (Arc::clone(&gathering), Arc::clone(&engine.log));
+        let writer = run_writer(gathering, log, Arc::clone(&board), Arc::clone(&metrics), lifecycle.stop());
         lifecycle.spawn(format!("status writer {number}"), writer);
     }
     start_strays(foundation, &metrics, lifecycle);

@@ -6,7 +6,7 @@ use postrider_contract::delivery::Position;
 use postrider_contract::fakes::FakeLog;
 use postrider_contract::ids::DeliveryId;
 use postrider_contract::outcome::{DeliveryStatus, Outcome};
-use postrider_contract::ports::{OverdueDelivery, StoreError, WorkQueue};
+use postrider_contract::ports::{Journal, OverdueDelivery, StoreError, WorkQueue};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -57,7 +57,7 @@ fn start(office: &Office) -> Writer {
     let log = Arc::new(Counting { log: office.log.clone(), statements: Mutex::default() });
     let stop = Stop::default();
     let running = tokio::spawn(run_writer(
-        Arc::new(office.queue.clone()),
+        Gathering::of(Arc::new(office.queue.clone())),
         Arc::clone(&log) as Arc<dyn DeliveryLog>,
         Arc::clone(&office.parts.board),
         Arc::clone(&office.parts.metrics),
