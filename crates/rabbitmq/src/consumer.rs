@@ -25,7 +25,7 @@ use crate::connection::{LinkState, Live, wait_until_up};
 use crate::error::TopologyError;
 use crate::publisher::Publisher;
 use crate::settings::TopologyAtStart;
-use crate::settlement::{Settle, TagSettlement, write_settlements};
+use crate::settlement::{Settle, TagSettlement, patience, write_settlements};
 use crate::strays::{Aside, AsideCause};
 use crate::topology::{BEFORE_DECLARING_AGAIN, QueueName, Topology};
 
@@ -250,7 +250,8 @@ impl<R: Reading> Subscriber<R> {
         let name = self.name();
         let consuming = channel.basic_consume(name.into(), "".into(), options, FieldTable::default());
         let consumer = live.answer(consuming).await?;
-        tokio::spawn(write_settlements(channel.clone(), Arc::clone(live), requests));
+        let patience = patience(self.prefetch);
+        tokio::spawn(write_settlements(channel.clone(), Arc::clone(live), requests, patience));
         self.shared.register(&settle);
         Ok(Subscription { consumer, channel, settle, is_current: Arc::new(AtomicBool::new(true)) })
     }

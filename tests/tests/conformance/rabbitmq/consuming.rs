@@ -203,6 +203,21 @@ async fn acknowledgements_in_any_order_settle_each_message_once() {
     assert_eq!(Raw::connect(&url).await.ready(&name_of(QueueName::First)).await, Some(0));
 }
 
+/// The broker gives no more than the prefetch until something was acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_delivery_that_hangs_holds_no_other_acknowledgement_up() {
+    const PREFETCH: u16 = 200;
+    let queue = connect(settings(&fresh_url().await)).await.work_queue();
+    publish_all(&*queue, &samples(300)).await;
+    let mut source = queue.consume(WorkKind::First, PREFETCH).await.expect("work can be taken");
+    let hangs = take(&mut source).await;
+    for _ in 1..300 {
+        take(&mut source).await.ticket.acknowledge();
+    }
+    hangs.ticket.acknowledge();
+    assert!(stays_quiet(source.next()).await, "all is done");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_is_dropped_leaves_the_rest_to_others() {
     let queue = connect(settings(&fresh_url().await)).await.work_queue();
