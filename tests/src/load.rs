@@ -7,6 +7,7 @@
 
 mod chance;
 pub mod checking;
+pub mod findings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -76,6 +77,10 @@ pub struct Ledger {
     pub refusals: u64,
     /// The longest that any answer took, whatever it was.
     pub slowest_answer: Duration,
+    /// Requests, those too that were not answered, or repeated an earlier one.
+    pub requests: u64,
+    /// From the first request to the last of a new event.
+    pub lasted: Duration,
 }
 
 impl Ledger {
@@ -87,6 +92,14 @@ impl Ledger {
         self.unexpected.extend(later.unexpected);
         self.refusals += later.refusals;
         self.slowest_answer = self.slowest_answer.max(later.slowest_answer);
+        self.requests += later.requests;
+        self.lasted += later.lasted;
+    }
+
+    /// Requests a second over all of the load, outages included.
+    #[expect(clippy::cast_precision_loss, reason = "a test sends far fewer than 2^52 requests")]
+    pub fn requests_per_second(&self) -> f64 {
+        self.requests as f64 / self.lasted.as_secs_f64().max(f64::EPSILON)
     }
 }
 
@@ -96,6 +109,7 @@ pub struct Load {
     shared: Arc<Shared>,
     connections: TaskTracker,
     repeats: TaskTracker,
+    started: Instant,
 }
 
 #[derive(Debug)]
@@ -137,7 +151,12 @@ impl Load {
             changed: watch::Sender::new(()),
             is_over: AtomicBool::new(false),
         });
-        let load = Self { shared, connections: TaskTracker::new(), repeats: TaskTracker::new() };
+        let load = Self {
+            shared,
+            connections: TaskTracker::new(),
+            repeats: TaskTracker::new(),
+            started: Instant::now(),
+        };
         for connection in 0..plan.connections {
             let (shared, repeats) = (Arc::clone(&load.shared), load.repeats.clone());
             load.connections.spawn(publish(shared, repeats, connection));
@@ -178,6 +197,7 @@ impl Load {
     /// Sends nothing new, waits for what is under way and what must be repeated, and answers what came of it all.
     pub async fn finish(self) -> Result<Ledger> {
         self.shared.is_over.store(true, Ordering::Relaxed);
+        let lasted = self.started.elapsed();
         self.connections.close();
         let ended = tokio::time::timeout(LAST_ANSWERS, async {
             self.connections.wait().await;
@@ -190,6 +210,7 @@ impl Load {
         }
         let mut ledger = self.shared.ledger().clone();
         ledger.end = self.shared.next.load(Ordering::Relaxed);
+        ledger.lasted = lasted;
         Ok(ledger)
     }
 
@@ -281,6 +302,7 @@ impl Shared {
             (false, _) => (String::new(), None),
         };
         let body = format!(r#"{{"type":"{EVENT_TYPE}",{own_id}"data":{data}}}"#);
+        self.ledger().requests += 1;
         let started = Instant::now();
         match target.post_with("/v1/events", key.as_slice(), body).await {
             Ok(answer) => self.judge(number, &answer, started.elapsed()),

@@ -203,17 +203,22 @@ impl Receiver {
         &self,
         what: &str,
         within: Duration,
-        mut holds: impl FnMut(&Seen) -> bool,
+        holds: impl FnMut(&Seen) -> bool,
     ) -> Result<Vec<Received>> {
+        self.wait_until(what, within, holds).await?;
+        Ok(self.requests())
+    }
+
+    /// The same, for who does not need the requests: of a long load they are many.
+    pub async fn wait_until(
+        &self,
+        what: &str,
+        within: Duration,
+        mut holds: impl FnMut(&Seen) -> bool,
+    ) -> Result<()> {
         let mut changes = self.board.changes.subscribe();
         let deadline = tokio::time::Instant::now() + within;
-        loop {
-            {
-                let seen = lock(&self.board.seen);
-                if holds(&seen) {
-                    return Ok(seen.requests.clone());
-                }
-            }
+        while !holds(&lock(&self.board.seen)) {
             // The sender lives as long as `self`, so only the deadline ends this otherwise.
             if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
                 let seen = lock(&self.board.seen);
@@ -224,6 +229,7 @@ impl Receiver {
                 ));
             }
         }
+        Ok(())
     }
 
     /// Waits until `path` was requested `times` times at least, and returns those requests.

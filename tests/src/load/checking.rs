@@ -8,13 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use hmac::{Hmac, KeyInit, Mac};
 use postrider_contract::clock::{Clock, Timestamp};
 use postrider_service::system::SystemClock;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::findings::{Findings, Wrong};
 use super::{EVENT_TYPE, Ledger, data};
 use crate::harness::{Api, Behaviour, Received, Receiver, eventually};
 use crate::stage::text;
@@ -25,8 +26,6 @@ pub const PROFILE: &str = "trcker";
 pub const DELIVERY_HEADER: &str = "X-Trcker-Webhook-Id";
 const SIGNATURE_HEADER: &str = "X-Trcker-Signature";
 const SECRET: &str = "a secret of the subscriber";
-/// Problems of one kind that are shown; the rest is counted.
-const SHOWN: usize = 5;
 /// The most a list answers at once.
 const PAGE: usize = 200;
 
@@ -73,50 +72,11 @@ pub const WAITS: [&str; 6] = ["300ms", "1s", "1s", "2s", "2s", "4s"];
 /// Longer than the last of these: what waits in a lane comes out of it meanwhile.
 const LONGEST_RETRY: Duration = Duration::from_secs(6);
 
-/// What the check found.
-#[derive(Debug, Default)]
-pub struct Findings {
-    pub accepted: usize,
-    pub deliveries: usize,
-    pub requests: usize,
-    /// Requests beyond those that the receiver's failures explain.
-    pub duplicates: usize,
-    /// Requests without a try in the log.
-    pub unlogged: usize,
-    /// Deliveries of requests that were never answered, published again by status.
-    pub healed: usize,
-    problems: BTreeMap<&'static str, Vec<String>>,
-}
-
 /// What the receiver saw of one delivery.
 #[derive(Debug, Default)]
 struct Arrivals<'a> {
     requests: Vec<&'a Received>,
     events: BTreeSet<String>,
-}
-
-impl Findings {
-    /// Fails, telling all, unless nothing is wrong and at most so many requests came twice, or have no try in the log.
-    pub fn require_clean(self, at_most: usize) -> Result<Self> {
-        println!(
-            "{} events, {} deliveries, {} requests, {} of them repeats, {} not in the log; {at_most} may be; {} healed",
-            self.accepted, self.deliveries, self.requests, self.duplicates, self.unlogged, self.healed
-        );
-        if !self.problems.is_empty() {
-            let told = self.problems.iter().map(|(kind, found)| {
-                let shown = found.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n  ");
-                format!("{kind}: {}\n  {shown}", found.len())
-            });
-            bail!("{}", told.collect::<Vec<_>>().join("\n"));
-        }
-        ensure!(self.duplicates <= at_most, "{} repeats, {at_most} may be", self.duplicates);
-        ensure!(self.unlogged <= at_most, "{} tries are not in the log, {at_most} may be", self.unlogged);
-        Ok(self)
-    }
-
-    fn problem(&mut self, kind: &'static str, what: impl FnOnce() -> String) {
-        self.problems.entry(kind).or_default().push(what());
-    }
 }
 
 /// Everything that was accepted so far. A process that does not read the journal itself answers for what is some seconds
@@ -234,15 +194,14 @@ pub async fn examine(ledger: &Ledger, evidence: Evidence<'_>) -> Result<Findings
     let Evidence { subscribers, receiver, api, concluded, healed } = evidence;
     let requests = receiver.requests();
     let log = read_log(api).await?;
-    let mut findings =
-        Findings { accepted: ledger.accepted.len(), requests: requests.len(), ..Findings::default() };
+    let mut findings = Findings::of(ledger.accepted.len(), requests.len());
     match concluded {
         Ok(counts) => check_counts(ledger, &counts, &mut findings),
         // What is open then tells more than that something is.
-        Err(error) => findings.problem("not concluded", || format!("{error:#}")),
+        Err(error) => findings.problem(Wrong::Unexpected, "not concluded", || format!("{error:#}")),
     }
     for unexpected in &ledger.unexpected {
-        findings.problem("unexpected answer", || unexpected.clone());
+        findings.problem(Wrong::Unexpected, "unexpected answer", || unexpected.clone());
     }
     let arrivals = sort_arrivals(ledger, &requests, &mut findings);
     for subscriber in subscribers {
@@ -251,16 +210,18 @@ pub async fn examine(ledger: &Ledger, evidence: Evidence<'_>) -> Result<Findings
     check_strangers(ledger, &arrivals, &log, &mut findings);
     for accepted in ledger.accepted.values() {
         for (delivery, _) in accepted.deliveries.iter().filter(|(delivery, _)| healed.contains(delivery)) {
-            findings
-                .problem("healed although it was promised", || format!("{delivery} of {}", accepted.event));
+            findings.problem(Wrong::Unexpected, "healed although it was promised", || {
+                format!("{delivery} of {}", accepted.event)
+            });
         }
     }
     findings.healed = healed.len();
     let tries: u64 = log.values().filter_map(|row| row["attempts"].as_u64()).sum();
     let tries = usize::try_from(tries)?;
     if tries > findings.requests {
-        findings
-            .problem("tries that never were", || format!("{tries} in the log, {} requests", requests.len()));
+        findings.problem(Wrong::Ghost, "tries that never were", || {
+            format!("{tries} in the log, {} requests", requests.len())
+        });
     }
     findings.unlogged = findings.requests.saturating_sub(tries);
     Ok(findings)
@@ -273,7 +234,9 @@ fn check_counts(ledger: &Ledger, counts: &Value, findings: &mut Findings) {
     let (sure, possible) =
         (ledger.accepted.len() as u64, (ledger.accepted.len() + ledger.doubtful.len()) as u64);
     if !(sure..=possible).contains(&counted) || accepted.as_u64() < Some(sure) {
-        findings.problem("wrong count", || format!("{sure} to {possible} events were accepted; {counts}"));
+        findings.problem(Wrong::Contradiction, "wrong count", || {
+            format!("{sure} to {possible} events were accepted; {counts}")
+        });
     }
 }
 
@@ -292,13 +255,16 @@ fn sort_arrivals<'a>(
                     && (first.body != request.body
                         || first.header(DELIVERY_HEADER) != request.header(DELIVERY_HEADER))
                 {
-                    findings
-                        .problem("a repeat that differs", || format!("event {number} to {}", request.path()));
+                    findings.problem(Wrong::Corrupt, "a repeat that differs", || {
+                        format!("event {number} to {}", request.path())
+                    });
                 }
                 entry.requests.push(request);
                 entry.events.insert(event);
             }
-            Err(error) => findings.problem("corrupt", || format!("{error:#}")),
+            Err(error) => {
+                findings.problem(Wrong::Corrupt, "other bytes, or a wrong signature", || format!("{error:#}"))
+            }
         }
     }
     arrivals
@@ -334,7 +300,7 @@ fn check_subscriber(
     for (number, accepted) in &ledger.accepted {
         let Some((delivery, _)) = accepted.deliveries.iter().find(|(_, webhook)| *webhook == subscriber.id)
         else {
-            findings.problem("not matched", || format!("event {number} to {}", subscriber.path));
+            findings.problem(Wrong::Lost, "not matched", || format!("event {number} to {}", subscriber.path));
             continue;
         };
         findings.deliveries += 1;
@@ -348,16 +314,22 @@ fn check_subscriber(
             || format!("event {number} to {}: {delivery}, {requests} requests, {row:?}", subscriber.path);
         match status {
             Some("delivered") if has_arrived => {}
-            Some("delivered") => findings.problem("delivered only in the log", tell),
-            Some("failed" | "canceled" | "expired") if has_arrived => findings.problem("contradiction", tell),
-            Some("failed" | "canceled" | "expired") => findings.problem("ended without a reason", tell),
-            Some(_) | None if has_arrived => findings.problem("not in the log as delivered", tell),
-            Some(_) | None => findings.problem("lost", tell),
+            Some("delivered") => findings.problem(Wrong::Lost, "delivered only in the log", tell),
+            Some("failed" | "canceled" | "expired") if has_arrived => {
+                findings.problem(Wrong::Contradiction, "delivered, and not so in the log", tell)
+            }
+            Some("failed" | "canceled" | "expired") => {
+                findings.problem(Wrong::Lost, "ended without a reason", tell)
+            }
+            Some(_) | None if has_arrived => {
+                findings.problem(Wrong::Contradiction, "not in the log as delivered", tell)
+            }
+            Some(_) | None => findings.problem(Wrong::Lost, "never arrived", tell),
         }
         if let Some(seen) = seen
             && seen.events.iter().any(|event| *event != accepted.event)
         {
-            findings.problem("another id than the producer was told", || {
+            findings.problem(Wrong::Contradiction, "another id than the producer was told", || {
                 format!("{:?}; {}", seen.events, tell())
             });
         }
@@ -378,24 +350,25 @@ fn check_strangers(
             continue;
         }
         if !ledger.doubtful.contains(number) {
-            findings
-                .problem("ghost", || format!("event {number} to {path} was never accepted, nor in doubt"));
+            findings.problem(Wrong::Ghost, "never accepted", || {
+                format!("event {number} to {path} was never accepted, nor in doubt")
+            });
         }
         ids_of.entry(*number).or_default().extend(seen.events.iter().map(String::as_str));
         doubtful_events.extend(seen.events.iter().map(|event| (event.as_str(), *number)));
     }
     for (number, ids) in ids_of.iter().filter(|(_, ids)| ids.len() > 1) {
-        findings.problem("one event under two ids", || format!("event {number}: {ids:?}"));
+        findings.problem(Wrong::Ghost, "one event under two ids", || format!("event {number}: {ids:?}"));
     }
     let known: BTreeSet<&str> = ledger.accepted.values().map(|accepted| accepted.event.as_str()).collect();
     for (delivery, row) in log {
         let event = row["event_id"].as_str().unwrap_or_default();
         if row["concluded_at"].is_null() {
             let promised = if known.contains(event) { "promised" } else { "in doubt" };
-            findings.problem("open in the log", || format!("{promised}: {row}"));
+            findings.problem(Wrong::Unexpected, "open in the log", || format!("{promised}: {row}"));
         }
         if !known.contains(event) && !doubtful_events.contains_key(event) {
-            findings.problem("a ghost in the log", || format!("{delivery}: {row}"));
+            findings.problem(Wrong::Ghost, "a ghost in the log", || format!("{delivery}: {row}"));
         }
     }
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use postrider_tests::harness::{Api, Behaviour, Server, ServerOptions};
 use postrider_tests::load::checking::{
-    Evidence, Findings, Open, PROFILE, Subscriber, Window, concluded, examine, promised_concluded,
+    Evidence, Open, PROFILE, Subscriber, Window, concluded, examine, promised_concluded,
 };
+use postrider_tests::load::findings::Findings;
 use postrider_tests::load::{Chance, Ledger, Load, Naming, Plan};
 use postrider_tests::stage::{SOON, Stage};
 use serde_json::{Value, json};
@@ -133,7 +134,14 @@ impl Trial {
         let findings = checked.and_then(|findings| findings.require_clean(repeats));
         let findings =
             findings.with_context(|| format!("seed {seed}; the server's log:\n{}", self.last_of_log()))?;
-        println!("{} refusals, the slowest answer after {:?}", ledger.refusals, ledger.slowest_answer);
+        println!(
+            "{} requests of the producer in {:.1?}, {:.0}/s; {} refusals, the slowest answer after {:?}",
+            ledger.requests,
+            ledger.lasted,
+            ledger.requests_per_second(),
+            ledger.refusals,
+            ledger.slowest_answer
+        );
         Ok(findings)
     }
 
@@ -188,7 +196,6 @@ impl Trial {
     pub async fn wait_for_more_requests(&self, more: usize) -> Result<()> {
         let goal = self.stage.receiver.count() + more;
         let what = format!("{more} more requests");
-        self.stage.receiver.wait_for(&what, SOON, |seen| seen.requests.len() >= goal).await?;
-        Ok(())
+        self.stage.receiver.wait_until(&what, SOON, |seen| seen.requests.len() >= goal).await
     }
 }

@@ -114,8 +114,8 @@ async fn a_delivery_given_out_too_often_ends_as_failed() -> Result<()> {
 
 async fn a_retry_that_finds_no_queue_is_made_all_the_same() -> Result<()> {
     let (broker, stage) = open_cluster(|options| options).await?;
-    stage.receiver.script("/hook", Behaviour::fail_times(1, 503));
-    stage.webhook("/hook", "*", json!({"retry": {"waits": ["2s"]}})).await?;
+    stage.receiver.script("/hook", Behaviour::fail_each("webhook-id", 1, 503));
+    stage.webhook("/hook", "*", json!({"retry": {"waits": ["1s"]}})).await?;
     let channel = broker.connection.create_channel().await?;
     let (queue, exchange) = (broker.topology.queue(QueueName::Retry), "postrider.due.v1");
     channel
@@ -129,7 +129,24 @@ async fn a_retry_that_finds_no_queue_is_made_all_the_same() -> Result<()> {
     let ledger = stage.wait_until_settled(SOON).await?;
     ensure!(ledger["deliveries"]["delivered"] == 1, "{ledger}");
     ensure!(broker.ready(QueueName::CatchAll).await? == 0);
-    Ok(())
+    // The binding is made again: soon a retry takes the straight way.
+    eventually("a retry that is no stray", SOON, async || {
+        let before = unroutable(&stage.server).await?;
+        let accepted = stage.publish("a.b", json!({"n": 2})).await?;
+        let delivery = stage.wait_for_status(&only_delivery(&accepted)?, "delivered").await?;
+        ensure!(delivery["attempts"] == 2, "{delivery}");
+        Ok((unroutable(&stage.server).await? == before).then_some(()))
+    })
+    .await
+}
+
+/// How many retries came by the alternate exchange so far, as the metrics tell.
+async fn unroutable(server: &Server) -> Result<u64> {
+    let answer = server.admin().get("/metrics").await?.require(200)?;
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let series = r#"postrider_strays_total{reason="unroutable"} "#;
+    let number = text.lines().find_map(|line| line.strip_prefix(series)).context("no such series")?;
+    Ok(number.parse()?)
 }
 
 /// Until a series of the server shows this number.
