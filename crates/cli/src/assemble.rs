@@ -210,7 +210,9 @@ pub async fn examine(
     };
     let queue = queue_settings(settings, urls.queue, TopologyAtStart::Assume)?;
     let mut findings = postrider_rabbitmq::examine(&queue, examination).await;
-    findings.extend(postrider_postgres::examine(&store_settings(settings, urls.store)?, clock).await);
+    let (store, overdue_after) =
+        (store_settings(settings, urls.store)?, settings.status.overdue_after.duration());
+    findings.extend(postrider_postgres::examine(&store, overdue_after, clock).await);
     Ok(findings)
 }
 

@@ -99,6 +99,12 @@ impl Rank {
     pub fn is_past(self, position: Position) -> bool {
         self.is_concluded() || self.position().is_some_and(|own| own.attempt > position.attempt)
     }
+
+    /// True if the delivery is known to have gone on from `position`, in whatever way.
+    #[must_use]
+    pub fn is_beyond(self, position: Position) -> bool {
+        self.is_concluded() || self.position().is_some_and(|own| own > position)
+    }
 }
 
 /// One delivery's row, as far as the records at hand tell.

@@ -133,13 +133,19 @@ impl<T> FairQueue<T> {
 
     /// A try has ended, and its slot is free.
     pub fn end(&mut self, webhook: WebhookId, share: Share, pace: Pace, now: Instant) {
+        let is_crowded = self.lines.len() > MAX_REMEMBERED;
         let Some(line) = self.lines.get_mut(&webhook) else { return };
         self.slots[share.index()].free(standing(line));
         line.end(share, now);
         let before = standing(line);
         line.window.note(pace, line.cap);
         let after = standing(line);
-        if line.is_idle() && (after == Standing::Well || self.lines.len() > MAX_REMEMBERED) {
+        if line.is_idle() && (after == Standing::Well || is_crowded) {
+            // What it waited for may have been put away: it must not find an old place in line when it comes again.
+            let is_in_ring = line.is_in_ring;
+            for share in Share::ALL.into_iter().filter(|share| is_in_ring[share.index()]) {
+                self.slots[share.index()].leave_line(webhook, before);
+            }
             self.lines.remove(&webhook);
             return;
         }
@@ -202,12 +208,18 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// What runs of a webhook counts as its standing is. Where it stands in a ring it is moved when its turn comes.
+    /// What runs of a webhook counts as its standing is, and it waits for its turn among its like: a webhook that is well
+    /// again must not wait until a slow one lets go of a slot.
     fn stand(&mut self, webhook: WebhookId, before: Standing, after: Standing) {
         let Some(line) = self.lines.get(&webhook) else { return };
         if before != after {
             for share in Share::ALL {
-                self.slots[share.index()].recount(line.running_of(share), before, after);
+                let slots = &mut self.slots[share.index()];
+                slots.recount(line.running_of(share), before, after);
+                if line.is_in_ring[share.index()] {
+                    slots.leave_line(webhook, before);
+                    slots.get_in_line(webhook, after);
+                }
             }
         }
     }

@@ -2,20 +2,38 @@
 //!
 //! The message is acknowledged after the last confirm. Interrupted, it is expanded again from the start, with
 //! every delivery marked so that its worker looks up whether it was made already.
+//!
+//! A page that the queue has no room for makes no [`Trouble`](crate::settle::Trouble): room is made by tries, so
+//! they must go on. What is left of the fan-out goes round through a lane meanwhile, so that fan-outs that wait for
+//! room cannot fill all that a worker may have in hand either.
 
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
 use postrider_contract::delivery::{Check, Delivery, FanOut, Work};
 use postrider_contract::journal::{ConcludedRecord, Conclusion, JournalRecord};
 use postrider_contract::outcome::FailureReason;
-use postrider_contract::ports::{LeaseTicket, Publication, Route};
+use postrider_contract::ports::{LeaseTicket, Publication, PublishError, Route};
 use postrider_service::failpoint::hit;
 
-use crate::settle::{Settle, Unsettled};
+use crate::settle::{FIRST_PAUSE, LONGEST_PAUSE, Settle, Unsettled};
 
 /// So many publishes are confirmed together: enough to hide a confirm's latency, few enough to leave room for the
 /// deliveries of others.
 const PAGE: usize = 128;
 /// Nor more bytes than this, with each delivery's body counted, as it is written once for each.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// When what found no room comes again: a lane that exists for retries anyway.
+const UNTIL_ROOM: Duration = Duration::from_secs(5);
+
+/// What became of a page.
+enum Placed {
+    /// Every delivery of it is published.
+    Page,
+    /// There was no room: it waits in a lane, with all that comes after it.
+    Parked,
+}
 
 impl Settle {
     /// Expands a fan-out and acknowledges it.
@@ -24,36 +42,64 @@ impl Settle {
     /// When it was given back instead.
     pub async fn fanned_out(
         &self,
-        work: FanOut,
+        mut work: FanOut,
         redelivered: bool,
         ticket: LeaseTicket,
     ) -> Result<(), Unsettled> {
-        let FanOut { deliveries, bodies, body_of } = work;
-        let mut page = Vec::with_capacity(PAGE.min(deliveries.len()));
-        let mut bytes = 0;
-        for (index, delivery) in deliveries.into_iter().enumerate() {
-            let body = body_of.get(index).and_then(|body| bodies.get(usize::try_from(*body).ok()?));
-            let Some(body) = body else {
-                self.bodiless(delivery).await?;
-                continue;
-            };
-            bytes += body.len();
-            let check = if redelivered { Check::LookUp } else { delivery.check };
-            let delivery = Delivery { body: body.clone(), check, ..delivery };
-            page.push(Publication { route: Route::First, work: Work::Deliver(delivery) });
-            if page.len() >= PAGE || bytes >= PAGE_BYTES {
-                hit("fan_out.before_page")?;
-                self.publish(std::mem::take(&mut page)).await?;
-                hit("fan_out.after_page")?;
-                bytes = 0;
-            }
+        if redelivered {
+            mark(&mut work.deliveries);
         }
-        if !page.is_empty() {
-            self.publish(page).await?;
+        let mut made = 0;
+        while made < work.deliveries.len() {
+            let page = page_from(&work, made);
+            made = page.end;
+            for index in page.clone() {
+                if body_at(&work, index).is_none() {
+                    self.bodiless(work.deliveries[index].clone()).await?;
+                }
+            }
+            hit("fan_out.before_page")?;
+            match self.place(&mut work, page).await? {
+                Placed::Page => hit("fan_out.after_page")?,
+                Placed::Parked => break,
+            }
         }
         hit("fan_out.before_acknowledge")?;
         ticket.acknowledge();
         Ok(())
+    }
+
+    /// Until the page is confirmed or, where the queue has no room for it, what is left is confirmed in a lane.
+    async fn place(&self, work: &mut FanOut, page: Range<usize>) -> Result<Placed, Unsettled> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let publications = publications(work, page.clone());
+            if publications.is_empty() {
+                return Ok(Placed::Page);
+            }
+            let Err(error) = self.queue.publish(publications).await else { return Ok(Placed::Page) };
+            // A part of it may have arrived.
+            mark(&mut work.deliveries[page.start..]);
+            let has_no_room = match &error {
+                PublishError::Refused { .. } => self.queue.check_writable().is_ok(),
+                PublishError::InDoubt { .. } => false,
+            };
+            if pause == FIRST_PAUSE {
+                tracing::warn!(%error, "a page of a fan-out is not confirmed; trying again");
+            }
+            if has_no_room {
+                let left = Work::FanOut(left_of(work, page.start));
+                let route = Route::Retry { delay: UNTIL_ROOM };
+                if self.queue.publish(vec![Publication { route, work: left }]).await.is_ok() {
+                    return Ok(Placed::Parked);
+                }
+            }
+            tokio::select! {
+                () = self.stop.halted() => return Err(Unsettled::Halted),
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// A message that contradicts itself: the delivery is not dropped, but ends where it can be seen.
@@ -62,6 +108,40 @@ impl Settle {
         let conclusion = Conclusion::Failed(FailureReason::Internal);
         let record = ConcludedRecord { delivery: delivery.reference, conclusion, at: self.clock.now() };
         self.record(JournalRecord::Concluded(record)).await
+    }
+}
+
+fn mark(deliveries: &mut [Delivery]) {
+    deliveries.iter_mut().for_each(|delivery| delivery.check = Check::LookUp);
+}
+
+fn body_at(work: &FanOut, index: usize) -> Option<&Bytes> {
+    work.bodies.get(usize::try_from(*work.body_of.get(index)?).ok()?)
+}
+
+/// The deliveries published together, from this one on.
+fn page_from(work: &FanOut, start: usize) -> Range<usize> {
+    let (mut end, mut bytes) = (start, 0);
+    while end < work.deliveries.len() && end - start < PAGE && bytes < PAGE_BYTES {
+        bytes += body_at(work, end).map_or(0, Bytes::len);
+        end += 1;
+    }
+    start..end
+}
+
+fn publications(work: &FanOut, page: Range<usize>) -> Vec<Publication> {
+    let publication = |index: usize| {
+        let delivery = Delivery { body: body_at(work, index)?.clone(), ..work.deliveries[index].clone() };
+        Some(Publication { route: Route::First, work: Work::Deliver(delivery) })
+    };
+    page.filter_map(publication).collect()
+}
+
+fn left_of(work: &FanOut, start: usize) -> FanOut {
+    FanOut {
+        deliveries: work.deliveries[start..].to_vec(),
+        bodies: work.bodies.clone(),
+        body_of: work.body_of.get(start..).unwrap_or_default().to_vec(),
     }
 }
 

@@ -8,7 +8,8 @@
 //!
 //! So a journal record implies that its follow-up exists, and a crash between two steps repeats work but never
 //! loses it. What cannot be confirmed is tried again for as long as the lease is held; meanwhile [`Trouble`] keeps
-//! the worker from sending more. Nothing is ever acknowledged unconfirmed or dropped.
+//! the worker from sending more (only a page of a fan-out does not: `fan_out`). Nothing is ever acknowledged unconfirmed
+//! or dropped.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ use postrider_service::lifecycle::Stop;
 
 use crate::taken::Taken;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why a delivery was given back instead of settled. It will come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -17,8 +17,8 @@ use postrider_contract::delivery::{Check, Origin};
 use postrider_contract::event::Event;
 use postrider_contract::ids::{EventId, TenantId};
 use postrider_contract::ports::{
-    EventIntake, IntakeError, IntakeReceipt, KeyName, KeyedOutcome, KeyedRequest, KeyedState, PublishError,
-    StoreError, WorkQueue,
+    BegunRequest, EventIntake, IntakeError, IntakeReceipt, KeyName, KeyedOutcome, KeyedRequest, KeyedState,
+    PublishError, StoreError, WorkQueue,
 };
 use postrider_contract::rendering::RenderError;
 use postrider_contract::submission::Submission;
@@ -36,6 +36,9 @@ use crate::room_watch::RoomWatch;
 
 /// A first request that is pending for longer than this has died on the way: its repeat publishes.
 const STILL_RUNNING: Duration = Duration::from_secs(10);
+/// Nobody takes a request over that is younger than this: half of [`STILL_RUNNING`], so that it can still be written
+/// down, or published, before it is taken for dead.
+const SURELY_OURS: Duration = Duration::from_secs(5);
 
 /// What an [`Intake`] is made of.
 #[derive(Clone)]
@@ -221,7 +224,15 @@ impl Intake {
                 },
             }
         }
-        self.publish_keyed(ready.event.tenant, plan, keys).await
+        if !self.is_surely_ours(&ready.event) {
+            // Its row waited for the store, and looked dead to a repeat, which publishes too.
+            plan = repeated_plan(&ready)?;
+        }
+        self.publish_keyed(&ready, plan, keys).await
+    }
+
+    fn is_surely_ours(&self, event: &Event) -> bool {
+        self.parts.clock.now().since(event.accepted_at) < SURELY_OURS
     }
 
     fn judge(&self, key: &Keyed, first: KeyedRequest, state: KeyedState) -> Repeat {
@@ -237,14 +248,15 @@ impl Intake {
         }
     }
 
-    /// If the store does not answer, the names are taken until their request is taken for dead.
+    /// If the store does not answer, the names are taken until their request is taken for dead. As they stay if this
+    /// comes so late that a repeat may stand by them by now, and publish.
     async fn withdraw(&self, ready: &Ready, begun: &[&Keyed]) {
-        if begun.is_empty() {
+        let event = &ready.event;
+        if begun.is_empty() || !self.is_surely_ours(event) {
             return;
         }
-        let event = &ready.event;
-        let names = begun.iter().map(|key| (event.tenant.clone(), key.name.clone(), event.accepted_at));
-        if let Err(error) = self.parts.keyed.withdraw(names.collect()).await {
+        let begun = begun.iter().map(|key| begun_under(event, &key.name));
+        if let Err(error) = self.parts.keyed.withdraw(begun.collect()).await {
             tracing::warn!(%error, event.id = %event.id, "a key that was begun in vain stays pending");
         }
     }
@@ -270,14 +282,14 @@ impl Intake {
                 let ready = Ready { event, given_timestamp, matches: Vec::new() };
                 let ready = self.as_first_made(ready, first).await?;
                 let plan = repeated_plan(&ready)?;
-                self.publish_keyed(ready.event.tenant, plan, keys).await
+                self.publish_keyed(&ready, plan, keys).await
             }
         }
     }
 
     async fn publish_keyed(
         &self,
-        tenant: TenantId,
+        ready: &Ready,
         plan: Plan,
         keys: Vec<Keyed>,
     ) -> Result<IntakeReceipt, IntakeError> {
@@ -285,7 +297,7 @@ impl Intake {
         hit("ingest.before_key_confirm")?;
         for key in keys {
             // The event is durable: a key that stays pending costs a check when it is repeated, no more.
-            if let Err(error) = self.parts.keyed.confirm(tenant.clone(), key.name).await {
+            if let Err(error) = self.parts.keyed.confirm(begun_under(&ready.event, &key.name)).await {
                 tracing::warn!(%error, event.id = %receipt.event, "an accepted request's key stays pending");
             }
         }
@@ -363,6 +375,16 @@ fn keys_of(own_id: Option<&EventId>, key: Option<IdempotencyKey>, body: &Bytes) 
     let request = key.map(|key| KeyName::Request(key.into_text()));
     let names = event.into_iter().chain(request);
     names.map(|name| Keyed { name, body_hash: Sha256::digest(body).into() }).collect()
+}
+
+/// What a key stands for once this event was begun under it.
+fn begun_under(event: &Event, name: &KeyName) -> BegunRequest {
+    BegunRequest {
+        tenant: event.tenant.clone(),
+        name: name.clone(),
+        event: event.id.clone(),
+        accepted_at: event.accepted_at,
+    }
 }
 
 fn repeated_plan(ready: &Ready) -> Result<Plan, IntakeError> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::TenantId;
-use postrider_contract::ports::{KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError};
+use postrider_contract::ports::{
+    BegunRequest, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError,
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// One statement's worth; a larger one gains nothing (a row costs what it costs).
@@ -13,7 +14,7 @@ const QUEUE: usize = 4_096;
 
 enum Ask {
     Begin { request: KeyedRequest, answer: Answer<KeyedOutcome> },
-    Confirm { tenant: TenantId, name: KeyName, answer: Answer<()> },
+    Confirm { begun: BegunRequest, answer: Answer<()> },
 }
 
 type Answer<T> = oneshot::Sender<Result<T, Unanswered>>;
@@ -47,9 +48,9 @@ impl KeyedGate {
         answered.await.map_err(|_| stopped())?
     }
 
-    pub(crate) async fn confirm(&self, tenant: TenantId, name: KeyName) -> Result<(), Unanswered> {
+    pub(crate) async fn confirm(&self, begun: BegunRequest) -> Result<(), Unanswered> {
         let (answer, answered) = oneshot::channel();
-        self.asks.send(Ask::Confirm { tenant, name, answer }).await.map_err(|_| stopped())?;
+        self.asks.send(Ask::Confirm { begun, answer }).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 }
@@ -64,10 +65,7 @@ impl KeyedGate {
     }
 
     /// As [`KeyedGate::find`].
-    pub(crate) async fn withdraw(
-        &self,
-        begun: Vec<(TenantId, KeyName, Timestamp)>,
-    ) -> Result<(), Unanswered> {
+    pub(crate) async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), Unanswered> {
         self.store.withdraw(begun).await.map_err(|error| note(&error))
     }
 }
@@ -83,7 +81,7 @@ async fn serve(store: Arc<dyn KeyedRequests>, mut asks: mpsc::Receiver<Ask>) {
         for ask in together.drain(..) {
             match ask {
                 Ask::Begin { request, answer } => begins.push((request, answer)),
-                Ask::Confirm { tenant, name, answer } => confirms.push(((tenant, name), answer)),
+                Ask::Confirm { begun, answer } => confirms.push((begun, answer)),
             }
         }
         tokio::join!(answer_begins(&*store, begins), answer_confirms(&*store, confirms));
@@ -108,12 +106,12 @@ async fn answer_begins(store: &dyn KeyedRequests, begins: Vec<(KeyedRequest, Ans
     }
 }
 
-async fn answer_confirms(store: &dyn KeyedRequests, confirms: Vec<((TenantId, KeyName), Answer<()>)>) {
+async fn answer_confirms(store: &dyn KeyedRequests, confirms: Vec<(BegunRequest, Answer<()>)>) {
     if confirms.is_empty() {
         return;
     }
-    let (names, answers): (Vec<_>, Vec<_>) = confirms.into_iter().unzip();
-    let result = store.confirm(names).await.map_err(|error| note(&error));
+    let (begun, answers): (Vec<_>, Vec<_>) = confirms.into_iter().unzip();
+    let result = store.confirm(begun).await.map_err(|error| note(&error));
     answers.into_iter().for_each(|answer| drop(answer.send(result.clone())));
 }
 

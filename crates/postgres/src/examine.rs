@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_contract::clock::{Clock, Day};
+use postrider_contract::clock::{Clock, Day, Timestamp};
 use postrider_contract::finding::Finding;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, Row};
@@ -20,16 +20,14 @@ const TOLERABLE_SKEW: Duration = Duration::from_secs(1);
 const HARMFUL_SKEW: Duration = Duration::from_secs(60);
 /// Days of the log that should lie ahead; a missing day is made when it is first written, which writers wait for.
 const DAYS_AHEAD: i32 = 1;
-/// How long a delivery may be past its time before status takes it up again.
-const OVERDUE: &str = "10 min";
-const OVERDUE_MILLIS: i64 = 10 * 60 * 1000;
 /// How many overdue ones are counted.
 const COUNTED: i64 = 10_000;
 /// Share of the server's connections that may be in use.
 const BUSY_PERCENT: i64 = 80;
 
-/// Looks at the database from end to end. Never fails: what cannot be done is what was found.
-pub async fn examine(settings: &Settings, clock: &dyn Clock) -> Vec<Finding> {
+/// Looks at the database from end to end. Never fails: what cannot be done is what was found. `overdue_after` is how long
+/// a delivery may be past its time before status takes it up again.
+pub async fn examine(settings: &Settings, overdue_after: Duration, clock: &dyn Clock) -> Vec<Finding> {
     let unreachable = |error: &ConnectError| {
         vec![Finding::fault(
             "store.login",
@@ -67,7 +65,7 @@ pub async fn examine(settings: &Settings, clock: &dyn Clock) -> Vec<Finding> {
     findings.push(asked("store.clock", judge_clock(client, clock)).await);
     if has_schema {
         findings.push(asked("store.days", judge_days(client)).await);
-        findings.push(asked("store.overdue", judge_overdue(client, clock)).await);
+        findings.push(asked("store.overdue", judge_overdue(client, clock.now().minus(overdue_after))).await);
         findings.push(asked("store.refused", judge_refused(client)).await);
     }
     findings
@@ -196,17 +194,17 @@ async fn judge_days(client: &Client) -> Answer<Finding> {
     })
 }
 
-async fn judge_overdue(client: &Client, clock: &dyn Clock) -> Answer<Finding> {
-    let before = clock.now().as_millis() - OVERDUE_MILLIS;
+async fn judge_overdue(client: &Client, before: Timestamp) -> Answer<Finding> {
     let sql = "SELECT count(*) AS overdue FROM
         (SELECT 1 FROM deliveries WHERE concluded_at IS NULL AND due_at < $1 LIMIT $2) AS found";
-    let row = client.query_one(sql, &[&before, &COUNTED]).await?;
+    let row = client.query_one(sql, &[&before.as_millis(), &COUNTED]).await?;
     let overdue: i64 = row.try_get("overdue")?;
     Ok(if overdue == 0 {
         Finding::well("store.overdue", "no delivery is overdue")
     } else {
         let more = if overdue == COUNTED { " or more" } else { "" };
-        let seen = format!("{overdue}{more} deliveries are over {OVERDUE} past their time");
+        let seen =
+            format!("{overdue}{more} deliveries are past their time by more than `status.overdue_after`");
         let advice = "while queues are long that is why; else status publishes them again, if it runs";
         Finding::warning("store.overdue", seen, advice)
     })

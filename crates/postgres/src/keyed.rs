@@ -1,12 +1,14 @@
 //! Keyed requests: many to one statement, the primary key decides who was first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::{EventId, TenantId};
-use postrider_contract::ports::{KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError};
+use postrider_contract::ports::{
+    BegunRequest, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError,
+};
 use postrider_contract::wire;
 use tokio_postgres::Row;
 
@@ -26,14 +28,16 @@ const SELECT: &str =
         WHERE k.tenant = u.tenant AND k.space = u.space AND k.name = u.name LIMIT 1
     ) k";
 const CONFIRM: &str = "UPDATE keyed_requests k SET is_confirmed = true
-    FROM unnest($1::text[], $2::smallint[], $3::bytea[]) AS u (tenant, space, name)
-    WHERE k.tenant = u.tenant AND k.space = u.space AND k.name = u.name AND NOT k.is_confirmed";
+    FROM unnest($1::text[], $2::smallint[], $3::bytea[], $4::text[], $5::bigint[])
+        AS u (tenant, space, name, event_id, accepted_at)
+    WHERE k.tenant = u.tenant AND k.space = u.space AND k.name = u.name AND k.event_id = u.event_id
+        AND k.accepted_at = u.accepted_at AND NOT k.is_confirmed";
 
-const WITHDRAW: &str =
-    "DELETE FROM keyed_requests k
-    USING unnest($1::text[], $2::smallint[], $3::bytea[], $4::bigint[]) AS u (tenant, space, name, accepted_at)
-    WHERE k.tenant = u.tenant AND k.space = u.space AND k.name = u.name AND k.accepted_at = u.accepted_at
-        AND NOT k.is_confirmed";
+const WITHDRAW: &str = "DELETE FROM keyed_requests k
+    USING unnest($1::text[], $2::smallint[], $3::bytea[], $4::text[], $5::bigint[])
+        AS u (tenant, space, name, event_id, accepted_at)
+    WHERE k.tenant = u.tenant AND k.space = u.space AND k.name = u.name AND k.event_id = u.event_id
+        AND k.accepted_at = u.accepted_at AND NOT k.is_confirmed";
 
 /// What names a request: tenant, namespace, name. The order in which rows are written, by everyone.
 type Key = (TenantId, i16, Vec<u8>);
@@ -69,6 +73,22 @@ impl Keyed {
         }
         Err(Fault::Store(unavailable("keyed requests came and went while they were inserted")))
     }
+
+    /// In the order in which rows are written, each once.
+    async fn execute_for(&self, sql: &'static str, begun: &[BegunRequest]) -> Result<(), StoreError> {
+        if begun.is_empty() {
+            return Ok(());
+        }
+        let rows: BTreeSet<(Key, &str, i64)> = begun
+            .iter()
+            .map(|one| (key_of(&one.tenant, &one.name), one.event.as_str(), one.accepted_at.as_millis()))
+            .collect();
+        let (tenants, spaces, names) = columns(&rows.iter().map(|(key, _, _)| key).collect::<Vec<_>>());
+        let events: Vec<&str> = rows.iter().map(|(_, event, _)| *event).collect();
+        let accepted: Vec<i64> = rows.iter().map(|(_, _, accepted_at)| *accepted_at).collect();
+        self.database.execute(sql, &[&tenants, &spaces, &names, &events, &accepted]).await?;
+        Ok(())
+    }
 }
 
 /// `None`: inserted by this call.
@@ -102,16 +122,8 @@ impl KeyedRequests for Keyed {
         Ok(outcomes.collect())
     }
 
-    async fn confirm(&self, names: Vec<(TenantId, KeyName)>) -> Result<(), StoreError> {
-        if names.is_empty() {
-            return Ok(());
-        }
-        let mut keys: Vec<Key> = names.iter().map(|(tenant, name)| key_of(tenant, name)).collect();
-        keys.sort();
-        keys.dedup();
-        let (tenants, spaces, names) = columns(&keys.iter().collect::<Vec<_>>());
-        self.database.execute(CONFIRM, &[&tenants, &spaces, &names]).await?;
-        Ok(())
+    async fn confirm(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
+        self.execute_for(CONFIRM, &begun).await
     }
 
     async fn find(
@@ -128,16 +140,8 @@ impl KeyedRequests for Keyed {
         Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
     }
 
-    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError> {
-        let key = |(tenant, name, accepted_at): &(TenantId, KeyName, Timestamp)| {
-            (key_of(tenant, name), accepted_at.as_millis())
-        };
-        let mut begun: Vec<(Key, i64)> = begun.iter().map(key).collect();
-        begun.sort();
-        let (tenants, spaces, names) = columns(&begun.iter().map(|(key, _)| key).collect::<Vec<_>>());
-        let accepted: Vec<i64> = begun.iter().map(|(_, accepted_at)| *accepted_at).collect();
-        self.database.execute(WITHDRAW, &[&tenants, &spaces, &names, &accepted]).await?;
-        Ok(())
+    async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
+        self.execute_for(WITHDRAW, &begun).await
     }
 
     async fn forget_before(&self, time: Timestamp) -> Result<(), StoreError> {

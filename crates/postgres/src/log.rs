@@ -59,6 +59,10 @@ impl DeliveryLog for Log {
         checks::is_recorded(&self.database, tries).await
     }
 
+    async fn has_moved_on(&self, id: DeliveryId, from: Position) -> Result<bool, StoreError> {
+        checks::has_moved_on(&self.database, id, from).await
+    }
+
     async fn overdue(&self, before: Timestamp, limit: u32) -> Result<Vec<OverdueDelivery>, StoreError> {
         checks::overdue(&self.writing, before, limit).await
     }

@@ -1,6 +1,6 @@
-//! What an operator should know about a data directory. Only reads, so a server may run on it meanwhile.
+//! What an operator should know about a data directory. Only reads, so a server may run on it meanwhile; makes no file.
 
-use std::fs::{self, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,6 @@ use rusqlite::Connection;
 use rustix::fs::statvfs;
 
 use crate::error::OpenError;
-use crate::private_files::open_or_make;
 use crate::schema::{self, DAY, QUEUE, open_reader};
 
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -54,7 +53,12 @@ fn unreadable(subject: &'static str, error: &dyn std::error::Error) -> Finding {
 fn judge_use(folder: &Path) -> Finding {
     const SUBJECT: &str = "data.folder";
     let path = folder.join("lock");
-    let locked = open_or_make(&path).map(|file| file.try_lock());
+    // Only looked for: a lock file made here would be this user's, and may keep the server from its directory.
+    let locked = match File::open(&path) {
+        Ok(file) => Ok(file.try_lock_shared()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ok(())),
+        Err(error) => Err(error),
+    };
     match locked {
         Ok(Ok(())) => Finding::well(SUBJECT, format!("{}; no server runs on it now", folder.display())),
         Ok(Err(TryLockError::WouldBlock)) => {
@@ -177,6 +181,15 @@ mod tests {
     use postrider_contract::finding::Verdict;
 
     use super::*;
+
+    #[test]
+    fn looking_leaves_nothing_behind() {
+        let folder = std::env::temp_dir().join(format!("postrider-doctor-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        assert_eq!(judge_use(&folder).verdict, Verdict::Well);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        fs::remove_dir(&folder).unwrap();
+    }
 
     #[test]
     fn a_disk_that_runs_full_is_told_before_events_are_refused() {

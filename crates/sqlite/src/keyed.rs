@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::TenantId;
-use postrider_contract::ports::{KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError};
+use postrider_contract::ports::{
+    BegunRequest, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError,
+};
 use postrider_contract::wire;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use crate::cells;
 use crate::engine::Running;
@@ -39,15 +41,13 @@ impl KeyedRequests for SqliteKeyedRequests {
         Ok(self.running.writer.write(size, work, |outcomes| outcomes).await?)
     }
 
-    async fn confirm(&self, names: Vec<(TenantId, KeyName)>) -> Result<(), StoreError> {
+    async fn confirm(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
         let work = move |connection: &Connection| {
             let mut statement = connection.prepare_cached(
-                "UPDATE keyed_request SET is_confirmed = 1 WHERE tenant = ?1 AND name_kind = ?2 AND name = ?3",
+                "UPDATE keyed_request SET is_confirmed = 1 WHERE tenant = ?1 AND name_kind = ?2 AND name = ?3 \
+                 AND event = ?4 AND accepted_at = ?5",
             )?;
-            names.iter().try_for_each(|(tenant, name)| {
-                let (kind, text) = name_cells(name);
-                statement.execute(params![tenant.as_str(), kind, text]).map(|_| ())
-            })
+            begun.iter().try_for_each(|one| execute_for(&mut statement, one))
         };
         Ok(self.running.writer.write(0, work, |()| ()).await?)
     }
@@ -62,16 +62,13 @@ impl KeyedRequests for SqliteKeyedRequests {
         self.reader.read(work).await
     }
 
-    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError> {
+    async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
         let work = move |connection: &Connection| {
             let mut statement = connection.prepare_cached(
                 "DELETE FROM keyed_request WHERE tenant = ?1 AND name_kind = ?2 AND name = ?3 \
-                 AND accepted_at = ?4 AND is_confirmed = 0",
+                 AND event = ?4 AND accepted_at = ?5 AND is_confirmed = 0",
             )?;
-            begun.iter().try_for_each(|(tenant, name, accepted_at)| {
-                let (kind, text) = name_cells(name);
-                statement.execute(params![tenant.as_str(), kind, text, accepted_at.as_millis()]).map(|_| ())
-            })
+            begun.iter().try_for_each(|one| execute_for(&mut statement, one))
         };
         Ok(self.running.writer.write(0, work, |()| ()).await?)
     }
@@ -98,6 +95,12 @@ fn name_cells(name: &KeyName) -> (i64, &str) {
         KeyName::Request(key) => (0, key),
         KeyName::Event(event) => (1, event.as_str()),
     }
+}
+
+fn execute_for(statement: &mut Statement<'_>, one: &BegunRequest) -> rusqlite::Result<()> {
+    let (kind, text) = name_cells(&one.name);
+    let (event, accepted_at) = (one.event.as_str(), one.accepted_at.as_millis());
+    statement.execute(params![one.tenant.as_str(), kind, text, event, accepted_at]).map(|_| ())
 }
 
 fn begin_one(

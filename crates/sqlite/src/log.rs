@@ -98,6 +98,10 @@ impl DeliveryLog for SqliteLog {
         self.run(move |days| upkeep::is_recorded(days, &tries)).await
     }
 
+    async fn has_moved_on(&self, id: DeliveryId, from: Position) -> Result<bool, StoreError> {
+        self.run(move |days| upkeep::has_moved_on(days, id, from)).await
+    }
+
     async fn overdue(&self, before: Timestamp, limit: u32) -> Result<Vec<OverdueDelivery>, StoreError> {
         self.run(move |days| upkeep::overdue(days, before, limit)).await
     }

@@ -7,7 +7,7 @@
 //! | stray | becomes |
 //! |---|---|
 //! | unroutable | published again, with a check |
-//! | given out too often | `failed(internal)`, unless its try is recorded or it is concluded; a fan-out: its deliveries, each by itself |
+//! | given out too often | `failed(internal)`, unless the log knows that it has gone on from there; a fan-out: its deliveries, each by itself |
 //! | set aside by a reader that could not read it, and can be read now | published again, a minute later: that reader may still be there |
 //! | a journal batch that can be read | written to the log |
 //! | what cannot be read, and what a producer published | kept; its delivery, if it is one, is healed from the log |
@@ -106,7 +106,9 @@ impl StrayParts {
         let reason = reason_of(&stray);
         tell(&stray, reason);
         let mut wait = TRY_AGAIN;
-        while let Err(error) = self.bring_back(&stray).await {
+        // Deliveries of a fan-out that were published: what failed behind them does not publish them once more.
+        let mut published = 0;
+        while let Err(error) = self.bring_back(&stray, &mut published).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 queue = stray.origin,
@@ -120,11 +122,11 @@ impl StrayParts {
         ticket.acknowledge();
     }
 
-    async fn bring_back(&self, stray: &Stray) -> Result<(), StrayError> {
+    async fn bring_back(&self, stray: &Stray, published: &mut usize) -> Result<(), StrayError> {
         match &stray.contents {
             StrayContents::Work(Work::Deliver(delivery)) => self.bring_back_one(stray, delivery).await,
             StrayContents::Work(Work::FanOut(fan_out)) => {
-                self.publish(deliveries_of(fan_out), route_of(&stray.cause)).await
+                self.publish(deliveries_of(fan_out), route_of(&stray.cause), published).await
             }
             StrayContents::Journal(batch) => match self.log.apply(&fold(batch.records.clone())).await {
                 Err(StoreError::Corrupt { reason }) => {
@@ -140,33 +142,40 @@ impl StrayParts {
     async fn bring_back_one(&self, stray: &Stray, delivery: &Delivery) -> Result<(), StrayError> {
         match stray.cause {
             StrayCause::Unroutable | StrayCause::SetAside { .. } => {
-                self.publish(vec![delivery.clone()], route_of(&stray.cause)).await
+                self.publish(vec![delivery.clone()], route_of(&stray.cause), &mut 0).await
             }
             StrayCause::GivenOutTooOften => self.conclude(delivery).await,
         }
     }
 
-    async fn publish(&self, deliveries: Vec<Delivery>, route: Route) -> Result<(), StrayError> {
+    async fn publish(
+        &self,
+        deliveries: Vec<Delivery>,
+        route: Route,
+        published: &mut usize,
+    ) -> Result<(), StrayError> {
         let now = self.clock.now();
         let publications: Vec<Publication> = deliveries
             .into_iter()
+            .skip(*published)
             .map(|delivery| Publication { route, work: Work::Deliver(delivery.published_again(now)) })
             .collect();
         for page in publications.chunks(PAGE) {
             self.queue.publish(page.to_vec()).await?;
+            *published += page.len();
         }
         Ok(())
     }
 
-    /// A recorded try implies that its follow-up exists; then this message is a copy, and there is nothing to end.
+    /// A record implies that its follow-up exists: the next try, the row in the waiting room, the same try put off. Then
+    /// this message is a copy, and there is nothing to end.
     async fn conclude(&self, delivery: &Delivery) -> Result<(), StrayError> {
         let now = self.clock.now();
         let unread = now.since(self.journal.settled_until(now).await?);
         if unread > JOURNAL_READ_WITHIN {
             return Err(StrayError::JournalBehind);
         }
-        let tries = [(delivery.reference.id, delivery.position)];
-        if self.log.is_recorded(&tries).await?.first() == Some(&true) {
+        if self.log.has_moved_on(delivery.reference.id, delivery.position).await? {
             return Ok(());
         }
         let conclusion = Conclusion::Failed(FailureReason::Internal);

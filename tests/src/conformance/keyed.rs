@@ -55,12 +55,25 @@ pub async fn a_confirmed_key_says_so(engine: &mut dyn StoreUnderTest) {
     let keyed = engine.keyed();
     let (one, two) = (request("1", "evt_1", engine.now()), request("2", "evt_2", engine.now()));
     soon(keyed.begin(vec![one.clone(), two.clone()])).await.expect("it answers");
-    let unknown = KeyName::Request("unknown".to_owned());
-    let names = vec![(one.tenant.clone(), unknown), (one.tenant.clone(), one.name.clone())];
-    keyed.confirm(names.clone()).await.expect("it answers");
-    keyed.confirm(names).await.expect("it answers twice");
+    let begun = vec![request("unknown", "evt_1", engine.now()).begun(), one.begun()];
+    keyed.confirm(begun.clone()).await.expect("it answers");
+    keyed.confirm(begun).await.expect("it answers twice");
     assert_eq!(begin(&*keyed, one.clone()).await, exists(one, KeyedState::Confirmed));
     assert_eq!(begin(&*keyed, two.clone()).await, exists(two, KeyedState::Pending));
+}
+
+/// What was begun may be gone, and another's be there under the same key: nobody has confirmed that one.
+pub async fn only_the_very_request_is_confirmed(engine: &mut dyn StoreUnderTest) {
+    let keyed = engine.keyed();
+    let now = engine.now();
+    let there = request("k", "evt_1", now);
+    begin(&*keyed, there.clone()).await;
+    let other_event = request("k", "evt_2", now);
+    let other_time = request("k", "evt_1", now.plus(Duration::from_millis(1)));
+    soon(keyed.confirm(vec![other_event.begun(), other_time.begun()])).await.expect("it answers");
+    assert_eq!(begin(&*keyed, there.clone()).await, exists(there.clone(), KeyedState::Pending));
+    soon(keyed.confirm(vec![other_event.begun(), there.begun()])).await.expect("it answers");
+    assert_eq!(begin(&*keyed, there.clone()).await, exists(there, KeyedState::Confirmed));
 }
 
 pub async fn a_repeat_within_one_call_finds_its_elder(engine: &mut dyn StoreUnderTest) {
@@ -81,7 +94,7 @@ pub async fn namespaces_and_tenants_never_meet(engine: &mut dyn StoreUnderTest) 
     let other = KeyedRequest { tenant: tenant("other"), ..key.clone() };
     let outcomes = soon(keyed.begin(vec![key.clone(), event.clone(), other])).await.expect("it answers");
     assert_eq!(outcomes, vec![KeyedOutcome::Inserted; 3]);
-    keyed.confirm(vec![(event.tenant.clone(), event.name.clone())]).await.expect("it answers");
+    keyed.confirm(vec![event.begun()]).await.expect("it answers");
     assert_eq!(begin(&*keyed, key.clone()).await, exists(key, KeyedState::Pending));
     assert_eq!(begin(&*keyed, event.clone()).await, exists(event, KeyedState::Confirmed));
 }
@@ -110,7 +123,7 @@ pub async fn what_is_there_is_found_and_nothing_is_begun(engine: &mut dyn StoreU
     let keyed = engine.keyed();
     let (one, two) = (request("1", "evt_1", engine.now()), request("2", "evt_2", engine.now()));
     soon(keyed.begin(vec![one.clone(), two.clone()])).await.expect("it answers");
-    soon(keyed.confirm(vec![(two.tenant.clone(), two.name.clone())])).await.expect("it answers");
+    soon(keyed.confirm(vec![two.begun()])).await.expect("it answers");
     let absent = KeyName::Event(event_id("1"));
     let names = vec![
         (two.tenant.clone(), two.name.clone()),
@@ -131,9 +144,9 @@ pub async fn only_what_one_began_oneself_is_withdrawn(engine: &mut dyn StoreUnde
     let (own, other, done) =
         (request("own", "evt_1", now), request("other", "evt_2", later), request("done", "evt_3", now));
     soon(keyed.begin(vec![own.clone(), other.clone(), done.clone()])).await.expect("it answers");
-    soon(keyed.confirm(vec![(done.tenant.clone(), done.name.clone())])).await.expect("it answers");
-    let names = [&own, &other, &done].map(|one| (one.tenant.clone(), one.name.clone(), now));
-    soon(keyed.withdraw(names.to_vec())).await.expect("it answers");
+    soon(keyed.confirm(vec![done.begun()])).await.expect("it answers");
+    let of_another = request("other", "evt_2", now).begun();
+    soon(keyed.withdraw(vec![own.begun(), of_another, done.begun()])).await.expect("it answers");
     assert_eq!(begin(&*keyed, own).await, KeyedOutcome::Inserted);
     assert_eq!(begin(&*keyed, other.clone()).await, exists(other, KeyedState::Pending));
     assert_eq!(begin(&*keyed, done.clone()).await, exists(done, KeyedState::Confirmed));
@@ -163,6 +176,7 @@ macro_rules! keyed_promises {
             keyed:
             a_key_counts_once,
             a_confirmed_key_says_so,
+            only_the_very_request_is_confirmed,
             a_repeat_within_one_call_finds_its_elder,
             namespaces_and_tenants_never_meet,
             any_text_is_a_key,

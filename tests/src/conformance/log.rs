@@ -228,6 +228,31 @@ pub async fn what_is_recorded_is_known_to_who_asks(engine: &mut dyn StoreUnderTe
     assert!(soon(engine.log().is_recorded(&[])).await.expect("it answers").is_empty());
 }
 
+pub async fn a_delivery_that_moved_on_is_known_to_have(engine: &mut dyn StoreUnderTest) {
+    let now = engine.now();
+    let [retried, ended, held, deferred, unknown] =
+        [1, 2, 3, 4, 5].map(|number| Sample::numbered(number, now));
+    let canceled = ended.concluded(Conclusion::Canceled(CancelReason::Requested), now);
+    let waiting = held.held(position(1, 1), HoldReason::Overflow, now);
+    let again = Position { deferrals: 1, ..position(1, 0) };
+    let records =
+        vec![retried.retried(position(2, 0), now), canceled, waiting, deferred.deferred(again, now)];
+    apply(engine, records).await;
+    for (sample, from, expected) in [
+        (&retried, position(2, 0), true),
+        (&retried, position(3, 0), false),
+        (&ended, position(9, 0), true),
+        (&held, position(1, 0), true),
+        (&held, position(1, 1), false),
+        (&deferred, position(1, 0), true),
+        (&deferred, again, false),
+        (&unknown, position(1, 0), false),
+    ] {
+        let answer = soon(engine.log().has_moved_on(sample.id(), from)).await.expect("it answers");
+        assert_eq!(answer, expected, "{} from {from:?}", sample.id());
+    }
+}
+
 pub async fn what_is_long_past_its_time_is_overdue(engine: &mut dyn StoreUnderTest) {
     let now = engine.now();
     let at = |seconds: u64| now.plus(Duration::from_secs(seconds));
@@ -381,6 +406,7 @@ macro_rules! log_promises {
             every_reason_and_conclusion_is_told,
             an_event_is_in_doubt_until_it_is_known_to_be_accepted,
             what_is_recorded_is_known_to_who_asks,
+            a_delivery_that_moved_on_is_known_to_have,
             what_is_long_past_its_time_is_overdue,
             what_cannot_be_rendered_again_is_overdue_all_the_same,
             old_days_go_unless_something_in_them_is_not_over,

@@ -10,8 +10,8 @@ use postrider_contract::fakes::FakeLog;
 use postrider_contract::ids::{DeliveryId, TenantId, WebhookId};
 use postrider_contract::log::LogWrites;
 use postrider_contract::ports::{
-    DeliveryLog, HeldDelivery, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, Lead,
-    Leadership, LogQueries, OverdueDelivery, RoomSummary, StoreError, WaitingRoom,
+    BegunRequest, DeliveryLog, HeldDelivery, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState,
+    Lead, Leadership, LogQueries, OverdueDelivery, RoomSummary, StoreError, WaitingRoom,
 };
 
 use super::effect::{Effect, Mutation};
@@ -73,6 +73,11 @@ impl DeliveryLog for SimulatedStore {
         Ok(recorded)
     }
 
+    async fn has_moved_on(&self, id: DeliveryId, from: Position) -> Result<bool, StoreError> {
+        let what = || "asks whether a delivery has moved on".to_owned();
+        self.life.perform(Effect::LookUp, what, self.log().has_moved_on(id, from)).await?
+    }
+
     async fn overdue(&self, before: Timestamp, limit: u32) -> Result<Vec<OverdueDelivery>, StoreError> {
         let what = || "asks what is overdue".to_owned();
         self.life.perform(Effect::Read, what, self.log().overdue(before, limit)).await?
@@ -124,9 +129,9 @@ impl KeyedRequests for SimulatedStore {
         self.life.perform(Effect::Keyed, || what, self.life.world.keyed.begin(requests)).await?
     }
 
-    async fn confirm(&self, names: Vec<(TenantId, KeyName)>) -> Result<(), StoreError> {
-        let what = format!("confirms {} keyed requests", names.len());
-        self.life.perform(Effect::Keyed, || what, self.life.world.keyed.confirm(names)).await?
+    async fn confirm(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
+        let what = format!("confirms {} keyed requests", begun.len());
+        self.life.perform(Effect::Keyed, || what, self.life.world.keyed.confirm(begun)).await?
     }
 
     async fn find(
@@ -137,7 +142,7 @@ impl KeyedRequests for SimulatedStore {
         self.life.perform(Effect::Read, || what, self.life.world.keyed.find(names)).await?
     }
 
-    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError> {
+    async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
         let what = format!("withdraws {} keyed requests", begun.len());
         self.life.perform(Effect::Keyed, || what, self.life.world.keyed.withdraw(begun)).await?
     }

@@ -9,7 +9,9 @@ use super::Outage;
 use super::watched::Watched;
 use crate::clock::Timestamp;
 use crate::ids::TenantId;
-use crate::ports::{KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError};
+use crate::ports::{
+    BegunRequest, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoreError,
+};
 
 #[derive(Debug)]
 pub struct FakeKeyedRequests {
@@ -41,11 +43,13 @@ impl KeyedRequests for FakeKeyedRequests {
         }))
     }
 
-    async fn confirm(&self, names: Vec<(TenantId, KeyName)>) -> Result<(), StoreError> {
+    async fn confirm(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
         self.outage.check()?;
         self.stored.change(|stored| {
-            for name in &names {
-                if let Some((_, state)) = stored.get_mut(name) {
+            for one in begun {
+                if let Some((request, state)) = stored.get_mut(&(one.tenant.clone(), one.name.clone()))
+                    && request.begun() == one
+                {
                     *state = KeyedState::Confirmed;
                 }
             }
@@ -61,13 +65,13 @@ impl KeyedRequests for FakeKeyedRequests {
         Ok(self.stored.read(|stored| names.iter().map(|name| stored.get(name).cloned()).collect()))
     }
 
-    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError> {
+    async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
         self.outage.check()?;
         self.stored.change(|stored| {
-            for (tenant, name, accepted_at) in begun {
-                let key = (tenant, name);
+            for one in begun {
+                let key = (one.tenant.clone(), one.name.clone());
                 let is_ours = |(request, state): &(KeyedRequest, KeyedState)| {
-                    *state == KeyedState::Pending && request.accepted_at == accepted_at
+                    *state == KeyedState::Pending && request.begun() == one
                 };
                 if stored.get(&key).is_some_and(is_ours) {
                     stored.remove(&key);

@@ -232,6 +232,11 @@ impl DeliveryLog for FakeLog {
         }))
     }
 
+    async fn has_moved_on(&self, id: DeliveryId, from: Position) -> Result<bool, StoreError> {
+        self.outage.check()?;
+        Ok(self.rows.read(|rows| rows.deliveries.get(&id).is_some_and(|row| row.rank.is_beyond(from))))
+    }
+
     async fn overdue(&self, before: Timestamp, limit: u32) -> Result<Vec<OverdueDelivery>, StoreError> {
         self.outage.check()?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);

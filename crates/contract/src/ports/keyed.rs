@@ -37,6 +37,28 @@ pub struct KeyedRequest {
     pub matches: Vec<StoredMatch>,
 }
 
+impl KeyedRequest {
+    /// By what this very request is known, and not another one of the same key.
+    #[must_use]
+    pub fn begun(&self) -> BegunRequest {
+        BegunRequest {
+            tenant: self.tenant.clone(),
+            name: self.name.clone(),
+            event: self.event.clone(),
+            accepted_at: self.accepted_at,
+        }
+    }
+}
+
+/// One request under its key. The key alone does not name it: its row may be gone, and another's be there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BegunRequest {
+    pub tenant: TenantId,
+    pub name: KeyName,
+    pub event: EventId,
+    pub accepted_at: Timestamp,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyedState {
     /// Its publishing was not confirmed (yet).
@@ -61,11 +83,11 @@ pub trait KeyedRequests: Send + Sync {
     /// When the store does not answer; then nothing may be assumed.
     async fn begin(&self, requests: Vec<KeyedRequest>) -> Result<Vec<KeyedOutcome>, StoreError>;
 
-    /// Marks as confirmed. Unknown ones are passed over.
+    /// Marks as confirmed. What is not there, or is another request under the same key, is passed over.
     ///
     /// # Errors
     /// When the store does not answer: they stay pending, and a repeat publishes again under the same ids.
-    async fn confirm(&self, names: Vec<(TenantId, KeyName)>) -> Result<(), StoreError>;
+    async fn confirm(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError>;
 
     /// What there is under these names, in order; nothing is begun.
     ///
@@ -76,12 +98,12 @@ pub trait KeyedRequests: Send + Sync {
         names: Vec<(TenantId, KeyName)>,
     ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, StoreError>;
 
-    /// Takes back what was begun and will not be published: pending ones of these names that were begun at exactly
-    /// this accept time. Others are passed over: somebody else's, and what is confirmed.
+    /// Takes back what was begun and will not be published: as long as they are pending. Others are passed over:
+    /// somebody else's under the same key, and what is confirmed.
     ///
     /// # Errors
     /// When the store does not answer: they stay pending, and their names are taken for as long as a request may run.
-    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError>;
+    async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError>;
 
     /// Forgets requests accepted before a time.
     ///

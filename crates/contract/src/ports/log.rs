@@ -161,6 +161,13 @@ pub trait DeliveryLog: Send + Sync {
     /// When the store does not answer: the caller then sends.
     async fn is_recorded(&self, tries: &[(DeliveryId, Position)]) -> Result<Vec<bool>, StoreError>;
 
+    /// "Concluded, or known at a later position than this: a later try, a stay in the waiting room, a deferral?"
+    /// Then another copy lives, or none is wanted.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn has_moved_on(&self, id: DeliveryId, from: Position) -> Result<bool, StoreError>;
+
     /// Pending or retrying, due before `before`, oldest first: every one that the ledger counts as overdue.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ pub use disabling::{DisableOrder, WebhookDisabler};
 pub use intake::{
     EventIntake, IntakeError, IntakeReceipt, IntakeSource, ProducerMessage, Refusal, RefusedQueue,
 };
-pub use keyed::{KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoredMatch};
+pub use keyed::{BegunRequest, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoredMatch};
 pub use leadership::{Lead, Leadership};
 pub use lease::{Lease, LeaseTicket, Settlement};
 pub use log::{

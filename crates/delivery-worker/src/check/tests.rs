@@ -38,6 +38,10 @@ impl DeliveryLog for EvenLog {
         }
     }
 
+    async fn has_moved_on(&self, _: DeliveryId, _: Position) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     async fn overdue(&self, _: Timestamp, _: u32) -> Result<Vec<OverdueDelivery>, StoreError> {
         Ok(Vec::new())
     }

@@ -50,6 +50,18 @@ impl Slots {
         }
     }
 
+    /// Takes a webhook out of the line of this standing: a turn there would no longer be its own. The line is as long as
+    /// there are webhooks that wait for a slot, and standings change seldom.
+    pub(super) fn leave_line(&mut self, webhook: WebhookId, standing: Standing) {
+        let ring = match standing {
+            Standing::Well => &mut self.well_ring,
+            Standing::Slow => &mut self.slow_ring,
+        };
+        if let Some(place) = ring.iter().position(|other| *other == webhook) {
+            ring.remove(place);
+        }
+    }
+
     /// Whose turn it is, and from which ring: it leaves the ring, and takes no slot yet.
     pub(super) fn next(&mut self) -> Option<(WebhookId, Standing)> {
         let well = !self.well_ring.is_empty() && self.has_room(Standing::Well);

@@ -126,6 +126,36 @@ fn a_slow_webhook_does_not_lose_its_turn_to_one_that_has_just_had_it() {
     assert_eq!(served, [3; 9]);
 }
 
+/// The others' tries may hold the slow half until they time out.
+#[test]
+fn a_webhook_that_is_well_again_waits_for_no_slow_one() {
+    let (mut queue, now) = queue(20);
+    for number in 0..9 {
+        push(&mut queue, Share::First, webhook(number), 256, 0, now);
+    }
+    for started in start_all(&mut queue, now) {
+        queue.end(started.webhook, started.share, Pace::TimedOut, now);
+    }
+    for item in 1..10 {
+        push(&mut queue, Share::First, webhook(0), 256, item, now);
+    }
+    assert_eq!(webhooks(&start_all(&mut queue, now)), [0; 4], "its window while it is slow");
+    for number in 1..9 {
+        push(&mut queue, Share::First, webhook(number), 256, 1, now);
+    }
+    assert_eq!(webhooks(&start_all(&mut queue, now)), [1, 2], "half of twelve slots");
+    for next in [3, 4, 5] {
+        queue.end(webhook(0), Share::First, Pace::Quick, now);
+        assert_eq!(webhooks(&start_all(&mut queue, now)), [next], "each before it");
+    }
+    queue.end(webhook(0), Share::First, Pace::Quick, now);
+    let next = webhooks(&start_all(&mut queue, now));
+    assert!(
+        next.contains(&6) && next.contains(&0),
+        "the slow half is full, and it goes on beside it: {next:?}"
+    );
+}
+
 #[test]
 fn slow_webhooks_leave_half_of_the_slots_of_each_kind() {
     let (mut queue, now) = queue(20);

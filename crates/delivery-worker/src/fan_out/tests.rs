@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use postrider_contract::clock::ManualClock;
 use postrider_contract::egress::AddressRule;
 use postrider_contract::fakes::{FakeLog, FakeQueue, Outage};
 use postrider_contract::ids::DeliveryId;
@@ -104,31 +105,143 @@ impl WorkQueue for Gated {
     }
 }
 
+fn parts(
+    work_queue: Arc<dyn WorkQueue>,
+    queue: &FakeQueue,
+    clock: &Arc<ManualClock>,
+    receiver: &Receiver,
+) -> WorkerParts {
+    let webhooks = FakeWebhooks::with(entry(webhook(&receiver.url()), "trcker", 1));
+    let client = ClientParts::with_rule(AddressRule::default().with_loopback());
+    WorkerParts {
+        queue: work_queue,
+        journal: JournalWriter::start(Arc::new(queue.clone()), shared(clock)),
+        log: Arc::new(FakeLog::new(Arc::new(Outage::default()))),
+        webhooks: webhooks as Arc<dyn Webhooks>,
+        secrets: secret_box(),
+        transport: Arc::new(HttpClient::new(client).unwrap()),
+        clock: shared(clock),
+        entropy: Arc::new(Counting::default()),
+        metrics: WorkerMetrics::register(&Metrics::new("0.0.0", "test").unwrap()).unwrap(),
+    }
+}
+
+/// What a page of a fan-out may go into: full queues refuse it, as `reject-publish` does.
+#[derive(Clone)]
+struct Full {
+    queue: FakeQueue,
+    first: Arc<AtomicBool>,
+    lanes: Arc<AtomicBool>,
+}
+
+impl Full {
+    fn of(queue: &FakeQueue) -> Self {
+        let full = || Arc::new(AtomicBool::new(true));
+        Full { queue: queue.clone(), first: full(), lanes: full() }
+    }
+}
+
+#[async_trait]
+impl WorkQueue for Full {
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
+        let is_refused = |publication: &Publication| match publication.route {
+            Route::First => self.first.load(Ordering::SeqCst),
+            Route::Retry { .. } => self.lanes.load(Ordering::SeqCst),
+            Route::Release => false,
+        };
+        if publications.iter().any(is_refused) {
+            return Err(PublishError::Refused { reason: "the queue is full".to_owned() });
+        }
+        self.queue.publish(publications).await
+    }
+
+    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
+        self.queue.consume(kind, prefetch).await
+    }
+
+    async fn depths(&self) -> Result<QueueDepths, QueueError> {
+        self.queue.depths().await
+    }
+
+    fn check_writable(&self) -> Result<(), QueueError> {
+        self.queue.check_writable()
+    }
+
+    async fn close(&self) {
+        self.queue.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_finds_no_room_does_not_stop_the_tries_that_make_room() {
+    let receiver = Receiver::saying(vec![Step::Say(OK)]).await;
+    let clock = clock();
+    let queue = FakeQueue::new(shared(&clock));
+    let full = Full::of(&queue);
+    let parts = parts(Arc::new(full.clone()), &queue, &clock, &receiver);
+    let first = |work| Publication { route: Route::First, work };
+    queue.publish(vec![first(Work::FanOut(fan_out(0, 10, Bytes::from_static(BODY))))]).await.unwrap();
+    let stop = Stop::default();
+    let running = tokio::spawn(Worker::new(Settings::default(), parts).run(stop.clone()));
+    let mut journal = queue.read(1_000).await.unwrap();
+    // One after the other, so that the page has been refused by the time of most.
+    for number in 100..110 {
+        let delivery = numbered_delivery(number);
+        let id = delivery.reference.id;
+        queue.publish(vec![first(Work::Deliver(delivery))]).await.unwrap();
+        attempted_until(&mut *journal, |made| made.contains(&id)).await;
+    }
+    full.first.store(false, Ordering::SeqCst);
+    attempted_until(&mut *journal, |made| made.len() == 10).await;
+    stop.drain();
+    running.await.unwrap().unwrap();
+}
+
+/// As many as a worker may have in hand could be fan-outs that wait for room which only tries behind them make.
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_fan_out_without_room_leaves_the_hand_by_a_lane() {
+    let (clock, recorder) = (clock(), Recorder::default());
+    let queue = FakeQueue::new(shared(&clock));
+    let full = Full::of(&queue);
+    full.lanes.store(false, Ordering::SeqCst);
+    let settle = Settle { queue: Arc::new(full.clone()), ..settle(&recorder, shared(&clock)) };
+    let work = fan_out(0, 300, Bytes::from_static(BODY));
+    let placed = settle.fanned_out(work, false, recorder.ticket());
+    tokio::time::timeout(Duration::from_secs(60), placed).await.expect("it is let go of").unwrap();
+    assert_eq!(recorder.steps(), ["acknowledged"]);
+    assert!(!settle.trouble.is_there());
+
+    clock.advance(UNTIL_ROOM);
+    full.first.store(false, Ordering::SeqCst);
+    let mut retries = queue.consume(WorkKind::Retry, 10).await.unwrap();
+    let lease = retries.next().await.unwrap();
+    let Work::FanOut(left) = lease.message else { panic!("the rest of the fan-out") };
+    settle.fanned_out(left, lease.redelivered, lease.ticket).await.unwrap();
+    let mut firsts = queue.consume(WorkKind::First, 1_000).await.unwrap();
+    let mut made = HashSet::new();
+    for _ in 0..300 {
+        let lease = firsts.next().await.unwrap();
+        let Work::Deliver(delivery) = lease.message else { panic!("a delivery") };
+        assert_eq!((delivery.check, &delivery.body[..]), (Check::LookUp, BODY));
+        made.insert(delivery.reference.id);
+        lease.ticket.acknowledge();
+    }
+    assert_eq!(made.len(), 300);
+}
+
 #[tokio::test]
 async fn fan_outs_that_wait_for_their_turn_hold_up_no_first_try() {
     const MANY: u32 = 10;
     let receiver = Receiver::saying(vec![Step::Say(OK)]).await;
     let clock = clock();
-    let (queue, webhooks) =
-        (FakeQueue::new(shared(&clock)), FakeWebhooks::with(entry(webhook(&receiver.url()), "trcker", 1)));
+    let queue = FakeQueue::new(shared(&clock));
     let gated = Gated {
         queue: queue.clone(),
         gate: Arc::new(Semaphore::new(0)),
         under_way: Arc::default(),
         most: Arc::default(),
     };
-    let client = ClientParts::with_rule(AddressRule::default().with_loopback());
-    let parts = WorkerParts {
-        queue: Arc::new(gated.clone()),
-        journal: JournalWriter::start(Arc::new(queue.clone()), shared(&clock)),
-        log: Arc::new(FakeLog::new(Arc::new(Outage::default()))),
-        webhooks: Arc::clone(&webhooks) as Arc<dyn Webhooks>,
-        secrets: secret_box(),
-        transport: Arc::new(HttpClient::new(client).unwrap()),
-        clock: shared(&clock),
-        entropy: Arc::new(Counting::default()),
-        metrics: WorkerMetrics::register(&Metrics::new("0.0.0", "test").unwrap()).unwrap(),
-    };
+    let parts = parts(Arc::new(gated.clone()), &queue, &clock, &receiver);
     let first = |work| Publication { route: Route::First, work };
     let fan_outs =
         (0..MANY).map(|number| first(Work::FanOut(fan_out(number * 100, 100, Bytes::from_static(BODY)))));

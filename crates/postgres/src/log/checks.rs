@@ -44,6 +44,15 @@ pub(super) async fn is_recorded(
     Ok(tries.iter().map(is_past).collect())
 }
 
+pub(super) async fn has_moved_on(
+    database: &Arc<Database>,
+    id: DeliveryId,
+    from: Position,
+) -> Result<bool, StoreError> {
+    let ranks = ranks(Arc::clone(database), vec![Id::from(id)]).await?;
+    Ok(ranks.values().any(|rank| rank.is_beyond(from)))
+}
+
 async fn ranks(database: Arc<Database>, ids: Vec<Id>) -> Result<HashMap<Id, Rank>, StoreError> {
     let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(HashMap::new()) };
     let rows = database.query(RANKS, &[&ids, first, last]).await?;

@@ -36,6 +36,16 @@ pub(crate) fn is_recorded(
     Ok(answers)
 }
 
+pub(crate) fn has_moved_on(days: &DayFiles, id: DeliveryId, from: Position) -> Result<bool, StoreError> {
+    let mut has_moved_on = false;
+    days.read(day_of(id), |connection| {
+        has_moved_on =
+            rank_of(connection, id.as_u128().to_be_bytes())?.is_some_and(|rank| rank.is_beyond(from));
+        Ok(())
+    })?;
+    Ok(has_moved_on)
+}
+
 pub(crate) fn overdue(
     days: &DayFiles,
     before: Timestamp,

@@ -1,8 +1,12 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
 use bytes::Bytes;
 use postrider_contract::delivery::{AttemptNumber, Check, Position};
-use postrider_contract::fakes::PublishFault;
-use postrider_contract::outcome::{DeliveryStatus, Outcome, StatusReason};
-use postrider_contract::ports::WorkKind;
+use postrider_contract::fakes::{FakeQueue, PublishFault};
+use postrider_contract::journal::{DeferredRecord, HeldRecord};
+use postrider_contract::outcome::{DeliveryStatus, HoldReason, Outcome, StatusReason};
+use postrider_contract::ports::{QueueDepths, WorkKind, WorkSource};
 use postrider_contract::wire::{encode_journal_batch, encode_work};
 use tokio::task::JoinHandle;
 
@@ -129,6 +133,34 @@ async fn a_copy_of_a_try_that_was_made_ends_nothing() {
     assert_eq!(depths(&office).await, (0, 0, 0));
 }
 
+/// Its hold was recorded and its lease never acknowledged: the copy that came back too often is not the one that waits.
+#[tokio::test(start_paused = true)]
+async fn a_copy_of_a_delivery_that_is_held_or_put_off_ends_nothing() {
+    let office = Office::open().await;
+    let (event, delivery) = office.delivery("e", 1);
+    let (other, put_off) = office.delivery("f", 1);
+    let since = office.clock.now();
+    let held = HeldRecord { delivery: delivery.clone().held(), why: HoldReason::Overflow, since };
+    let later = put_off.clone().deferred(since.plus(Duration::from_secs(5)), since);
+    let deferred =
+        DeferredRecord { delivery: later.reference.clone(), position: later.position, due_at: later.due_at };
+    let records = [
+        accepted(event, &delivery, None),
+        JournalRecord::Held(held),
+        accepted(other, &put_off, None),
+        JournalRecord::Deferred(deferred),
+    ];
+    office.log(records).await;
+    put(&office, given_out(), &Work::Deliver(delivery.clone()));
+    put(&office, given_out(), &Work::Deliver(put_off.clone()));
+    start(&office);
+    settle().await;
+    write_journal(&office).await;
+    assert_eq!(office.view(delivery.reference.id).await.status, DeliveryStatus::Held);
+    assert_eq!(office.view(put_off.reference.id).await.status, DeliveryStatus::Pending);
+    assert_eq!(depths(&office).await, (0, 0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_delivery_is_not_ended_before_the_log_knows_what_was_tried() {
     let office = Office::open().await;
@@ -166,6 +198,54 @@ async fn each_delivery_of_a_fan_out_that_was_given_out_too_often_is_published_by
         published.iter().map(|delivery| (delivery.reference.id, delivery.body.clone())).collect();
     assert_eq!(bodies, [(one.reference.id, one.body), (two.reference.id, two.body)]);
     assert!(published.iter().all(|delivery| delivery.check == Check::LookUp));
+}
+
+/// Takes one page, then none for a while.
+struct OnePage {
+    queue: FakeQueue,
+    is_full: AtomicBool,
+}
+
+#[async_trait]
+impl WorkQueue for OnePage {
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
+        if self.is_full.swap(true, Ordering::SeqCst) {
+            return Err(PublishError::Refused { reason: "full".to_owned() });
+        }
+        self.queue.publish(publications).await
+    }
+
+    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
+        self.queue.consume(kind, prefetch).await
+    }
+
+    async fn depths(&self) -> Result<QueueDepths, QueueError> {
+        self.queue.depths().await
+    }
+
+    fn check_writable(&self) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fan_out_that_was_interrupted_goes_on_behind_the_pages_that_were_published() {
+    let office = Office::open().await;
+    let all = 2 * PAGE;
+    let made = (0..all).map(|number| office.delivery(&format!("e{number}"), 1).1);
+    let fan_out = FanOut { deliveries: made.collect(), bodies: vec![Bytes::new()], body_of: vec![0; all] };
+    put(&office, unroutable(), &Work::FanOut(fan_out));
+    let queue = Arc::new(OnePage { queue: office.queue.clone(), is_full: AtomicBool::new(false) });
+    let parts = StrayParts { queue: Arc::clone(&queue) as _, ..parts(&office) };
+    tokio::spawn(run_strays(parts, Stop::default()));
+    settle().await;
+    queue.is_full.store(false, Ordering::SeqCst);
+    tokio::time::sleep(TRY_AGAIN).await;
+    settle().await;
+    assert_eq!(count(&office, StrayReason::Unroutable), 1);
+    assert_eq!(office.queue.depths().await.unwrap().release, u64::try_from(all).unwrap());
 }
 
 /// At once, it might go round and round as long as an older worker runs beside.

@@ -30,6 +30,10 @@ impl DeliveryLog for Counting {
         self.log.is_recorded(tries).await
     }
 
+    async fn has_moved_on(&self, id: DeliveryId, from: Position) -> Result<bool, StoreError> {
+        self.log.has_moved_on(id, from).await
+    }
+
     async fn overdue(&self, before: Timestamp, limit: u32) -> Result<Vec<OverdueDelivery>, StoreError> {
         self.log.overdue(before, limit).await
     }

@@ -1,10 +1,11 @@
 //! A request that comes twice counts once, whatever happened to the first.
 
+use postrider_contract::clock::ManualClock;
 use postrider_contract::fakes::{FakeKeyedRequests, FakeLog, Outage};
 use postrider_contract::journal::{ConcludedRecord, Conclusion};
 use postrider_contract::log::fold;
 use postrider_contract::outcome::CancelReason;
-use postrider_contract::ports::{DeliveryLog, KeyedRequests, LedgerQuery, LogQueries};
+use postrider_contract::ports::{BegunRequest, DeliveryLog, KeyedRequests, LedgerQuery, LogQueries};
 use postrider_contract::tenant::Tenant;
 
 use super::*;
@@ -158,7 +159,7 @@ impl KeyedRequests for NeverConfirms {
         self.0.begin(requests).await
     }
 
-    async fn confirm(&self, _: Vec<(TenantId, KeyName)>) -> Result<(), StoreError> {
+    async fn confirm(&self, _: Vec<BegunRequest>) -> Result<(), StoreError> {
         Err(StoreError::Unavailable { reason: "gone".to_owned() })
     }
 
@@ -169,7 +170,7 @@ impl KeyedRequests for NeverConfirms {
         self.0.find(names).await
     }
 
-    async fn withdraw(&self, begun: Vec<(TenantId, KeyName, Timestamp)>) -> Result<(), StoreError> {
+    async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
         self.0.withdraw(begun).await
     }
 
@@ -189,6 +190,73 @@ async fn an_event_that_is_durable_is_accepted_although_its_key_cannot_be_confirm
     door.clock.advance(STILL_RUNNING);
     assert_eq!(door.accept_keyed(Some("k"), ORDER).await.unwrap(), first);
     assert_eq!(door.deliveries().await[0].check, Check::LookUp);
+}
+
+/// A store that answers a first question late, by its clock, and others at once.
+struct Late {
+    store: FakeKeyedRequests,
+    clock: std::sync::OnceLock<Arc<ManualClock>>,
+}
+
+#[async_trait]
+impl KeyedRequests for Late {
+    async fn begin(&self, requests: Vec<KeyedRequest>) -> Result<Vec<KeyedOutcome>, StoreError> {
+        let outcomes = self.store.begin(requests).await?;
+        if outcomes.contains(&KeyedOutcome::Inserted)
+            && let Some(clock) = self.clock.get()
+        {
+            clock.advance(STILL_RUNNING);
+        }
+        Ok(outcomes)
+    }
+
+    async fn confirm(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
+        self.store.confirm(begun).await
+    }
+
+    async fn find(
+        &self,
+        names: Vec<(TenantId, KeyName)>,
+    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, StoreError> {
+        self.store.find(names).await
+    }
+
+    async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
+        self.store.withdraw(begun).await
+    }
+
+    async fn forget_before(&self, time: Timestamp) -> Result<(), StoreError> {
+        self.store.forget_before(time).await
+    }
+}
+
+async fn late_door() -> (Door, Arc<Late>) {
+    let outage = Arc::new(Outage::default());
+    let store = FakeKeyedRequests::new(Arc::clone(&outage));
+    let late = Arc::new(Late { store, clock: std::sync::OnceLock::new() });
+    let door = Door::open_with(Arc::clone(&late) as Arc<dyn KeyedRequests>, outage).await;
+    door.put(&webhook(1)).await;
+    (door, late)
+}
+
+#[tokio::test]
+async fn a_request_whose_row_was_late_is_published_as_one_that_another_may_have_taken_over() {
+    let (door, late) = late_door().await;
+    assert!(late.clock.set(Arc::clone(&door.clock)).is_ok());
+    door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    assert_eq!(door.deliveries().await[0].check, Check::LookUp);
+}
+
+/// By then a repeat may have taken the row for a dead one's and be publishing what it says.
+#[tokio::test]
+async fn a_row_is_not_withdrawn_when_a_repeat_may_stand_by_it() {
+    let (door, late) = late_door().await;
+    door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    assert!(late.clock.set(Arc::clone(&door.clock)).is_ok());
+    assert!(matches!(door.accept_keyed(Some("k"), OWN).await, Err(IntakeError::KeyReused)));
+    let own = KeyName::Event("order-7".parse().unwrap());
+    let found = late.store.find(vec![(tenant_id("a"), own)]).await.unwrap();
+    assert!(matches!(found[..], [Some((_, KeyedState::Pending))]), "{found:?}");
 }
 
 /// The first request under this key was another one: nothing was published for this one, and its id is free.
