@@ -156,7 +156,7 @@ fn classify(uri: &AMQPUri, error: &lapin::Error) -> ConnectError {
         Some((Refusal::NotAllowed, reason)) => {
             ConnectError::VhostRefused { address, user, vhost: uri.vhost.clone(), reason }
         }
-        Some((Refusal::NotFound | Refusal::Precondition | Refusal::Other, reason)) => {
+        Some((Refusal::NotFound | Refusal::Precondition | Refusal::Internal | Refusal::Other, reason)) => {
             ConnectError::Failed { address, reason }
         }
         None => match read_certificate_problem(error) {

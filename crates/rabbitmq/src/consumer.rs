@@ -238,7 +238,13 @@ impl<R: Reading> Subscriber<R> {
                 }
             }
             (TopologyError::NoAnswer(_), _) => live.give_up("a subscription was not answered in time"),
-            (TopologyError::Missing(_) | TopologyError::Mismatch(_) | TopologyError::Failed(_), _) => {}
+            (
+                TopologyError::Missing(_)
+                | TopologyError::Mismatch(_)
+                | TopologyError::Failed(_)
+                | TopologyError::Stumbled(_),
+                _,
+            ) => {}
         }
     }
 

@@ -156,7 +156,7 @@ async fn declare(endpoint: &Endpoint, topology: &Topology, link: &Link) -> Resul
 fn name_problem(endpoint: &Endpoint, error: TopologyError) -> ConnectError {
     match error {
         TopologyError::Mismatch(reason) | TopologyError::Missing(reason) => ConnectError::Mismatch { reason },
-        error @ (TopologyError::Failed(_) | TopologyError::NoAnswer(_)) => {
+        error @ (TopologyError::Failed(_) | TopologyError::Stumbled(_) | TopologyError::NoAnswer(_)) => {
             ConnectError::Failed { address: endpoint.address(), reason: error.to_string() }
         }
     }

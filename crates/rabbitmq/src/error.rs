@@ -52,6 +52,8 @@ pub(crate) enum Refusal {
     Precondition,
     /// 530: above all a virtual host that is missing or closed to this user.
     NotAllowed,
+    /// 541: the broker stumbled over this very question, and closes the connection for it.
+    Internal,
     /// Anything else the broker said.
     Other,
 }
@@ -70,6 +72,8 @@ pub(crate) fn read_refusal(error: &lapin::Error) -> Option<(Refusal, String)> {
         Refusal::Precondition
     } else if *kind == AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) {
         Refusal::NotAllowed
+    } else if *kind == AMQPErrorKind::Hard(AMQPHardError::INTERNALERROR) {
+        Refusal::Internal
     } else {
         Refusal::Other
     };
@@ -120,6 +124,9 @@ pub(crate) enum TopologyError {
     /// The connection or the broker failed meanwhile.
     #[error("{0}")]
     Failed(String),
+    /// The broker stumbled over it and closed the connection: it would again.
+    #[error("{0}")]
+    Stumbled(String),
     /// It may have been done or not.
     #[error("the broker did not answer within {0:?}")]
     NoAnswer(Duration),
@@ -132,6 +139,7 @@ impl From<lapin::Error> for TopologyError {
                 TopologyError::Mismatch(text)
             }
             Some((Refusal::NotFound, text)) => TopologyError::Missing(text),
+            Some((Refusal::Internal, text)) => TopologyError::Stumbled(text),
             Some((Refusal::Other, text)) => TopologyError::Failed(text),
             None => TopologyError::Failed(error.to_string()),
         }
@@ -141,12 +149,40 @@ impl From<lapin::Error> for TopologyError {
 impl From<TopologyError> for QueueError {
     fn from(error: TopologyError) -> Self {
         match error {
-            TopologyError::Mismatch(reason) | TopologyError::Missing(reason) => {
-                QueueError::Mismatch { reason }
+            TopologyError::Mismatch(reason) => QueueError::Mismatch { reason },
+            TopologyError::Missing(reason) => {
+                QueueError::Mismatch { reason: format!("{reason}; `postrider topology declare` makes it") }
             }
-            error @ (TopologyError::Failed(_) | TopologyError::NoAnswer(_)) => {
+            error @ (TopologyError::Failed(_) | TopologyError::Stumbled(_) | TopologyError::NoAnswer(_)) => {
                 QueueError::Unavailable { reason: error.to_string() }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::AMQPError;
+
+    use super::*;
+
+    fn refused(kind: impl Into<AMQPErrorKind>) -> TopologyError {
+        lapin::Error::from(ErrorKind::ProtocolError(AMQPError::new(kind.into(), "said by the broker".into())))
+            .into()
+    }
+
+    #[test]
+    fn a_queue_that_is_missing_is_named_with_what_makes_it() {
+        let error = QueueError::from(refused(AMQPSoftError::NOTFOUND)).to_string();
+        assert!(
+            error.contains("said by the broker") && error.contains("postrider topology declare"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_the_broker_stumbles_over_is_told_from_a_connection_that_broke() {
+        assert!(matches!(refused(AMQPHardError::INTERNALERROR), TopologyError::Stumbled(_)));
+        assert!(matches!(refused(AMQPHardError::CONNECTIONFORCED), TopologyError::Failed(_)));
     }
 }

@@ -144,7 +144,7 @@ async fn look_at_queues(settings: &Settings, connection: &Connection) -> Vec<Fin
             }
             // Told with the topology.
             Ok(Err(TopologyError::Missing(_) | TopologyError::Mismatch(_))) => {}
-            Ok(Err(TopologyError::Failed(reason))) => {
+            Ok(Err(TopologyError::Failed(reason) | TopologyError::Stumbled(reason))) => {
                 findings.push(Finding::fault("broker.queues", reason, "look at the broker's log"));
                 return findings;
             }

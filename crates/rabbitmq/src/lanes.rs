@@ -99,6 +99,11 @@ impl Lanes {
                     return Ok(queue);
                 }
                 Ok(Err(TopologyError::Failed(reason))) => return Err(self.describe(wanted, &reason)),
+                // The connection goes with it: the next one must not be lost by the same question.
+                Ok(Err(TopologyError::Stumbled(reason))) => {
+                    self.avoided.add(lane);
+                    return Err(self.describe(wanted, &reason));
+                }
                 Ok(Err(
                     error @ (TopologyError::Mismatch(_)
                     | TopologyError::Missing(_)
@@ -145,7 +150,13 @@ impl Lanes {
     }
 
     fn describe(&self, lane: LaneQueue, reason: &str) -> String {
-        format!("cannot declare lane {}: {reason}", self.topology.lane_queue(lane))
+        let advice = match self.at_start {
+            TopologyAtStart::Declare => "",
+            TopologyAtStart::Assume => {
+                "; after an upgrade `postrider topology declare` makes what is missing"
+            }
+        };
+        format!("cannot declare lane {}: {reason}{advice}", self.topology.lane_queue(lane))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<LaneQueue, Arc<OnceCell<()>>>> {

@@ -63,7 +63,9 @@ async fn compare_queue(
         Ok(_) => {}
         Err(TopologyError::Missing(_)) => return Ok(None),
         Err(mismatch @ TopologyError::Mismatch(_)) => return Ok(Some(Err(mismatch))),
-        Err(error @ (TopologyError::Failed(_) | TopologyError::NoAnswer(_))) => return Err(error),
+        Err(error @ (TopologyError::Failed(_) | TopologyError::Stumbled(_) | TopologyError::NoAnswer(_))) => {
+            return Err(error);
+        }
     }
     let declared = declare_queue(live, &channel, &plan.name, plan.arguments).await;
     close(&channel).await;
@@ -79,9 +81,12 @@ async fn exchange_exists(live: &Live, name: &str, kind: ExchangeKind) -> Result<
             Ok(true)
         }
         Err(TopologyError::Missing(_)) => Ok(false),
-        Err(error @ (TopologyError::Mismatch(_) | TopologyError::Failed(_) | TopologyError::NoAnswer(_))) => {
-            Err(error)
-        }
+        Err(
+            error @ (TopologyError::Mismatch(_)
+            | TopologyError::Failed(_)
+            | TopologyError::Stumbled(_)
+            | TopologyError::NoAnswer(_)),
+        ) => Err(error),
     }
 }
 
@@ -97,6 +102,8 @@ fn judge(object: String, found: Result<(), TopologyError>) -> Result<Option<Devi
             let remedy = "let it run empty, delete it, and run `postrider topology declare`".to_owned();
             Ok(Some(Deviation { object, problem, remedy }))
         }
-        Err(error @ (TopologyError::Failed(_) | TopologyError::NoAnswer(_))) => Err(error),
+        Err(error @ (TopologyError::Failed(_) | TopologyError::Stumbled(_) | TopologyError::NoAnswer(_))) => {
+            Err(error)
+        }
     }
 }

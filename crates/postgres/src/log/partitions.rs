@@ -121,9 +121,10 @@ impl Days {
         Ok(dropped)
     }
 
-    /// As far as is known here: what comes for a day whose bodies are gone is not written.
+    /// What comes for a day whose bodies are known to be gone is not written. Of a day that is not known, because another
+    /// task has read anew which ones there are, they are: if not, the server says so.
     pub(super) fn keeps_bodies(&self, day: Day) -> bool {
-        self.lock().get(&day) == Some(&Bodies::There)
+        self.lock().get(&day) != Some(&Bodies::Gone)
     }
 
     /// Drops days, oldest first, each in a transaction of its own.
@@ -181,10 +182,11 @@ impl Days {
         days.iter().copied().filter(|day| !known.contains_key(day)).collect()
     }
 
-    /// Reads which days are there. A day counts once its attempts are: its tables are made in one transaction.
+    /// Reads which days are there. A day counts once its attempts are: its tables are made in one transaction. They are
+    /// read first: of a day that another process makes meanwhile the bodies are then seen too, or nothing.
     async fn learn(&self, session: &mut Session) -> Result<(), StoreError> {
-        let with_bodies = days_of(session, BODIES).await?;
         let days = days_of(session, "attempts").await?;
+        let with_bodies = days_of(session, BODIES).await?;
         let bodies = |day| if with_bodies.contains(&day) { Bodies::There } else { Bodies::Gone };
         *self.lock() = days.into_iter().map(|day| (day, bodies(day))).collect();
         Ok(())
@@ -321,6 +323,15 @@ fn bounds(table: &str, day: Day) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Another task reads anew which days there are, while a writer is about to write to one.
+    #[test]
+    fn bodies_of_a_day_that_is_not_known_are_kept() {
+        let (days, day) = (Days::default(), Day::from_number(20_778));
+        assert!(days.keeps_bodies(day));
+        days.lock().insert(day, Bodies::Gone);
+        assert!(!days.keeps_bodies(day), "their time is over");
+    }
 
     #[test]
     fn days_follow_one_another_without_a_gap() {
