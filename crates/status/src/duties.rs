@@ -22,7 +22,7 @@ use crate::tries::TryBoard;
 const DUTY: &str = "status";
 const SEEK_LEAD_EVERY: Duration = Duration::from_secs(2);
 /// While something waits; a release is at most this late.
-const BUSY_ROUND: Duration = Duration::from_millis(50);
+pub(crate) const BUSY_ROUND: Duration = Duration::from_millis(50);
 const IDLE_ROUND: Duration = Duration::from_millis(250);
 const HEAL_EVERY: Duration = Duration::from_secs(30);
 const TIDY_EVERY: Duration = Duration::from_secs(3_600);

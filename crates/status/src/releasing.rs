@@ -7,6 +7,7 @@
 
 mod pace;
 mod turns;
+mod yielding;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -25,13 +26,11 @@ use tokio::time::Instant;
 
 use self::pace::{Allowance, Pace};
 use self::turns::Turns;
+use self::yielding::Yielding;
 use crate::duties::DutyParts;
 
-/// What one round releases: some milliseconds' work, and bodies of 256 MiB at the very most.
+/// What one round releases at most: some milliseconds' work, and bodies of 256 MiB at the very most.
 pub(crate) const PER_ROUND: u32 = 256;
-/// What is published at once: the broker and a worker take in events of others between two bursts, which would else
-/// wait behind all of a round for milliseconds.
-const BURST: usize = 32;
 /// A released delivery that was not tried for this long is taken to be lost sight of.
 const LOST_AFTER: Duration = Duration::from_secs(600);
 const REOPEN_EVERY: Duration = Duration::from_secs(60);
@@ -50,6 +49,7 @@ pub(crate) struct Releasing {
     parts: DutyParts,
     paces: HashMap<WebhookId, Pace>,
     turns: Turns,
+    yielding: Yielding,
     reopened_at: Instant,
     /// Webhooks whose last release could not be published: told of when they begin to fail.
     failing: HashSet<WebhookId>,
@@ -79,6 +79,7 @@ impl Releasing {
             parts,
             paces: HashMap::new(),
             turns: Turns::default(),
+            yielding: Yielding::new(Instant::now()),
             reopened_at: Instant::now(),
             failing: HashSet::new(),
             unmarked: None,
@@ -92,10 +93,12 @@ impl Releasing {
         let held: u64 = summaries.iter().map(|summary| summary.waiting).sum();
         self.parts.metrics.held.set(i64::try_from(held).unwrap_or(i64::MAX));
         self.learn(&summaries);
+        // Asked for while nothing waits, too: that is when it learns what is ordinary.
+        let most = self.yielding.most(self.parts.board.take_waits(), Instant::now());
         if summaries.is_empty() {
             return Ok(Round::Empty);
         }
-        let wanted = self.share_out(&summaries);
+        let wanted = self.share_out(&summaries, most);
         if wanted.is_empty() {
             return Ok(Round::Waiting { released: 0 });
         }
@@ -119,14 +122,14 @@ impl Releasing {
         }
     }
 
-    /// Who releases how many in this round.
-    fn share_out(&mut self, summaries: &[RoomSummary]) -> Vec<(WebhookId, u32)> {
+    /// Who releases how many in this round, of so many at most.
+    fn share_out(&mut self, summaries: &[RoomSummary], most: u32) -> Vec<(WebhookId, u32)> {
         let mut allowed = Vec::new();
         for summary in summaries.iter().filter(|summary| summary.waiting > 0) {
             let most = u32::try_from(summary.waiting).unwrap_or(u32::MAX);
             allowed.push((summary.webhook, self.allowed(summary).min(most)));
         }
-        self.turns.share_out(allowed, PER_ROUND)
+        self.turns.share_out(allowed, most)
     }
 
     fn allowed(&mut self, summary: &RoomSummary) -> u32 {
@@ -208,7 +211,7 @@ impl Releasing {
             let mut rest = together[published.len()..].to_vec();
             let first = rest[0].reference.webhook;
             // One whose deliveries were alone in the burst has been tried by itself just now.
-            if rest.iter().take(BURST).all(|one| one.reference.webhook == first) {
+            if rest.iter().take(self.yielding.bursts().0).all(|one| one.reference.webhook == first) {
                 rest.retain(|one| one.reference.webhook != first);
                 self.tell_failing(first, &error);
                 last_error = Some(error);
@@ -231,7 +234,11 @@ impl Releasing {
         deliveries: &[Delivery],
         published: &mut Vec<Delivery>,
     ) -> Result<(), PublishError> {
-        for burst in deliveries.chunks(BURST) {
+        let (size, gap) = self.yielding.bursts();
+        for (number, burst) in deliveries.chunks(size).enumerate() {
+            if number > 0 && !gap.is_zero() {
+                tokio::time::sleep(gap).await;
+            }
             let publication = |delivery: &Delivery| Publication {
                 route: Route::Release,
                 work: Work::Deliver(delivery.clone()),

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use postrider_contract::attempt::{AttemptResult, FailureClass};
 use postrider_contract::clock::Timestamp;
+use postrider_contract::delivery::Position;
 use postrider_contract::ids::WebhookId;
 use postrider_contract::journal::{AttemptedRecord, HeldRecord};
 use postrider_contract::outcome::{HoldReason, Outcome};
 
 /// A try over this is slow: a slot held that long for one webhook is a slot that others miss.
 const SLOW: Duration = Duration::from_secs(1);
+/// First tries whose waits are kept until they are asked for: a few seconds of a busy process.
+const MAX_WAITS: usize = 4_096;
 /// Webhooks remembered; beyond it the board is wiped, which only makes windows start anew.
 const MAX_WEBHOOKS: usize = 100_000;
 
@@ -40,6 +43,7 @@ pub(crate) struct Ending {
 pub struct TryBoard {
     seen: Mutex<HashMap<WebhookId, Seen>>,
     endings: Mutex<HashMap<WebhookId, Ending>>,
+    waits: Mutex<Vec<Duration>>,
 }
 
 impl TryBoard {
@@ -50,6 +54,7 @@ impl TryBoard {
 
     pub(crate) fn note(&self, record: &AttemptedRecord) {
         self.note_ending(record);
+        self.note_wait(record);
         let timed_out = matches!(
             record.attempt.result,
             AttemptResult::Failure { class: FailureClass::Timeout(_), detail: _ }
@@ -76,6 +81,21 @@ impl TryBoard {
         }
         let count = which(seen.entry(webhook).or_default());
         *count = count.saturating_add(1);
+    }
+
+    fn note_wait(&self, record: &AttemptedRecord) {
+        // A replay, a retry and a release have waited for more than their turn.
+        if record.position == Position::START && record.delivery.replay == 0 {
+            let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            if waits.len() < MAX_WAITS {
+                waits.push(record.attempt.started_at.since(record.delivery.accepted_at));
+            }
+        }
+    }
+
+    /// How long first tries had waited that were noted since the last call, from acceptance to their beginning.
+    pub(crate) fn take_waits(&self) -> Vec<Duration> {
+        std::mem::take(&mut *self.waits.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn note_ending(&self, record: &AttemptedRecord) {

@@ -15,6 +15,7 @@ use postrider_contract::ports::{
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::ConfigObject;
 
+use super::yielding::BURST;
 use super::*;
 use crate::tests::fixture::{Office, QUICK, attempted, webhook};
 
