@@ -97,10 +97,11 @@ impl Duties {
                 }
                 heal_at = Instant::now() + HEAL_EVERY;
             }
+            let began_at = Instant::now();
             let wait = match releasing.round().await {
                 // There may be more: only a yield, in which others get their turn.
                 Ok(Round::Waiting { released: PER_ROUND.. }) => Duration::ZERO,
-                Ok(Round::Waiting { released: _ }) => BUSY_ROUND,
+                Ok(Round::Waiting { released: _ }) => BUSY_ROUND.saturating_sub(began_at.elapsed()),
                 Ok(Round::Empty) => IDLE_ROUND,
                 Err(error) => {
                     tracing::warn!(

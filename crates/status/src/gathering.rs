@@ -4,9 +4,11 @@
 //! An acceptance and the try that follows it come some 30 ms apart, in messages of different processes. Written
 //! together they are one new row; written one after the other, a row in every index for what is pending and then
 //! another one, which costs three times as much. So, while there is much to write, an acceptance that nothing
-//! followed yet is kept for a later turn, at most for [`KEPT_AT_MOST`]. It is never lost by that: its message is
-//! acknowledged once all of its records are written. Where tries do not follow, since another process writes them or
+//! followed yet is kept for a later turn, some [`KEPT_AT_MOST`]. It is never lost by that: its message is acknowledged
+//! once all of its records are written, by whichever writers ([`TicketShare`]). Where tries do not follow, since another process writes them or
 //! their receivers are slow, nothing is kept ([`Worth`]).
+
+mod shared_ticket;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,10 +16,12 @@ use std::time::Duration;
 
 use postrider_contract::ids::DeliveryId;
 use postrider_contract::journal::{AcceptedRecord, JournalBatch, JournalRecord};
-use postrider_contract::ports::{Journal, JournalSource, Lease, LeaseTicket, QueueError};
+use postrider_contract::ports::{Journal, JournalSource, Lease, QueueError};
 use postrider_service::lifecycle::Stop;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+
+pub(crate) use self::shared_ticket::TicketShare;
 
 /// Messages in hand, a few hundred records each: two statements' worth, and as much that is kept.
 const PREFETCH: u16 = 128;
@@ -44,7 +48,7 @@ struct Message {
     taken_at: Instant,
     was_kept: bool,
     records: Vec<JournalRecord>,
-    ticket: LeaseTicket,
+    ticket: TicketShare,
 }
 
 impl Message {
@@ -53,16 +57,16 @@ impl Message {
             taken_at: Instant::now(),
             was_kept: false,
             records: lease.message.records,
-            ticket: lease.ticket,
+            ticket: TicketShare::whole(lease.ticket),
         }
     }
 }
 
-/// Records to write, and what to acknowledge once they are written.
+/// Records to write, and what is to be told once they are written.
 #[derive(Default)]
 pub(crate) struct Gathered {
     pub(crate) records: Vec<JournalRecord>,
-    pub(crate) tickets: Vec<LeaseTicket>,
+    pub(crate) tickets: Vec<TicketShare>,
 }
 
 /// One source of the journal, for all writers of a process.
@@ -128,7 +132,7 @@ impl Gathering {
             let (gathered, left) = if is_busy && worth.is_there() && !stop.is_draining() {
                 part(messages, worth)
             } else {
-                (all(messages), Vec::new())
+                (all(messages, worth), Vec::new())
             };
             *kept = left;
             // A message without records has nothing to write, and is to be acknowledged all the same.
@@ -177,9 +181,14 @@ async fn take(
     Ok(messages)
 }
 
-fn all(messages: Vec<Message>) -> Gathered {
+fn all(messages: Vec<Message>, worth: &mut Worth) -> Gathered {
+    let followed = followed_in(&messages);
     let mut gathered = Gathered::default();
     for message in messages {
+        if message.was_kept {
+            let accepted = message.records.iter().filter_map(accepted_in);
+            accepted.for_each(|accepted| worth.note(!is_early(accepted, &followed)));
+        }
         gathered.records.extend(message.records);
         gathered.tickets.push(message.ticket);
     }
@@ -188,34 +197,55 @@ fn all(messages: Vec<Message>) -> Gathered {
 
 /// Leaves those acceptances that nothing followed yet, with the tickets of their messages.
 fn part(messages: Vec<Message>, worth: &mut Worth) -> (Gathered, Vec<Message>) {
-    let followed: HashSet<DeliveryId> =
-        messages.iter().flat_map(|message| &message.records).filter_map(follower_of).collect();
-    let is_early = |accepted: &AcceptedRecord| {
-        let mut deliveries = accepted.deliveries.iter();
-        !accepted.deliveries.is_empty() && !deliveries.any(|expected| followed.contains(&expected.id))
-    };
+    let followed = followed_in(&messages);
     let (mut gathered, mut left) = (Gathered::default(), Vec::new());
     for mut message in messages {
         let may_be_kept = message.taken_at.elapsed() < KEPT_AT_MOST;
         let mut is_kept = |record: &JournalRecord| {
-            let JournalRecord::Accepted(accepted) = record else { return false };
-            let is_early = is_early(accepted);
+            let Some(accepted) = accepted_in(record) else { return false };
+            let is_early = is_early(accepted, &followed);
             if message.was_kept && !(is_early && may_be_kept) {
                 worth.note(!is_early);
             }
             is_early && may_be_kept
         };
-        let kept = message.records.extract_if(.., |record| is_kept(record)).collect();
+        let kept: Vec<JournalRecord> = message.records.extract_if(.., |record| is_kept(record)).collect();
+        let has_others = !message.records.is_empty();
         gathered.records.append(&mut message.records);
         message.records = kept;
         message.was_kept = true;
         if message.records.is_empty() {
             gathered.tickets.push(message.ticket);
         } else {
+            // Whichever of the two parts is written last, by whichever writer, acknowledges the message.
+            if has_others {
+                gathered.tickets.push(message.ticket.split());
+            }
             left.push(message);
         }
     }
     (gathered, left)
+}
+
+fn followed_in(messages: &[Message]) -> HashSet<DeliveryId> {
+    messages.iter().flat_map(|message| &message.records).filter_map(follower_of).collect()
+}
+
+/// Whether nothing followed it yet, and something will.
+fn is_early(accepted: &AcceptedRecord, followed: &HashSet<DeliveryId>) -> bool {
+    let mut deliveries = accepted.deliveries.iter();
+    !accepted.deliveries.is_empty() && !deliveries.any(|expected| followed.contains(&expected.id))
+}
+
+fn accepted_in(record: &JournalRecord) -> Option<&AcceptedRecord> {
+    match record {
+        JournalRecord::Accepted(accepted) => Some(accepted),
+        JournalRecord::Attempted(_)
+        | JournalRecord::Held(_)
+        | JournalRecord::Deferred(_)
+        | JournalRecord::Released(_)
+        | JournalRecord::Concluded(_) => None,
+    }
 }
 
 /// The delivery that a record tells of, unless it only announces it.

@@ -75,6 +75,8 @@ pub(crate) enum Round {
 
 impl Releasing {
     pub(crate) fn new(parts: DutyParts) -> Self {
+        // Noted while another process released: who knows when.
+        drop(parts.board.take_waits());
         Releasing {
             parts,
             paces: HashMap::new(),
@@ -189,8 +191,8 @@ impl Releasing {
             JournalRecord::Released(ReleasedRecord { delivery, position, released_at: now })
         });
         self.unmarked = Some(Unmarked { marks, writes: fold(records.collect::<Vec<_>>()), at: now });
+        self.yielding.note_released();
         for (webhook, count) in counts {
-            self.failing.remove(&webhook);
             if let Some(pace) = self.paces.get_mut(&webhook) {
                 pace.note_released(count, Instant::now());
             }
@@ -220,9 +222,12 @@ impl Releasing {
         }
         let is_same = |one: &Delivery, next: &Delivery| one.reference.webhook == next.reference.webhook;
         for group in apart.chunk_by(is_same) {
-            if let Err(error) = self.publish_bursts(group, &mut published).await {
-                self.tell_failing(group[0].reference.webhook, &error);
-                last_error = Some(error);
+            match self.publish_bursts(group, &mut published).await {
+                Ok(()) => drop(self.failing.remove(&group[0].reference.webhook)),
+                Err(error) => {
+                    self.tell_failing(group[0].reference.webhook, &error);
+                    last_error = Some(error);
+                }
             }
         }
         (published, last_error)
@@ -235,10 +240,12 @@ impl Releasing {
         published: &mut Vec<Delivery>,
     ) -> Result<(), PublishError> {
         let (size, gap) = self.yielding.bursts();
-        for (number, burst) in deliveries.chunks(size).enumerate() {
-            if number > 0 && !gap.is_zero() {
-                tokio::time::sleep(gap).await;
+        let mut begins_at = Instant::now();
+        for burst in deliveries.chunks(size) {
+            if begins_at > Instant::now() {
+                tokio::time::sleep_until(begins_at).await;
             }
+            begins_at += gap;
             let publication = |delivery: &Delivery| Publication {
                 route: Route::Release,
                 work: Work::Deliver(delivery.clone()),

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use postrider_contract::journal::JournalRecord;
 use postrider_contract::log::{LogWrites, fold};
-use postrider_contract::ports::{DeliveryLog, LeaseTicket, QueueError};
+use postrider_contract::ports::{DeliveryLog, QueueError};
 use postrider_service::failpoint;
 use postrider_service::lifecycle::Stop;
 use postrider_service::metrics::StatusMetrics;
 use tokio::time::Instant;
 
-use crate::gathering::{Gathered, Gathering};
+use crate::gathering::{Gathered, Gathering, TicketShare};
 use crate::tries::TryBoard;
 
 const TRY_AGAIN: Duration = Duration::from_millis(250);
@@ -34,10 +34,10 @@ pub async fn run_writer(
         metrics.batch_size.observe(f64::from(u32::try_from(records.len()).unwrap_or(u32::MAX)));
         note_tries(&board, &records);
         if write(&*log, &fold(records), &metrics, &stop).await == Written::No {
-            // Halted: the tickets give their messages back as they are dropped.
+            // Halted: the shares give their messages back as they are dropped.
             return Ok(());
         }
-        tickets.into_iter().for_each(LeaseTicket::acknowledge);
+        tickets.into_iter().for_each(TicketShare::written);
         if let Err(failure) = failpoint::hit("status.after_acknowledge") {
             tracing::debug!(%failure, "nothing can fail here any more");
         }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use postrider_contract::clock::{Clock, Entropy, Timestamp};
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::ids::{TenantId, WebhookId};
-use postrider_contract::ports::{ConfigStore, Expected, Journal, WorkQueue};
+use postrider_contract::ports::{ConfigStore, DeliveryLog, Expected, Journal, WorkQueue};
 use postrider_contract::profile::ProfileOverride;
 use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::Webhook;
@@ -231,6 +231,11 @@ async fn start_status(life: &Arc<Life>) -> Result<()> {
         duties.run(stop).await;
         Ok::<(), std::convert::Infallible>(())
     });
-    watch(life, run_writer(Gathering::of(queue), store, board, metrics, life.stop.clone()));
+    let gathering = Gathering::of(queue);
+    for _ in 0..2 {
+        let log = Arc::clone(&store) as Arc<dyn DeliveryLog>;
+        let (gathering, board, metrics) = (Arc::clone(&gathering), Arc::clone(&board), Arc::clone(&metrics));
+        watch(life, run_writer(gathering, log, board, metrics, life.stop.clone()));
+    }
     Ok(())
 }

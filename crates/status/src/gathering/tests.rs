@@ -147,3 +147,52 @@ async fn where_nothing_follows_nothing_is_kept_any_more() {
     tokio::time::sleep(ONE_TURN).await;
     assert_eq!(status(&office, &deliveries[0]).await, None, "it is tried again after a while");
 }
+
+/// Two turns of one message: the try of its first acceptance came with the second. What each writer has in hand.
+async fn in_two_hands(office: &Office) -> [Gathered; 2] {
+    let gathering = Gathering::of(Arc::new(office.queue.clone()));
+    let stop = Stop::default();
+    let (event, kept) = office.delivery("kept", 1);
+    let mut records = vec![accepted(event, &kept, None)];
+    for number in 0..CROWD {
+        let (_, delivery) = office.delivery(&format!("tried{number}"), 1);
+        records.push(attempted(&delivery, 200, QUICK, Outcome::Delivered));
+    }
+    office.journal(records).await;
+    let first = gathering.next(&stop).await.unwrap().unwrap();
+    assert_eq!(first.records.len(), CROWD, "all but the acceptance");
+    office.journal(vec![attempted(&kept, 200, QUICK, Outcome::Delivered)]).await;
+    let second = gathering.next(&stop).await.unwrap().unwrap();
+    assert_eq!(second.records.len(), 2, "the acceptance and its try");
+    [first, second]
+}
+
+fn written(gathered: Gathered) {
+    gathered.tickets.into_iter().for_each(TicketShare::written);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_in_two_writers_hands_is_acknowledged_by_whoever_writes_last() {
+    for slower in [0, 1] {
+        let office = Office::open().await;
+        let mut hands = Vec::from(in_two_hands(&office).await);
+        let slow = hands.remove(slower);
+        hands.into_iter().for_each(written);
+        assert!(!is_settled(&office).await, "the other one has not written its part");
+        written(slow);
+        assert!(is_settled(&office).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_in_two_writers_hands_comes_again_when_one_of_them_cannot_write() {
+    for failing in [0, 1] {
+        let office = Office::open().await;
+        let mut hands = Vec::from(in_two_hands(&office).await);
+        let failing = hands.remove(failing);
+        hands.into_iter().for_each(written);
+        drop(failing);
+        assert!(!is_settled(&office).await);
+        assert!(office.queue.depths().await.unwrap().journal > 0, "it is there for another writer");
+    }
+}

@@ -150,7 +150,7 @@ impl Site {
         let tenant = self.installation.tenant(ProfileName::standard().as_str()).await?;
         let (mut healthy, mut bad) = (Vec::new(), Vec::new());
         for number in 0..FLEET_WEBHOOKS {
-            let (event_type, url) = (format!("bench.good{number}"), receiver.url(&number.to_string()));
+            let (event_type, url) = (format!("bench.good{number}"), receiver.url(&format!("/{number}")));
             healthy.push(self.register(&tenant, &event_type, url).await?.0);
         }
         for (number, url) in bad_urls.into_iter().flatten().enumerate() {
