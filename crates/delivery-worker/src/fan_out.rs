@@ -6,6 +6,11 @@
 //! A page that the queue has no room for makes no [`Trouble`](crate::settle::Trouble): room is made by tries, so
 //! they must go on. What is left of the fan-out goes round through a lane meanwhile, so that fan-outs that wait for
 //! room cannot fill all that a worker may have in hand either.
+//!
+//! Of a page that was not taken whole nobody knows which part was, so all of it is published again, and what was
+//! taken the first time is a copy. A queue that is nearly full is fed few of them: from then on the pages are
+//! [`SMALL_PAGE`]s, also after the lane, and the first of those that is not taken whole sends the rest to the lane. So
+//! the copies are fewer than [`PAGE`] the first time, and fewer than [`SMALL_PAGE`] each time that the rest is tried again.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -22,6 +27,8 @@ use crate::settle::{FIRST_PAUSE, LONGEST_PAUSE, Settle, Unsettled};
 /// So many publishes are confirmed together: enough to hide a confirm's latency, few enough to leave room for the
 /// deliveries of others.
 const PAGE: usize = 128;
+/// After a page that was not taken whole: what is published in vain, or twice, is little then.
+const SMALL_PAGE: usize = 8;
 /// Nor more bytes than this, with each delivery's body counted, as it is written once for each.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// When what found no room comes again: a lane that exists for retries anyway.
@@ -29,8 +36,8 @@ const UNTIL_ROOM: Duration = Duration::from_secs(5);
 
 /// What became of a page.
 enum Placed {
-    /// Every delivery of it is published.
-    Page,
+    /// Every delivery before this one is published.
+    UpTo(usize),
     /// There was no room: it waits in a lane, with all that comes after it.
     Parked,
 }
@@ -46,54 +53,66 @@ impl Settle {
         redelivered: bool,
         ticket: LeaseTicket,
     ) -> Result<(), Unsettled> {
+        let mut longest = longest_page(&work);
         if redelivered {
             mark(&mut work.deliveries);
         }
-        let mut made = 0;
+        let (mut made, mut looked_at) = (0, 0);
         while made < work.deliveries.len() {
-            let page = page_from(&work, made);
-            made = page.end;
-            for index in page.clone() {
+            let page = page_from(&work, made, longest);
+            for index in looked_at.max(page.start)..page.end {
                 if body_at(&work, index).is_none() {
                     self.bodiless(work.deliveries[index].clone()).await?;
                 }
             }
+            looked_at = looked_at.max(page.end);
             hit("fan_out.before_page")?;
-            match self.place(&mut work, page).await? {
-                Placed::Page => hit("fan_out.after_page")?,
+            match self.place(&mut work, page, &mut longest).await? {
+                Placed::UpTo(end) => made = end,
                 Placed::Parked => break,
             }
+            hit("fan_out.after_page")?;
         }
         hit("fan_out.before_acknowledge")?;
         ticket.acknowledge();
         Ok(())
     }
 
-    /// Until the page is confirmed or, where the queue has no room for it, what is left is confirmed in a lane.
-    async fn place(&self, work: &mut FanOut, page: Range<usize>) -> Result<Placed, Unsettled> {
+    /// Until the page, or as much of it as is published at once by then, is confirmed; or, where the queue has no room
+    /// for it, what is left is confirmed in a lane.
+    async fn place(
+        &self,
+        work: &mut FanOut,
+        mut page: Range<usize>,
+        longest: &mut usize,
+    ) -> Result<Placed, Unsettled> {
         let mut pause = FIRST_PAUSE;
         loop {
             let publications = publications(work, page.clone());
             if publications.is_empty() {
-                return Ok(Placed::Page);
+                return Ok(Placed::UpTo(page.end));
             }
-            let Err(error) = self.queue.publish(publications).await else { return Ok(Placed::Page) };
+            let Err(error) = self.queue.publish(publications).await else {
+                return Ok(Placed::UpTo(page.end));
+            };
             // A part of it may have arrived.
             mark(&mut work.deliveries[page.start..]);
-            let has_no_room = match &error {
-                PublishError::Refused { .. } => self.queue.check_writable().is_ok(),
-                PublishError::InDoubt { .. } => false,
-            };
             if pause == FIRST_PAUSE {
                 tracing::warn!(%error, "a page of a fan-out is not confirmed; trying again");
             }
-            if has_no_room {
+            let has_no_room = match &error {
+                PublishError::Refused { .. } => true,
+                // The first time the connection may have broken; of a small page it is likelier that there is little room.
+                PublishError::InDoubt { .. } => std::mem::replace(longest, SMALL_PAGE) == SMALL_PAGE,
+            };
+            if has_no_room && self.queue.check_writable().is_ok() {
                 let left = Work::FanOut(left_of(work, page.start));
                 let route = Route::Retry { delay: UNTIL_ROOM };
                 if self.queue.publish(vec![Publication { route, work: left }]).await.is_ok() {
                     return Ok(Placed::Parked);
                 }
             }
+            page = page_from(work, page.start, *longest);
             tokio::select! {
                 () = self.stop.halted() => return Err(Unsettled::Halted),
                 () = tokio::time::sleep(pause) => {}
@@ -119,10 +138,18 @@ fn body_at(work: &FanOut, index: usize) -> Option<&Bytes> {
     work.bodies.get(usize::try_from(*work.body_of.get(index)?).ok()?)
 }
 
+/// What was published before, by a worker that found no room above all, goes on carefully.
+fn longest_page(work: &FanOut) -> usize {
+    match work.deliveries.first().map(|first| first.check) {
+        Some(Check::LookUp) => SMALL_PAGE,
+        Some(Check::Fresh) | None => PAGE,
+    }
+}
+
 /// The deliveries published together, from this one on.
-fn page_from(work: &FanOut, start: usize) -> Range<usize> {
+fn page_from(work: &FanOut, start: usize, longest: usize) -> Range<usize> {
     let (mut end, mut bytes) = (start, 0);
-    while end < work.deliveries.len() && end - start < PAGE && bytes < PAGE_BYTES {
+    while end < work.deliveries.len() && end - start < longest && bytes < PAGE_BYTES {
         bytes += body_at(work, end).map_or(0, Bytes::len);
         end += 1;
     }

@@ -229,6 +229,78 @@ async fn what_is_left_of_a_fan_out_without_room_leaves_the_hand_by_a_lane() {
     assert_eq!(made.len(), 300);
 }
 
+/// A queue of first tries that is nearly full: of each call it takes half, and answers as the engines do then.
+#[derive(Clone)]
+struct HalfFull {
+    queue: FakeQueue,
+    is_nearly_full: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl WorkQueue for HalfFull {
+    async fn publish(&self, mut publications: Vec<Publication>) -> Result<(), PublishError> {
+        let is_first = publications.iter().all(|publication| publication.route == Route::First);
+        if !is_first || !self.is_nearly_full.load(Ordering::SeqCst) {
+            return self.queue.publish(publications).await;
+        }
+        publications.truncate(publications.len() / 2);
+        self.queue.publish(publications).await?;
+        Err(PublishError::InDoubt { reason: "some were confirmed, others not".to_owned() })
+    }
+
+    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
+        self.queue.consume(kind, prefetch).await
+    }
+
+    async fn depths(&self) -> Result<QueueDepths, QueueError> {
+        self.queue.depths().await
+    }
+
+    fn check_writable(&self) -> Result<(), QueueError> {
+        self.queue.check_writable()
+    }
+
+    async fn close(&self) {
+        self.queue.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_nearly_full_is_fed_few_copies_of_a_fan_out() {
+    const ALL: usize = 300;
+    const ROUNDS: usize = 10;
+    let (clock, recorder) = (clock(), Recorder::default());
+    let queue = FakeQueue::new(shared(&clock));
+    let is_nearly_full = Arc::new(AtomicBool::new(true));
+    let half_full = HalfFull { queue: queue.clone(), is_nearly_full: Arc::clone(&is_nearly_full) };
+    let settle = Settle { queue: Arc::new(half_full), ..settle(&recorder, shared(&clock)) };
+    let mut work = fan_out(0, u32::try_from(ALL).unwrap(), Bytes::from_static(BODY));
+    let mut ticket = recorder.ticket();
+    let mut retries = queue.consume(WorkKind::Retry, 10).await.unwrap();
+    for _ in 0..ROUNDS {
+        let placed = settle.fanned_out(work, false, ticket);
+        tokio::time::timeout(Duration::from_secs(60), placed).await.expect("it is let go of").unwrap();
+        clock.advance(UNTIL_ROOM);
+        let lease = retries.next().await.unwrap();
+        let Work::FanOut(left) = lease.message else { panic!("the rest of the fan-out") };
+        (work, ticket) = (left, lease.ticket);
+    }
+    let fed = usize::try_from(queue.depths().await.unwrap().first).unwrap();
+    assert!(fed < PAGE + (ROUNDS + 1) * SMALL_PAGE, "{fed} copies");
+
+    is_nearly_full.store(false, Ordering::SeqCst);
+    settle.fanned_out(work, false, ticket).await.unwrap();
+    let mut firsts = queue.consume(WorkKind::First, 1_000).await.unwrap();
+    let mut made = HashSet::new();
+    for _ in 0..fed + ALL {
+        let lease = firsts.next().await.unwrap();
+        let Work::Deliver(delivery) = lease.message else { panic!("a delivery") };
+        made.insert(delivery.reference.id);
+        lease.ticket.acknowledge();
+    }
+    assert_eq!(made.len(), ALL);
+}
+
 #[tokio::test]
 async fn fan_outs_that_wait_for_their_turn_hold_up_no_first_try() {
     const MANY: u32 = 10;
