@@ -7,7 +7,7 @@
 //! | stray | becomes |
 //! |---|---|
 //! | unroutable | published again, with a check |
-//! | given out too often | `failed(internal)`, unless the log knows that it has gone on from there; a fan-out: its deliveries, each by itself |
+//! | given out too often | `failed(internal)`, unless the log, once the journal is read so far, knows that it has gone on from there; a fan-out: its deliveries, each by itself |
 //! | set aside by a reader that could not read it, and can be read now | published again, a minute later: that reader may still be there |
 //! | a journal batch that can be read | written to the log |
 //! | what cannot be read, and what a producer published | kept; its delivery, if it is one, is healed from the log |
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use postrider_contract::clock::Clock;
+use postrider_contract::clock::{Clock, Timestamp};
 use postrider_contract::delivery::{Delivery, FanOut, Work};
 use postrider_contract::journal::{ConcludedRecord, Conclusion, JournalBatch, JournalRecord};
 use postrider_contract::log::fold;
@@ -37,9 +37,10 @@ const PAGE: usize = 128;
 /// How much later something is published that a reader could not read: while an older version is being replaced, it
 /// may come back as often as this.
 const READER_REPLACED_WITHIN: Duration = Duration::from_secs(60);
-/// A delivery is not concluded for being given out too often while the journal is read less far than this: what is
-/// missing may say that its try was made.
-const JOURNAL_READ_WITHIN: Duration = Duration::from_secs(60);
+/// A delivery is not concluded for being given out too often before the journal is read this far beyond the moment at
+/// which it was taken: what is missing may say that its try was made, or that it is held. So late may a record come into
+/// the journal whose writer is gone by then, and so much may clocks differ; nobody waits for the conclusion.
+const JOURNAL_READ_BEYOND: Duration = Duration::from_secs(5);
 const TRY_AGAIN: Duration = Duration::from_millis(250);
 const TRY_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 
@@ -105,16 +106,21 @@ impl StrayParts {
         let Lease { message: stray, ticket, redelivered: _ } = lease;
         let reason = reason_of(&stray);
         tell(&stray, reason);
+        let taken_at = self.clock.now();
         let mut wait = TRY_AGAIN;
         // Deliveries of a fan-out that were published: what failed behind them does not publish them once more.
         let mut published = 0;
-        while let Err(error) = self.bring_back(&stray, &mut published).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                queue = stray.origin,
-                reason = reason.word(),
-                "cannot deal with a stray message yet; trying again"
-            );
+        while let Err(error) = self.bring_back(&stray, taken_at, &mut published).await {
+            match &error {
+                // Each of them waits for it, and how far the journal is behind is told by its metric.
+                StrayError::JournalBehind => {}
+                StrayError::Store(_) | StrayError::Queue(_) | StrayError::Publish(_) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    queue = stray.origin,
+                    reason = reason.word(),
+                    "cannot deal with a stray message yet; trying again"
+                ),
+            }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(TRY_AGAIN_AT_MOST);
         }
@@ -122,9 +128,16 @@ impl StrayParts {
         ticket.acknowledge();
     }
 
-    async fn bring_back(&self, stray: &Stray, published: &mut usize) -> Result<(), StrayError> {
+    async fn bring_back(
+        &self,
+        stray: &Stray,
+        taken_at: Timestamp,
+        published: &mut usize,
+    ) -> Result<(), StrayError> {
         match &stray.contents {
-            StrayContents::Work(Work::Deliver(delivery)) => self.bring_back_one(stray, delivery).await,
+            StrayContents::Work(Work::Deliver(delivery)) => {
+                self.bring_back_one(stray, taken_at, delivery).await
+            }
             StrayContents::Work(Work::FanOut(fan_out)) => {
                 self.publish(deliveries_of(fan_out), route_of(&stray.cause), published).await
             }
@@ -139,12 +152,17 @@ impl StrayParts {
         }
     }
 
-    async fn bring_back_one(&self, stray: &Stray, delivery: &Delivery) -> Result<(), StrayError> {
+    async fn bring_back_one(
+        &self,
+        stray: &Stray,
+        taken_at: Timestamp,
+        delivery: &Delivery,
+    ) -> Result<(), StrayError> {
         match stray.cause {
             StrayCause::Unroutable | StrayCause::SetAside { .. } => {
                 self.publish(vec![delivery.clone()], route_of(&stray.cause), &mut 0).await
             }
-            StrayCause::GivenOutTooOften => self.conclude(delivery).await,
+            StrayCause::GivenOutTooOften => self.conclude(delivery, taken_at).await,
         }
     }
 
@@ -168,11 +186,11 @@ impl StrayParts {
     }
 
     /// A record implies that its follow-up exists: the next try, the row in the waiting room, the same try put off. Then
-    /// this message is a copy, and there is nothing to end.
-    async fn conclude(&self, delivery: &Delivery) -> Result<(), StrayError> {
+    /// this message is a copy, and there is nothing to end. Whatever was done with this message was recorded before it
+    /// was taken, so the log is asked once all of that is in it.
+    async fn conclude(&self, delivery: &Delivery, taken_at: Timestamp) -> Result<(), StrayError> {
         let now = self.clock.now();
-        let unread = now.since(self.journal.settled_until(now).await?);
-        if unread > JOURNAL_READ_WITHIN {
+        if self.journal.settled_until(now).await? < taken_at.plus(JOURNAL_READ_BEYOND) {
             return Err(StrayError::JournalBehind);
         }
         if self.log.has_moved_on(delivery.reference.id, delivery.position).await? {
