@@ -115,6 +115,7 @@ impl Duties {
         }
         // Another process counts from here on; two would be added up.
         self.parts.metrics.held.set(0);
+        self.parts.metrics.release_round.set(0);
         self.parts.metrics.overdue.set(0);
         self.parts.metrics.refused.set(0);
     }

@@ -97,6 +97,7 @@ impl Releasing {
         self.learn(&summaries);
         // Asked for while nothing waits, too: that is when it learns what is ordinary.
         let most = self.yielding.most(self.parts.board.take_waits(), Instant::now());
+        self.parts.metrics.release_round.set(i64::from(most));
         if summaries.is_empty() {
             return Ok(Round::Empty);
         }

@@ -49,6 +49,8 @@ pub struct StatusMetrics {
     pub lag_seconds: Gauge,
     /// Only whoever leads knows; 0 with all others.
     pub held: IntGauge,
+    /// How many deliveries a round may release; as `held`. Below 256, releases yield to first tries.
+    pub release_round: IntGauge,
     /// As `held`. A round of healing looks at 256 at most.
     pub overdue: IntGauge,
     /// Anything but 0 is worth a look: a message was lost, or its producer was never answered.
@@ -68,6 +70,8 @@ impl StatusMetrics {
         const WRITES: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
         const HELD: &str =
             "Deliveries in the waiting room. Counted by the status process that leads, 0 elsewhere.";
+        const RELEASE_ROUND: &str =
+            "Deliveries that a round may release; below 256, releases yield to first tries";
         const OVERDUE: &str = "Deliveries whose next try is late by more than status.overdue_after, as the last round of \
                                healing found them (256 at most). Counted by the status process that leads, 0 elsewhere.";
         const HEALED: &str = "Deliveries published again because they were overdue.";
@@ -85,6 +89,7 @@ impl StatusMetrics {
             write_duration: metrics.register(Histogram::with_opts(write)?)?,
             lag_seconds: metrics.register(Gauge::with_opts(lag)?)?,
             held: metrics.register(gauge("deliveries_held", HELD)?)?,
+            release_round: metrics.register(gauge("release_round_deliveries", RELEASE_ROUND)?)?,
             refused: metrics.register(gauge("log_rows_refused", REFUSED)?)?,
             overdue: metrics.register(gauge("deliveries_overdue", OVERDUE)?)?,
             healed: metrics.register(IntCounter::with_opts(options("deliveries_healed_total", HEALED))?)?,

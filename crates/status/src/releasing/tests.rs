@@ -451,3 +451,29 @@ async fn events_of_others_come_in_between_the_bursts_of_a_round() {
     assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 80 });
     assert_eq!(*watched.sizes.lock().unwrap(), [BURST, BURST, 80 - 2 * BURST]);
 }
+
+/// First tries of others, each of which began so long after its event was accepted.
+fn note_first_tries(office: &Office, waited: Duration) {
+    for number in 0..100 {
+        let (_, mut delivery) = office.delivery(&format!("other{number}"), 1);
+        delivery.due_at = delivery.reference.accepted_at.plus(waited);
+        let JournalRecord::Attempted(record) = attempted(&delivery, 200, QUICK, Outcome::Delivered) else {
+            unreachable!("that is what it makes")
+        };
+        office.parts.board.note(&record);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn less_is_released_as_soon_as_first_tries_of_others_begin_later() {
+    let office = Office::open().await;
+    office.put(&webhook(1)).await;
+    let mut releasing = releasing(&office).await;
+    note_first_tries(&office, Duration::from_millis(2));
+    office.hold(1, 100).await;
+    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 4 });
+    note_first_tries(&office, Duration::from_millis(20));
+    releasing.round().await.unwrap();
+    let round = office.parts.metrics.release_round.get();
+    assert!(round < i64::from(PER_ROUND), "{round}");
+}
