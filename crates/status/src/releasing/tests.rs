@@ -15,7 +15,7 @@ use postrider_contract::ports::{
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::ConfigObject;
 
-use super::yielding::BURST;
+use super::yielding::{BURST, NOBODY_AFTER};
 use super::*;
 use crate::tests::fixture::{Office, QUICK, attempted, webhook};
 
@@ -25,9 +25,15 @@ fn paused() -> WebhookState {
     WebhookState::Paused { since: Timestamp::EPOCH }
 }
 
+/// With whole rounds, since for seconds there was nobody to yield to.
 async fn releasing(office: &Office) -> Releasing {
     let mut releasing = Releasing::new(office.parts.clone());
+    for _ in 0..3 {
+        assert_eq!(releasing.round().await.unwrap(), Round::Empty);
+        tokio::time::advance(NOBODY_AFTER + Duration::from_millis(1)).await;
+    }
     assert_eq!(releasing.round().await.unwrap(), Round::Empty);
+    assert_eq!(office.parts.metrics.release_round.get(), i64::from(PER_ROUND));
     releasing
 }
 
@@ -187,11 +193,14 @@ async fn a_thousand_webhooks_are_released_to_in_a_few_statements() {
     let mut office = Office::open().await;
     for number in 1..=1_000 {
         office.put(&webhook(number)).await;
-        office.hold(number, 1).await;
     }
     let room = Arc::new(Counted { room: office.log.clone(), questions: AtomicU32::new(0) });
     office.parts.room = Arc::clone(&room) as Arc<dyn WaitingRoom>;
-    let mut releasing = Releasing::new(office.parts.clone());
+    let mut releasing = releasing(&office).await;
+    for number in 1..=1_000 {
+        office.hold(number, 1).await;
+    }
+    room.questions.store(0, Ordering::SeqCst);
     for released in [256, 256, 256, 232] {
         assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released });
     }
