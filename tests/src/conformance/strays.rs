@@ -10,7 +10,7 @@ use postrider_contract::wire::{WireError, encode_journal_batch, encode_work};
 
 use super::queue::{id_of, publish, source, take};
 use super::samples::Sample;
-use super::{MeantFor, QueueUnderTest, eventually, soon, stays_quiet};
+use super::{MeantFor, QUIET, QueueUnderTest, eventually, soon, stays_quiet};
 
 /// A message of a version that comes after ours: nothing but the version is said of it.
 const NEWER: &[u8] = &[0x08, 0x02, 0x12, 0x03, 1, 2, 3];
@@ -118,11 +118,17 @@ pub async fn what_is_kept_survives_a_kill_and_is_told_again_after_a_review(engin
     waits_for_depths(engine, 0, 1).await;
     engine.reopen().await;
     soon(engine.strays().review()).await.expect("it is moved");
-    waits_for_depths(engine, 1, 0).await;
-    let again = next(&mut dead(engine).await).await;
-    assert_eq!(again.message.bytes, NEWER);
-    assert!(again.message.origin.contains("journal"), "{}", again.message.origin);
-    again.ticket.acknowledge();
+    let mut source = dead(engine).await;
+    let mut copies = vec![next(&mut source).await];
+    // The kill may have come before the acknowledgement of the first one was written: then it comes again as well.
+    if let Ok(first) = tokio::time::timeout(QUIET, source.next()).await {
+        copies.push(first.expect("it can be read"));
+    }
+    for again in copies {
+        assert_eq!(again.message.bytes, NEWER);
+        assert!(again.message.origin.contains("journal"), "{}", again.message.origin);
+        again.ticket.acknowledge();
+    }
     waits_for_depths(engine, 0, 0).await;
 }
 
