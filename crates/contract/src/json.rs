@@ -86,6 +86,11 @@ impl fmt::Debug for RawObject {
 /// # Errors
 /// [`InvalidJson::TooDeep`] past [`MAX_DEPTH`]. Anything else that is wrong is left to the parser.
 pub fn check_depth(text: &[u8]) -> Result<(), InvalidJson> {
+    if is_deeper_than(MAX_DEPTH, text) { Err(InvalidJson::TooDeep) } else { Ok(()) }
+}
+
+/// The same with another limit.
+pub(crate) fn is_deeper_than(limit: usize, text: &[u8]) -> bool {
     let mut depth = 0_usize;
     let mut rest = text;
     while let Some((byte, after)) = rest.split_first() {
@@ -94,15 +99,15 @@ pub fn check_depth(text: &[u8]) -> Result<(), InvalidJson> {
             b'"' => rest = after_string(after),
             b'{' | b'[' => {
                 depth += 1;
-                if depth > MAX_DEPTH {
-                    return Err(InvalidJson::TooDeep);
+                if depth > limit {
+                    return true;
                 }
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
-    Ok(())
+    false
 }
 
 /// What comes after the string whose first quote was just read; nothing, if it does not end. Most bytes of an event
@@ -134,8 +139,14 @@ fn has_byte(eight: [u8; 8], wanted: u8) -> bool {
 
 /// Appends `text` as a JSON string, quotes and all.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
+    write_escaped(out, text);
+    out.push(b'"');
+}
+
+/// Appends `text` as it stands inside a JSON string.
+pub fn write_escaped(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     for byte in text.bytes() {
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
@@ -151,7 +162,6 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
             other => out.push(other),
         }
     }
-    out.push(b'"');
 }
 
 #[cfg(test)]

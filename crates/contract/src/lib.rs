@@ -28,6 +28,7 @@ pub mod secret;
 pub mod signature;
 pub mod submission;
 pub mod subscription;
+pub mod template;
 pub mod tenant;
 pub mod webhook;
 pub mod wire;

@@ -3,6 +3,7 @@
 //! `data` goes into the envelope byte for byte; nothing is parsed again, except the names of its members where
 //! the envelope has members of its own beside them.
 
+mod for_webhook;
 mod member_names;
 
 use std::io::Write;
@@ -15,6 +16,8 @@ use crate::json::{RawObject, check_depth, write_string};
 use crate::pattern::{Pattern, Piece, Variable};
 use crate::profile::{CompiledProfile, EnvelopeRule};
 use crate::tenant::Tenant;
+
+pub use for_webhook::{Rendered, render_for, shares_body};
 
 use member_names::find_reserved_member;
 

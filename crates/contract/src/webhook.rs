@@ -15,6 +15,7 @@ use crate::ids::{TenantId, WebhookId};
 use crate::profile::{ProfileName, ProfileOverride};
 use crate::secret::SealedSecret;
 use crate::subscription::TypePattern;
+use crate::template::Template;
 
 /// What is sent: an event in its envelope, or (later) a URL with macros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -126,6 +127,9 @@ pub struct Webhook {
     /// What this webhook asks for differently than its profile: waits, time limit.
     #[serde(default)]
     pub overrides: ProfileOverride,
+    /// Its own body, in place of the profile's envelope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
     pub state: WebhookState,
     #[serde(default)]
     pub headers: Vec<CustomHeader>,
@@ -162,6 +166,7 @@ impl Webhook {
             events: Vec::new(),
             profile: None,
             overrides: ProfileOverride::default(),
+            template: None,
             state: WebhookState::Active,
             headers: Vec::new(),
             authentication: Authentication::None,

@@ -12,7 +12,7 @@ use postrider_contract::journal::{AcceptedRecord, ExpectedDelivery, HeldRecord, 
 use postrider_contract::outcome::HoldReason;
 use postrider_contract::ports::{IntakeReceipt, Publication, Route, StoredMatch};
 use postrider_contract::profile::ProfileName;
-use postrider_contract::rendering::{RenderError, render};
+use postrider_contract::rendering::{RenderError, render_for, shares_body};
 use postrider_service::directory::WebhookEntry;
 
 use crate::matching::Match;
@@ -68,11 +68,12 @@ struct Bodies(Vec<(ProfileName, Bytes)>);
 impl Bodies {
     fn of(&mut self, planned: &Planned, event: &Event) -> Result<Bytes, RenderError> {
         let profile = &planned.entry.profile.profile;
-        let is_shared = !profile.body_depends_on_webhook();
+        let webhook = &planned.entry.webhook;
+        let is_shared = shares_body(webhook, profile);
         if is_shared && let Some((_, body)) = self.0.iter().find(|(name, _)| name == profile.name()) {
             return Ok(body.clone());
         }
-        let body = render(profile, event, &planned.entry.tenant, planned.entry.webhook.id)?;
+        let body = render_for(webhook, profile, event, &planned.entry.tenant)?.body;
         if is_shared {
             self.0.push((profile.name().clone(), body.clone()));
         }

@@ -6,6 +6,7 @@ mod keys;
 mod racing;
 mod secrets;
 mod subscriptions;
+mod templates;
 mod tenants;
 mod test_deliveries;
 mod vectors;

@@ -14,5 +14,6 @@ pub(crate) mod list;
 pub(crate) mod pause;
 pub(crate) mod rotate;
 mod secrets;
+mod template;
 pub(crate) mod test_delivery;
 mod view;

@@ -1,16 +1,16 @@
-//! A delivery's body again, byte for byte: the event's data from the log, profile and tenant as they were.
+//! A delivery's body again, byte for byte: the event's data from the log, webhook, profile and tenant as they were.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use postrider_contract::delivery::RenderedWith;
 use postrider_contract::event::Event;
 use postrider_contract::ids::WebhookId;
 use postrider_contract::ports::{ConfigStore, EventView, StoreError};
 use postrider_contract::profile::ProfileName;
-use postrider_contract::rendering::render;
+use postrider_contract::rendering::{Rendered, render_for};
 use postrider_contract::tenant::Tenant;
-use postrider_service::config_object::{read_object_at, read_profile_at, tenant_key};
+use postrider_contract::webhook::Webhook;
+use postrider_service::config_object::{read_object_at, read_profile_at, tenant_key, webhook_key};
 
 /// What a body was rendered for and with.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,11 @@ impl Rerendering {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn body(&self, event: &Event, rendered: RenderedAs<'_>) -> Result<Option<Bytes>, StoreError> {
+    pub async fn body(
+        &self,
+        event: &Event,
+        rendered: RenderedAs<'_>,
+    ) -> Result<Option<Rendered>, StoreError> {
         let RenderedAs { webhook, profile, rendered_with } = rendered;
         let Some(profile) = read_profile_at(&*self.config, profile, rendered_with.profile).await? else {
             return Ok(None);
@@ -44,7 +48,13 @@ impl Rerendering {
         else {
             return Ok(None);
         };
-        Ok(render(&profile, event, &tenant, webhook).ok())
+        // What it said of its body is needed: without it, another body might be taken for this one.
+        let webhook = webhook_key(&event.tenant, webhook);
+        let Some(webhook) = read_object_at::<Webhook>(&*self.config, &webhook, rendered_with.webhook).await?
+        else {
+            return Ok(None);
+        };
+        Ok(render_for(&webhook, &profile, event, &tenant).ok())
     }
 }
 

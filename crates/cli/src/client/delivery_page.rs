@@ -65,6 +65,14 @@ struct RequestSent {
     body_bytes: u64,
     body: Option<String>,
     body_matches: Option<bool>,
+    template_gaps: Vec<TemplateGap>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TemplateGap {
+    variable: String,
+    reason: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -144,6 +152,17 @@ impl Delivery {
     }
 }
 
+impl TemplateGap {
+    fn line(&self) -> String {
+        let why = match self.reason.as_str() {
+            "missing" => "is not in the event",
+            "no_room" => "found no room",
+            other => other,
+        };
+        format!("template: {} {}", printable(&self.variable), printable(why))
+    }
+}
+
 impl Try {
     fn lines(&self, screen: &Screen, bodies: Bodies) -> Vec<String> {
         let (time, total) = (precise(&self.started_at), milliseconds(self.timings.total_ms));
@@ -153,7 +172,8 @@ impl Try {
             self.result(screen),
             self.what_next()
         )];
-        let RequestSent { method, url, headers, body_sha256, body_bytes, body, body_matches } = &self.request;
+        let RequestSent { method, url, headers, body_sha256, body_bytes, body, body_matches, template_gaps } =
+            &self.request;
         let address =
             self.address.as_deref().map(|address| format!("  ({})", printable(address))).unwrap_or_default();
         lines.push(format!("    {} {}{address}", printable(method), printable(url)));
@@ -162,6 +182,7 @@ impl Try {
         let hash = printable(body_sha256.get(..16).unwrap_or(body_sha256));
         let sent = [format!("body: {body_bytes} bytes, sha256 {hash}…")];
         lines.extend(block(if headers.is_empty() { "sent" } else { "" }, sent));
+        lines.extend(block("", template_gaps.iter().map(TemplateGap::line)));
         if let (Bodies::Both, Some(body)) = (bodies, body) {
             if *body_matches == Some(false) {
                 lines.extend(block("", ["rendered again, this is not what was sent any more:".to_owned()]));

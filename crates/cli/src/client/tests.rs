@@ -339,6 +339,27 @@ async fn secrets_need_not_stand_on_the_command_line() {
     assert!(api.asked().is_empty(), "nothing was sent");
 }
 
+#[tokio::test]
+async fn a_template_is_sent_as_it_was_written_or_removed() {
+    let answer = (200, r#"{"id":"wh_1","status":"active"}"#);
+    let api = FakeApi::answering(&[answer, answer]).await;
+    let text = r#"{ "n": 1.50, "s": "{{summary}}" }"#;
+    for (words, expected) in [
+        (
+            &["--template", text, "--template-typed"][..],
+            serde_json::json!({"template": text, "template_typed": true}),
+        ),
+        (
+            &["--template", " null", "--template-typed=false"],
+            serde_json::json!({"template": null, "template_typed": false}),
+        ),
+    ] {
+        run(&api, &[&["webhooks", "update", "wh_1"], words].concat()).await.1.expect("done");
+        let body: serde_json::Value = serde_json::from_slice(&api.asked()[0].body).expect("JSON");
+        assert_eq!(body, expected);
+    }
+}
+
 #[test]
 fn what_cannot_be_a_status_code_is_refused_with_its_bounds() {
     for code in ["99", "600", "x"] {

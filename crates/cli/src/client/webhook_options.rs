@@ -4,7 +4,7 @@ use postrider_contract::profile::Span;
 use serde_json::{Map, Value, json};
 
 use super::error::ClientError;
-use super::input::{HeaderArgument, MetadataArgument, header_object};
+use super::input::{HeaderArgument, MetadataArgument, Source, header_object, read_text};
 use crate::secret_argument::SecretArgument;
 
 /// What a webhook may be given, when it is registered and later.
@@ -41,6 +41,13 @@ pub struct Settings {
     /// Total time limit of one try: 500ms, 10s
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Span>,
+    /// Its own body in place of the profile's envelope: JSON with {{variable}} in its strings, @file, or @- for standard
+    /// input; null removes it
+    #[arg(long, value_name = "JSON|@FILE")]
+    template: Option<String>,
+    /// A string of the template that is nothing but one variable becomes the value with its own type
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    template_typed: Option<bool>,
     /// For people; several lines are fine
     #[arg(long)]
     description: Option<String>,
@@ -67,6 +74,8 @@ impl Settings {
         let milliseconds =
             |span: Span| Value::from(u64::try_from(span.duration().as_millis()).unwrap_or(u64::MAX));
         put("timeout_ms", self.timeout.map(milliseconds));
+        put("template", self.template.as_deref().map(template).transpose()?);
+        put("template_typed", self.template_typed.map(Value::Bool));
         put("description", self.description.map(Value::String));
         if !self.metadata.is_empty() {
             let members = self.metadata.into_iter().map(|entry| (entry.name, Value::String(entry.value)));
@@ -94,6 +103,12 @@ impl Settings {
         }
         Ok(body)
     }
+}
+
+/// As a string, so that it arrives as it was written.
+fn template(argument: &str) -> Result<Value, ClientError> {
+    let text = read_text(&Source::of_data(argument))?;
+    Ok(if text.trim() == "null" { Value::Null } else { Value::String(text) })
 }
 
 /// The part of an argument that is secret.

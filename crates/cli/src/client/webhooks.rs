@@ -22,7 +22,7 @@ const COLUMNS: [Column; 7] = [
     Column::text("WAITING", "/waiting/count").if_room(),
     Column::time("CREATED", "/created_at").if_room(),
 ];
-const SHEET: [Column; 24] = [
+const SHEET: [Column; 26] = [
     Column::text("id", "/id"),
     Column::text("name", "/name"),
     Column::status("status", "/status"),
@@ -32,6 +32,8 @@ const SHEET: [Column; 24] = [
     Column::text("profile", "/profile"),
     Column::text("kind", "/kind"),
     Column::text("provider", "/provider"),
+    Column::text("template", "/template"),
+    Column::text("template typed", "/template_typed"),
     Column::text("waiting", "/waiting/count"),
     Column::time("oldest waiting since", "/waiting/oldest"),
     Column::text("headers", "/headers"),

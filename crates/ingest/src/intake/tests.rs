@@ -13,6 +13,7 @@ use postrider_contract::ports::{
     ConfigKind, ConfigStore, ConfigWrite, Expected, Journal, JournalSource, QueueError,
 };
 use postrider_contract::profile::Profile;
+use postrider_contract::template::{LoneVariables, Template};
 use postrider_contract::webhook::{Webhook, WebhookState};
 use postrider_service::config_object::ConfigObject;
 use postrider_service::lifecycle::Stop;
@@ -108,6 +109,27 @@ async fn data_that_does_not_fit_the_envelope_is_refused_and_leaves_nothing() {
     door.assert_nothing_happened().await;
     // Put right, it is accepted under the key that it was refused under.
     assert!(!door.accept_keyed(Some("k"), ORDER).await.unwrap().replayed);
+}
+
+#[tokio::test]
+async fn a_webhook_with_a_template_gets_its_own_body_and_the_others_the_envelope() {
+    let door = Door::open().await;
+    let own = |number: u128, text: &str, lone_variables| {
+        let template = Template::parse(text, lone_variables).unwrap();
+        Webhook { template: Some(template), profile: Some("tracktile".parse().unwrap()), ..webhook(number) }
+    };
+    for number in [1, 4] {
+        door.put(&webhook(number)).await;
+    }
+    door.put(&own(2, r#"{"n":"{{event.data.id}}"}"#, LoneVariables::Typed)).await;
+    door.put(&own(3, r#"{"n":"{{event.data.id}}"}"#, LoneVariables::Text)).await;
+    // The envelope of their profile would not take it; it is not in it.
+    door.accept(r#"{"type":"order.paid","data":{"id":12345678901234567890}}"#).await.unwrap();
+    let bodies: Vec<_> = door.deliveries().await.into_iter().map(|one| one.body).collect();
+    assert!(bodies[0].ends_with(br#""data":{"id":12345678901234567890}}"#));
+    assert_eq!(bodies[1], r#"{"n":12345678901234567890}"#);
+    assert_eq!(bodies[2], r#"{"n":"12345678901234567890"}"#);
+    assert_eq!(bodies[3], bodies[0]);
 }
 
 #[tokio::test]

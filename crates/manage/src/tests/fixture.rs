@@ -232,6 +232,17 @@ impl Api {
 
     /// `key` may be followed by a space and the tenant that the admin key acts for.
     pub(super) async fn call(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.call_text(key, method, path, body.map(|body| body.to_string())).await
+    }
+
+    /// The same with a body that is sent as it is written.
+    pub(super) async fn call_text(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        body: Option<String>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         let mut words = key.split(' ');
         if let Some(key) = words.next() {
@@ -240,7 +251,6 @@ impl Api {
         if let Some(tenant) = words.next() {
             request = request.header("Postrider-Tenant", tenant);
         }
-        let body = body.map(|body| body.to_string());
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }

@@ -19,7 +19,7 @@ use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
 use super::authentication::read_authentication;
 use super::fields::{WebhookFields, WrittenStatus};
 use super::headers::read_headers;
-use super::{fit, secrets};
+use super::{fit, secrets, template};
 use crate::field_change::FieldChange;
 use crate::names::{check_description, check_name};
 use crate::state::ManageState;
@@ -74,6 +74,7 @@ pub(super) fn apply(
     apply_subscription(state, fields, &mut after, &mut errors);
     apply_texts(fields, &mut after, &mut errors);
     apply_overrides(fields, &mut after, &mut errors);
+    template::apply(fields, &mut after, &mut errors);
     apply_limits(fields, &mut after, &mut errors);
     if !fields.headers.is_kept() {
         let none = BTreeMap::new();

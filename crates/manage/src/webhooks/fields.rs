@@ -6,6 +6,7 @@ use postrider_contract::profile::Span;
 use postrider_contract::secret::Secret;
 use postrider_service::problem::FieldErrors;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::field_change::FieldChange;
@@ -47,6 +48,17 @@ pub(crate) struct WebhookFields {
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     pub(super) profile: FieldChange<String>,
+    /// Its own body, in place of the profile's envelope: a JSON object or array with `{{variable}}` in its strings,
+    /// or a string that holds one. Variables: `brand.id`, `brand.name`, `brand.website`, `event.id`, `event.type`,
+    /// `event.data.*`, `summary`, `workflow.name`, `timestamp`.
+    #[schema(value_type = Option<serde_json::Value>)]
+    #[serde(default)]
+    pub(super) template: FieldChange<Box<RawValue>>,
+    /// Whether a string of the template that is nothing but one variable becomes the value with its own JSON type;
+    /// if not, which is the default, it stays a string.
+    #[schema(value_type = Option<bool>)]
+    #[serde(default)]
+    pub(super) template_typed: FieldChange<bool>,
     /// `active` or `paused`.
     #[schema(value_type = Option<String>)]
     #[serde(default)]

@@ -14,9 +14,11 @@ use postrider_contract::subscription::TypePattern;
 use postrider_contract::webhook::{Authentication, CustomHeader, Webhook, WebhookState};
 use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::apply::profile_of;
+use super::template;
 use crate::documents::Stored;
 use crate::keys::NO_STORE;
 use crate::precondition::entity_tag;
@@ -49,6 +51,11 @@ pub(crate) struct WebhookView {
     #[schema(value_type = Option<String>)]
     profile: Option<ProfileName>,
     provider: &'static str,
+    /// Its own body, as it was written; `null` means the profile's envelope.
+    #[schema(value_type = Option<serde_json::Value>)]
+    template: Option<Box<RawValue>>,
+    /// Whether a string of the template that is nothing but one variable becomes the value with its own JSON type.
+    template_typed: bool,
     /// `active`, `paused` or `disabled`
     status: &'static str,
     active: bool,
@@ -124,6 +131,7 @@ impl WebhookView {
             Authentication::Basic { username, .. } => ("basic", Some(username.clone()), None),
             Authentication::ApiKey { header, .. } => ("api_key", None, Some(header.clone())),
         };
+        let (template, template_typed) = webhook.template.as_ref().map(template::shown).unwrap_or_default();
         WebhookView {
             id: webhook.id,
             object: "webhook",
@@ -135,6 +143,8 @@ impl WebhookView {
             events: webhook.events,
             profile: webhook.profile,
             provider: "webhook",
+            template,
+            template_typed,
             status,
             active: webhook.state.is_active(),
             status_reason,

@@ -35,6 +35,7 @@ async fn of_two_processes_one_leads_and_the_other_takes_over_when_it_loses_the_l
 #[tokio::test(start_paused = true)]
 async fn a_leader_heals_and_goes_on_after_the_store_was_away() {
     let office = Office::open().await;
+    office.put(&webhook(1)).await;
     let (event, delivery) = office.delivery("e", 1);
     office.log([accepted(event, &delivery, None)]).await;
     office.clock.advance(crate::tests::fixture::OVERDUE_AFTER * 2);

@@ -7,21 +7,31 @@ use postrider_contract::ports::{
     DeliveryLog, Journal, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, LogQueries, WorkKind,
 };
 use postrider_contract::tenant::Tenant;
+use postrider_contract::webhook::Webhook;
 
 use super::*;
 use crate::retention::tidy;
-use crate::tests::fixture::{OVERDUE_AFTER, Office, QUICK, accepted, attempted, tenant, tenant_id};
+use crate::tests::fixture::{
+    OVERDUE_AFTER, Office, QUICK, accepted, attempted, template, tenant, tenant_id, webhook,
+};
 
 /// A round of a process that has just begun to lead.
 async fn heal(parts: &DutyParts) -> Result<usize, HealError> {
     super::heal(parts, &mut Told::default()).await
 }
 
+/// With webhook 1, whose deliveries get lost.
+async fn office() -> Office {
+    let office = Office::open().await;
+    office.put(&webhook(1)).await;
+    office
+}
+
 const A_MOMENT: Duration = Duration::from_millis(1);
 
 #[tokio::test]
 async fn an_overdue_delivery_is_published_again_byte_for_byte_with_a_check() {
-    let office = Office::open().await;
+    let office = office().await;
     let (event, delivery) = office.delivery("e", 1);
     office.log([accepted(event, &delivery, None)]).await;
     // The envelope shows the tenant's name, which is another by now.
@@ -40,8 +50,24 @@ async fn an_overdue_delivery_is_published_again_byte_for_byte_with_a_check() {
 }
 
 #[tokio::test]
+async fn a_body_made_by_a_template_is_made_by_that_template_again_though_it_is_another_by_now() {
+    let office = office().await;
+    let own = |text: &str| Webhook { template: Some(template(text)), ..webhook(1) };
+    office.put(&own(r#"{"n":"{{event.data.n}}","no":"<{{event.data.no}}>"}"#)).await;
+    let (event, delivery) = office.delivery("e", 1);
+    assert_eq!(delivery.body, r#"{"n":12345678901234567890,"no":"<>"}"#);
+    office.log([accepted(event, &delivery, None)]).await;
+    for later in [own(r#"{"other":1}"#), webhook(1)] {
+        office.put(&later).await;
+        office.clock.advance(OVERDUE_AFTER + A_MOMENT);
+        assert_eq!(heal(&office.parts).await.unwrap(), 1);
+        assert_eq!(office.published().await[0].body, delivery.body);
+    }
+}
+
+#[tokio::test]
 async fn what_was_healed_is_not_overdue_again_until_it_is_late_once_more() {
-    let office = Office::open().await;
+    let office = office().await;
     let (event, delivery) = office.delivery("e", 1);
     office.log([accepted(event, &delivery, None)]).await;
     for round in 1..=3 {
@@ -57,7 +83,7 @@ async fn what_was_healed_is_not_overdue_again_until_it_is_late_once_more() {
 
 #[tokio::test]
 async fn a_retry_that_is_lost_goes_on_where_it_was() {
-    let office = Office::open().await;
+    let office = office().await;
     let (event, delivery) = office.delivery("e", 1);
     let at = office.clock.now().plus(Duration::from_secs(3_600));
     let retry = Outcome::Retry { at, cause: Cause::Status(500) };
@@ -74,7 +100,7 @@ async fn a_retry_that_is_lost_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn nothing_is_overdue_while_the_queues_or_the_journal_are_behind() {
-    let office = Office::open().await;
+    let office = office().await;
     let (event, delivery) = office.delivery("e", 1);
     office.log([accepted(event, &delivery, None)]).await;
     let (late, _) = office.delivery("late", 1);
@@ -94,7 +120,7 @@ async fn nothing_is_overdue_while_the_queues_or_the_journal_are_behind() {
 
 #[tokio::test]
 async fn what_is_concluded_or_held_is_left_alone() {
-    let office = Office::open().await;
+    let office = office().await;
     let (event, done) = office.delivery("done", 1);
     let delivered = attempted(&done, 200, QUICK, Outcome::Delivered);
     office.log([accepted(event, &done, None), delivered]).await;
@@ -106,7 +132,7 @@ async fn what_is_concluded_or_held_is_left_alone() {
 
 #[tokio::test]
 async fn a_delivery_whose_event_is_in_doubt_is_passed_over_and_others_are_healed() {
-    let office = Office::open().await;
+    let office = office().await;
     let (_, doubtful) = office.delivery("doubtful", 1);
     let doubtful = doubtful.held();
     let held =
@@ -149,7 +175,7 @@ fn a_delivery_that_cannot_be_rendered_is_complained_of_once() {
 
 #[tokio::test]
 async fn what_is_very_late_is_healed_however_busy_the_queues_are() {
-    let office = Office::open().await;
+    let office = office().await;
     let (event, lost) = office.delivery("lost", 1);
     office.log([accepted(event, &lost, None)]).await;
     office.clock.advance(OVERDUE_AFTER * URGENT_AFTER);
@@ -163,7 +189,7 @@ async fn what_is_very_late_is_healed_however_busy_the_queues_are() {
 
 #[tokio::test]
 async fn a_publish_that_is_not_confirmed_is_made_again() {
-    let office = Office::open().await;
+    let office = office().await;
     let (event, delivery) = office.delivery("e", 1);
     office.log([accepted(event, &delivery, None)]).await;
     office.clock.advance(OVERDUE_AFTER + A_MOMENT);
@@ -176,7 +202,7 @@ async fn a_publish_that_is_not_confirmed_is_made_again() {
 
 #[tokio::test]
 async fn days_are_dropped_once_they_are_old_and_nothing_of_them_is_open_and_keys_are_forgotten() {
-    let office = Office::open().await;
+    let office = office().await;
     let (open_event, open) = office.delivery("open", 1);
     office.log([accepted(open_event, &open, None)]).await;
     office.clock.advance(Duration::from_secs(86_400));

@@ -2,13 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use postrider_contract::attempt::{AttemptResult, BodyExtent, Header, Response, Timings};
 use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::AttemptId;
 use postrider_contract::outcome::{Cause, FailureReason, Outcome};
 use postrider_contract::ports::{AnswerBody, AttemptView, DeliveryView};
 use postrider_contract::profile::ProfileName;
+use postrider_contract::rendering::Rendered;
+use postrider_contract::template::{Gap, GapReason};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -69,6 +70,17 @@ struct RequestAnswer {
     /// Whether the body shown is, byte for byte, the one that was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_matches: Option<bool>,
+    /// Variables of the webhook's template that had no value in this event, or found no room.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    template_gaps: Vec<TemplateGap>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct TemplateGap {
+    /// As the template names it: `event.data.score`
+    variable: String,
+    /// `missing`: the event's data has no such field; `no_room`: the body would have become too long
+    reason: &'static str,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -113,17 +125,17 @@ struct TimingsAnswer {
 }
 
 impl DeliveryAnswer {
-    /// `body` is the delivery's body rendered again.
-    pub(super) fn new(view: DeliveryView, attempts: Vec<AttemptView>, body: Option<Bytes>) -> Self {
+    /// `again` is the delivery's body rendered again.
+    pub(super) fn new(view: DeliveryView, attempts: Vec<AttemptView>, again: Option<Rendered>) -> Self {
         let profile = view.profile.clone();
-        let rendered = body.map(|bytes| (<[u8; 32]>::from(Sha256::digest(&bytes)), bytes));
+        let rendered = again.map(|again| (<[u8; 32]>::from(Sha256::digest(&again.body)), again));
         let tries = attempts.into_iter().map(|attempt| TryAnswer::new(attempt, rendered.as_ref())).collect();
         DeliveryAnswer { summary: view.into(), profile, tries }
     }
 }
 
 impl TryAnswer {
-    fn new(view: AttemptView, rendered: Option<&([u8; 32], Bytes)>) -> Self {
+    fn new(view: AttemptView, rendered: Option<&([u8; 32], Rendered)>) -> Self {
         let AttemptView { attempt, outcome, body } = view;
         let (word, reason, next_attempt_at) = outcome_words(outcome);
         let (response, error) = match attempt.result {
@@ -133,6 +145,10 @@ impl TryAnswer {
             }
         };
         let sent = attempt.request;
+        let body_matches = rendered.map(|(hash, _)| *hash == sent.body_sha256);
+        // Only of the body that was sent can anything be said.
+        let shown = rendered.map(|(_, again)| again);
+        let gaps = shown.filter(|_| body_matches == Some(true)).map_or(&[][..], |again| &again.gaps);
         TryAnswer {
             id: attempt.id,
             number: attempt.number.number(),
@@ -143,8 +159,9 @@ impl TryAnswer {
                 headers: headers(sent.headers),
                 body_sha256: hex::encode(sent.body_sha256),
                 body_bytes: sent.body_length,
-                body: rendered.map(|(_, body)| String::from_utf8_lossy(body).into_owned()),
-                body_matches: rendered.map(|(hash, _)| *hash == sent.body_sha256),
+                body: shown.map(|again| String::from_utf8_lossy(&again.body).into_owned()),
+                body_matches,
+                template_gaps: gaps.iter().map(TemplateGap::of).collect(),
             },
             address: attempt.address.map(|address| address.to_string()),
             timings: TimingsAnswer::new(attempt.timings),
@@ -154,6 +171,16 @@ impl TryAnswer {
             outcome_reason: reason,
             next_attempt_at,
         }
+    }
+}
+
+impl TemplateGap {
+    fn of(gap: &Gap) -> Self {
+        let reason = match gap.reason {
+            GapReason::Missing => "missing",
+            GapReason::NoRoom => "no_room",
+        };
+        TemplateGap { variable: gap.variable.clone(), reason }
     }
 }
 

@@ -13,6 +13,7 @@ use postrider_contract::ids::{DeliveryId, KeyId};
 use postrider_contract::key::{ApiKey, KeyHash, Scope};
 use postrider_contract::outcome::Outcome;
 use postrider_contract::tenant::Tenant;
+use postrider_contract::webhook::Webhook;
 use postrider_service::authentication::AdminKeySource;
 use postrider_service::config_object::ConfigObject;
 use postrider_service::key_text::{KeyHolder, draw_key};
@@ -21,7 +22,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::tests::fixture::{OVERDUE_AFTER, Office, QUICK, accepted, attempted, tenant, tenant_id, webhook};
+use crate::tests::fixture::{
+    OVERDUE_AFTER, Office, QUICK, accepted, attempted, template, tenant, tenant_id, webhook,
+};
 
 const ADMIN: &str = "pra_admin";
 
@@ -309,6 +312,29 @@ async fn a_delivery_shows_its_tries_with_the_body_that_was_sent_or_says_that_it_
     // The list of the event's deliveries and the event's own data are as they were sent, byte for byte.
     let (status, event) = site.get("/v1/events/e").await;
     assert_eq!((status, event["deliveries"].as_array().unwrap().len()), (200, 1));
+}
+
+#[tokio::test]
+async fn a_try_tells_which_fields_its_template_did_not_find() {
+    let site = Site::open().await;
+    let text = r#"["{{event.data.n}}","{{event.data.lost}}","{{event.data.a.b}} {{event.data.lost}}"]"#;
+    site.office.put(&Webhook { template: Some(template(text)), ..webhook(1) }).await;
+    let sent = site.event("e", true).await;
+    let page = site.get_200(&format!("/v1/deliveries/{}", sent.reference.id)).await;
+    let request = &page["tries"][0]["request"];
+    assert_eq!(
+        (&request["body"], &request["body_matches"]),
+        (&json!(r#"[12345678901234567890,null," "]"#), &json!(true))
+    );
+    let missing = |variable: &str| json!({"variable": variable, "reason": "missing"});
+    assert_eq!(request["template_gaps"], json!([missing("event.data.lost"), missing("event.data.a.b")]));
+    // Of a body that was not this one, nothing is said.
+    let (event, mut other) = site.office.delivery("other", 1);
+    let record = accepted(event, &other, None);
+    other.body = "{}".into();
+    site.office.log([record, attempted(&other, 500, QUICK, Outcome::Delivered)]).await;
+    let page = site.get_200(&format!("/v1/deliveries/{}", other.reference.id)).await;
+    assert_eq!(page["tries"][0]["request"].get("template_gaps"), None);
 }
 
 #[tokio::test]

@@ -25,8 +25,9 @@ use postrider_contract::ports::{
     WorkKind, WorkQueue,
 };
 use postrider_contract::profile::ProfileName;
-use postrider_contract::rendering::render;
+use postrider_contract::rendering::render_for;
 use postrider_contract::revision::Revision;
+use postrider_contract::template::{LoneVariables, Template};
 use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::{Webhook, WebhookKind};
 use postrider_service::config_object::ConfigObject;
@@ -111,12 +112,17 @@ impl Office {
     }
 
     /// A delivery of an event of its own, as ingest makes it.
-    pub(crate) fn delivery(&self, event: &str, webhook: u128) -> (Event, Delivery) {
+    pub(crate) fn delivery(&self, event: &str, number: u128) -> (Event, Delivery) {
         let view = self.directory.tenant(&tenant_id("a")).known().expect("tenant a");
         let profile = self.directory.profile(&view.tenant.profile).expect("built in");
         let event = event_of_now(event, self.clock.now());
-        let id = WebhookId::from_u128(webhook);
-        let body = render(&profile.profile, &event, &view.tenant, id).expect("data that fits");
+        let id = WebhookId::from_u128(number);
+        let (webhook, revision) = match self.directory.webhook(id).known() {
+            Some(entry) => (entry.webhook.clone(), entry.revision),
+            // Nobody can render its bodies again.
+            None => (webhook(number), Revision::ZERO),
+        };
+        let rendered = render_for(&webhook, &profile.profile, &event, &view.tenant).expect("data that fits");
         let delivery = Delivery {
             reference: DeliveryRef {
                 id: DeliveryId::derive(event.accepted_at, &event.id, id, 0),
@@ -135,13 +141,13 @@ impl Office {
             parked_for: Duration::ZERO,
             profile: view.tenant.profile.clone(),
             rendered_with: RenderedWith {
-                webhook: Revision::ZERO,
+                webhook: revision,
                 profile: profile.revision,
                 tenant: view.revision,
             },
             schema_version: event.schema_version,
             event_timestamp: event.timestamp,
-            body,
+            body: rendered.body,
         };
         (event, delivery)
     }
@@ -207,6 +213,11 @@ pub(crate) fn webhook(number: u128) -> Webhook {
         events: vec!["order.*".parse().expect("a pattern")],
         ..Webhook::new(tenant_id("a"), WebhookId::from_u128(number), url, Timestamp::EPOCH)
     }
+}
+
+/// Whose lone variables keep their types.
+pub(crate) fn template(text: &str) -> Template {
+    Template::parse(text, LoneVariables::Typed).expect("a template")
 }
 
 fn event_of_now(id: &str, now: Timestamp) -> Event {

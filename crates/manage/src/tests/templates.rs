@@ -1,0 +1,64 @@
+//! Templates: saved as they were written, refused with their place, removed by `null`.
+
+use serde_json::json;
+
+use super::fixture::{Api, text, webhook_body};
+
+#[tokio::test]
+async fn a_template_is_kept_as_it_was_written_until_it_is_removed() {
+    let api = Api::start().await;
+    let key = api.tenant_with_key("acme", "trakkr").await;
+    let written = r#"{ "text": "Alert: {{brand.name}}", "big": 12345678901234567890123.50, "z": 1, "a": "{{event.data.n}}" }"#;
+    let body = format!(r#"{{"url": "https://example.com/", "on": "a.b", "template": {written}}}"#);
+    let answer = api.call_text(&key, "POST", "/v1/webhooks", Some(body)).await;
+    assert_eq!(answer.status.as_u16(), 201, "{}", answer.text);
+    assert!(
+        answer.text.contains(&format!(r#""template":{written},"template_typed":false"#)),
+        "{}",
+        answer.text
+    );
+    let path = format!("/v1/webhooks/{}", text(&answer.json(), "id"));
+
+    let other = api.call(&key, "PATCH", &path, Some(json!({"name": "other"}))).await;
+    assert!(
+        other.text.contains(&format!(r#""template":{written},"template_typed":false"#)),
+        "{}",
+        other.text
+    );
+    let typed = api.call(&key, "PUT", &path, Some(json!({"template_typed": true}))).await;
+    assert!(typed.text.contains(&format!(r#""template":{written},"template_typed":true"#)), "{}", typed.text);
+    let again = api.call(&key, "PUT", &path, Some(json!({"template": ["{{summary}}"]}))).await.expect(200);
+    assert_eq!((&again["template"], &again["template_typed"]), (&json!(["{{summary}}"]), &json!(true)));
+
+    let removed = api.call(&key, "PATCH", &path, Some(json!({"template": null}))).await.expect(200);
+    assert_eq!((&removed["template"], &removed["template_typed"]), (&json!(null), &json!(false)));
+    let refused = api.call(&key, "PATCH", &path, Some(json!({"template_typed": true}))).await;
+    assert_eq!((refused.status.as_u16(), refused.pointers()), (422, vec!["/template_typed".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_template_may_be_given_as_a_string_and_is_refused_with_its_place_either_way() {
+    let api = Api::start().await;
+    let key = api.tenant_with_key("acme", "standard").await;
+    let body = webhook_body(json!({"template": r#"{"n": "{{event.data.n}}"}"#, "template_typed": true}));
+    let made = api.call(&key, "POST", "/v1/webhooks", Some(body)).await.expect(201);
+    assert_eq!(made["template"], json!({"n": "{{event.data.n}}"}));
+    for (template, pointer, detail) in [
+        (
+            json!(r#"{"a": ["é {{nobody}}"]}"#),
+            "/template",
+            "\"nobody\" at character 3 is not known; known here: brand.id",
+        ),
+        (json!(r#"{"a": ["é {{nobody}}"]}"#), "/template", "(at /a/0)"),
+        (json!({"a": ["é {{nobody}}"]}), "/template/a/0", "\"nobody\" at character 3 is not known"),
+        (json!("{\n  \"a\": {{summary}}\n}"), "/template", "not valid JSON at line 2, column 9"),
+        (json!({"a": "{{summary"}), "/template/a", "the {{ at character 1 is never closed"),
+    ] {
+        let answer =
+            api.call(&key, "POST", "/v1/webhooks", Some(webhook_body(json!({"template": template})))).await;
+        assert_eq!(answer.status.as_u16(), 422, "{template}: {}", answer.text);
+        assert_eq!(answer.pointers(), [pointer], "{template}");
+        let said = answer.json()["errors"][0]["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(said.contains(detail), "{template}: {said}");
+    }
+}
