@@ -7,7 +7,8 @@ use crate::clock::{Jitter, Timestamp};
 use crate::delivery::AttemptNumber;
 use crate::outcome::{Cause, FailureReason, Outcome};
 use crate::profile::{AnswerRule, CompiledProfile, ProfileOverride};
-use crate::retry::{RetryAfter, RetryRule};
+use crate::provider::{AnswerHabits, Provider};
+use crate::retry::{RetryAfter, RetryAfterRule, RetryRule};
 
 /// What decides about one webhook's deliveries: its profile, and what it asks for differently.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,7 @@ pub struct DeliveryRules<'a> {
     answers: &'a AnswerRule,
     retry: &'a RetryRule,
     waits: &'a [Duration],
+    habits: &'static AnswerHabits,
 }
 
 impl<'a> DeliveryRules<'a> {
@@ -22,7 +24,14 @@ impl<'a> DeliveryRules<'a> {
     pub fn new(profile: &'a CompiledProfile, overrides: &'a ProfileOverride) -> Self {
         let definition = profile.definition();
         let waits = overrides.waits.as_deref().unwrap_or(definition.retry.waits.waits());
-        DeliveryRules { answers: &definition.answers, retry: &definition.retry, waits }
+        let habits = Provider::Webhook.answer_habits();
+        DeliveryRules { answers: &definition.answers, retry: &definition.retry, waits, habits }
+    }
+
+    /// Where the receiver is a provider, its own answers are understood too.
+    #[must_use]
+    pub fn at(self, provider: Provider) -> Self {
+        DeliveryRules { habits: provider.answer_habits(), ..self }
     }
 
     /// The wait after try `number`, jitter left out: what a schedule is shown with. `None` after the last try.
@@ -31,8 +40,21 @@ impl<'a> DeliveryRules<'a> {
         self.retry.next_wait_in(self.waits, number, None, Jitter::NONE)
     }
 
+    fn is_success(&self, response: &Response) -> bool {
+        self.answers.success.contains(response.status) && !self.habits.tells_of_an_error(response)
+    }
+
+    /// A provider that limits its rate takes the delivery later, whatever the profile says.
+    fn is_permanent(&self, status: u16) -> bool {
+        let is_permanent = self.answers.permanent.contains(status) || self.habits.is_permanent(status);
+        is_permanent && !self.habits.is_rate_limit(status)
+    }
+
     /// What the receiver asked for, where this profile looks at it.
     fn wish(&self, response: &Response, now: Timestamp) -> Option<RetryAfter> {
+        if let Some(wish) = self.habits.wish(response, now) {
+            return Some(wish);
+        }
         let rule = self.retry.retry_after.as_ref()?;
         if !rule.statuses.contains(response.status) {
             return None;
@@ -47,7 +69,13 @@ impl<'a> DeliveryRules<'a> {
         wish: Option<RetryAfter>,
         at: Moment,
     ) -> Outcome {
-        match self.retry.next_wait_in(self.waits, number, wish, at.jitter) {
+        let scheduled = self.retry.next_wait_in(self.waits, number, wish, at.jitter);
+        let wait = match (wish, &self.retry.retry_after) {
+            // A provider's wish counts where the profile looks at none.
+            (Some(wish), None) => scheduled.map(|_| RetryAfterRule::bounds_alone().clamp(wish)),
+            (Some(_) | None, _) => scheduled,
+        };
+        match wait {
             Some(wait) => Outcome::Retry { at: at.now.plus(wait), cause },
             None => Outcome::Failed { reason: FailureReason::Exhausted, cause: Some(cause) },
         }
@@ -81,9 +109,9 @@ pub fn decide(
         }
         AttemptResult::Response(response) => {
             let cause = Cause::Status(response.status);
-            if rules.answers.success.contains(response.status) {
+            if rules.is_success(response) {
                 Outcome::Delivered
-            } else if rules.answers.permanent.contains(response.status) {
+            } else if rules.is_permanent(response.status) {
                 Outcome::Failed { reason: FailureReason::Permanent, cause: Some(cause) }
             } else {
                 rules.after_failure(cause, number, rules.wish(response, now), moment)

@@ -21,6 +21,7 @@ pub mod outcome;
 pub mod pattern;
 pub mod ports;
 pub mod profile;
+pub mod provider;
 pub mod rendering;
 pub mod retry;
 pub mod revision;

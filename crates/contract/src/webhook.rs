@@ -13,6 +13,7 @@ use crate::egress::WebhookUrl;
 use crate::event::EventType;
 use crate::ids::{TenantId, WebhookId};
 use crate::profile::{ProfileName, ProfileOverride};
+use crate::provider::Provider;
 use crate::secret::SealedSecret;
 use crate::subscription::TypePattern;
 use crate::template::Template;
@@ -127,6 +128,9 @@ pub struct Webhook {
     /// What this webhook asks for differently than its profile: waits, time limit.
     #[serde(default)]
     pub overrides: ProfileOverride,
+    /// The provider, where its owner has named one. Absent: the one that its URL tells of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named_provider: Option<Provider>,
     /// Its own body, in place of the profile's envelope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
@@ -166,6 +170,7 @@ impl Webhook {
             events: Vec::new(),
             profile: None,
             overrides: ProfileOverride::default(),
+            named_provider: None,
             template: None,
             state: WebhookState::Active,
             headers: Vec::new(),
@@ -179,6 +184,12 @@ impl Webhook {
             created_at,
             updated_at: created_at,
         }
+    }
+
+    /// What kind of service receives.
+    #[must_use]
+    pub fn provider(&self) -> Provider {
+        self.named_provider.unwrap_or_else(|| Provider::detect(&self.url))
     }
 
     #[must_use]

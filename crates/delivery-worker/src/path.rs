@@ -100,7 +100,8 @@ impl Path {
         };
         slot.free(pace_of(&attempt));
         let outcome = self.decide(&attempt, prepared).await;
-        self.tally.note(&taken.delivery, &attempt, outcome, self.clock.now());
+        let provider = prepared.entry.webhook.provider();
+        self.tally.note((&taken.delivery, provider), &attempt, outcome, self.clock.now());
         self.settle.attempted(taken, attempt, outcome).await
     }
 
@@ -108,7 +109,8 @@ impl Path {
     /// old secret or an old path, and what has been put right meanwhile deserves its try.
     async fn decide(&self, attempt: &Attempt, prepared: &Prepared) -> Outcome {
         let entry = &prepared.entry;
-        let rules = DeliveryRules::new(&entry.profile.profile, &entry.webhook.overrides);
+        let webhook = &entry.webhook;
+        let rules = DeliveryRules::new(&entry.profile.profile, &webhook.overrides).at(webhook.provider());
         let now = self.clock.now();
         let decided = decide(&attempt.result, attempt.number, &rules, now, self.entropy.draw_jitter());
         let outcome = self.as_parked(decided, now);

@@ -4,6 +4,7 @@ use postrider_contract::attempt::{Attempt, AttemptResult, FailureClass};
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::Delivery;
 use postrider_contract::outcome::Outcome;
+use postrider_contract::provider::Provider;
 use postrider_service::metrics::{AttemptReason, DeliveryEnd, ProviderLabel, RetryStep, WorkerMetrics};
 
 /// Counts for one worker.
@@ -17,9 +18,19 @@ impl Tally {
     }
 
     /// A try has ended, with this outcome for its delivery.
-    pub fn note(&self, delivery: &Delivery, attempt: &Attempt, outcome: Outcome, now: Timestamp) {
-        let provider = ProviderLabel::Webhook;
-        self.0.note_attempt(reason_of(&attempt.result), provider, attempt.timings.total);
+    pub fn note(
+        &self,
+        (delivery, provider): (&Delivery, Provider),
+        attempt: &Attempt,
+        outcome: Outcome,
+        now: Timestamp,
+    ) {
+        let provider = label_of(provider);
+        let met = reason_of(&attempt.result);
+        // A status of success with words of failure.
+        let is_denied = met == AttemptReason::Success && outcome != Outcome::Delivered;
+        let reason = if is_denied { AttemptReason::Protocol } else { met };
+        self.0.note_attempt(reason, provider, attempt.timings.total);
         match outcome {
             Outcome::Delivered => {
                 self.0.deliveries.at(DeliveryEnd::Delivered, provider).inc();
@@ -29,7 +40,7 @@ impl Tally {
                 self.0.retries_scheduled.at(RetryStep::of(attempt.number.number())).inc()
             }
             Outcome::Failed { .. } => self.0.deliveries.at(DeliveryEnd::Failed, provider).inc(),
-            Outcome::Canceled { .. } => self.note_canceled(),
+            Outcome::Canceled { .. } => self.0.deliveries.at(DeliveryEnd::Canceled, provider).inc(),
             Outcome::Expired => self.0.deliveries.at(DeliveryEnd::Expired, provider).inc(),
             Outcome::Held { .. } => {}
         }
@@ -37,6 +48,7 @@ impl Tally {
 
     /// A delivery was ended by its webhook's state.
     pub fn note_canceled(&self) {
+        // The webhook may be gone, and its provider with it.
         self.0.deliveries.at(DeliveryEnd::Canceled, ProviderLabel::Webhook).inc();
     }
 
@@ -46,6 +58,17 @@ impl Tally {
 
     pub fn note_ended(&self) {
         self.0.in_flight.dec();
+    }
+}
+
+fn label_of(provider: Provider) -> ProviderLabel {
+    match provider {
+        Provider::Webhook => ProviderLabel::Webhook,
+        Provider::Slack => ProviderLabel::Slack,
+        Provider::Discord => ProviderLabel::Discord,
+        Provider::TeamsWebhook => ProviderLabel::TeamsWebhook,
+        Provider::Zapier => ProviderLabel::Zapier,
+        Provider::Make => ProviderLabel::Make,
     }
 }
 

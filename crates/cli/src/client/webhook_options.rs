@@ -41,6 +41,9 @@ pub struct Settings {
     /// Total time limit of one try: 500ms, 10s
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Span>,
+    /// slack, discord, teams_webhook, zapier, make or webhook; by the URL if never given
+    #[arg(long)]
+    provider: Option<String>,
     /// Its own body in place of the profile's envelope: JSON with {{variable}} in its strings, @file, or @- for standard
     /// input; null removes it
     #[arg(long, value_name = "JSON|@FILE")]
@@ -74,6 +77,7 @@ impl Settings {
         let milliseconds =
             |span: Span| Value::from(u64::try_from(span.duration().as_millis()).unwrap_or(u64::MAX));
         put("timeout_ms", self.timeout.map(milliseconds));
+        put("provider", self.provider.map(Value::String));
         put("template", self.template.as_deref().map(template).transpose()?);
         put("template_typed", self.template_typed.map(Value::Bool));
         put("description", self.description.map(Value::String));

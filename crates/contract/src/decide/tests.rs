@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::attempt::{BodyExtent, FailureClass, Header, Phase};
-use crate::profile::builtin_profile;
+use crate::profile::{Profile, builtin_profile};
 
 const NOW: Timestamp = Timestamp::EPOCH;
 
@@ -11,6 +11,10 @@ fn answer(status: u16) -> AttemptResult {
 }
 
 fn answer_with(status: u16, headers: &[(&str, &str)]) -> AttemptResult {
+    answer_saying(status, headers, "")
+}
+
+fn answer_saying(status: u16, headers: &[(&str, &str)], body: &str) -> AttemptResult {
     let header = |(name, value): &(&str, &str)| Header {
         name: (*name).to_owned(),
         value: Bytes::copy_from_slice(value.as_bytes()),
@@ -18,7 +22,7 @@ fn answer_with(status: u16, headers: &[(&str, &str)]) -> AttemptResult {
     AttemptResult::Response(Response {
         status,
         headers: headers.iter().map(header).collect(),
-        body: Bytes::new(),
+        body: Bytes::copy_from_slice(body.as_bytes()),
         extent: BodyExtent::Whole,
     })
 }
@@ -197,4 +201,104 @@ fn a_webhooks_own_waits_replace_its_profiles() {
     ));
     assert_eq!(rules.planned_wait(AttemptNumber::FIRST), Some(seconds(7)));
     assert_eq!(rules.planned_wait(AttemptNumber::FIRST.next()), None);
+}
+
+fn decided_at(provider: Provider, profile: &str, result: &AttemptResult) -> Outcome {
+    let profile = builtin_profile(&profile.parse().expect("a name")).expect("built in");
+    let overrides = ProfileOverride::default();
+    let rules = DeliveryRules::new(&profile, &overrides).at(provider);
+    decide(result, AttemptNumber::FIRST, &rules, NOW, Jitter::NONE)
+}
+
+#[test]
+fn what_a_provider_says_of_success_is_understood() {
+    for (provider, status, body, is_success) in [
+        (Provider::Slack, 200, "ok", true),
+        (Provider::Slack, 200, " OK\n", true),
+        (Provider::Slack, 200, "", true),
+        (Provider::Slack, 200, "invalid_payload", false),
+        (Provider::Discord, 204, "", true),
+        (Provider::Discord, 200, r#"{"id":"1"}"#, true),
+        (Provider::TeamsWebhook, 202, "", true),
+        (Provider::TeamsWebhook, 200, "1", true),
+        (
+            Provider::TeamsWebhook,
+            200,
+            "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429",
+            false,
+        ),
+        (Provider::Zapier, 200, r#"{"status":"success"}"#, true),
+        (Provider::Make, 200, "Accepted", true),
+        (Provider::Webhook, 200, "invalid_payload", true),
+    ] {
+        for (profile, waits) in SCHEDULES {
+            let outcome = decided_at(provider, profile, &answer_saying(status, &[], body));
+            let otherwise = retry(seconds(waits[0]), Cause::Status(status));
+            let expected = if is_success { Outcome::Delivered } else { otherwise };
+            assert_eq!(outcome, expected, "{provider} {profile} {body}");
+        }
+    }
+}
+
+#[test]
+fn a_provider_is_left_alone_for_as_long_as_it_asks_in_header_or_body_whatever_the_profile() {
+    let refused = r#"{"message":"You are being rate limited.","retry_after":64.57,"global":false}"#;
+    for (headers, body, wait) in [
+        (&[][..], refused, Duration::from_millis(64_570)),
+        (&[("Retry-After", "65")], refused, seconds(65)),
+        (&[("Retry-After", "3")], refused, Duration::from_millis(64_570)),
+        (&[("Retry-After", "30")], "", seconds(30)),
+        (&[], r#"{"retry_after":1e12}"#, seconds(86_400)),
+        (&[], r#"{"retry_after":0}"#, seconds(1)),
+    ] {
+        for (profile, _) in SCHEDULES {
+            let answer = answer_saying(429, headers, body);
+            assert_eq!(
+                decided_at(Provider::Discord, profile, &answer),
+                retry(wait, Cause::Status(429)),
+                "{profile} {body}"
+            );
+        }
+    }
+    for body in
+        [r#"{"retry_after":-1}"#, r#"{"retry_after":"5"}"#, r#"{"retry_after":1e999}"#, "{", "[]", "429"]
+    {
+        let answer = answer_saying(429, &[], body);
+        assert_eq!(
+            decided_at(Provider::Discord, "trcker", &answer),
+            retry(seconds(1), Cause::Status(429)),
+            "{body}"
+        );
+    }
+    // Not even a profile that ends a delivery with 429 does it here.
+    let text = "name = 'own'\nenvelope.body = '{}'\nretry.waits = ['5s']\nanswers.permanent = ['4xx']";
+    let own = Profile::from_toml(text).and_then(Profile::compile).expect("a profile");
+    let overrides = ProfileOverride::default();
+    let limited = answer_saying(429, &[], refused);
+    let decided = |provider| {
+        let rules = DeliveryRules::new(&own, &overrides).at(provider);
+        decide(&limited, AttemptNumber::FIRST, &rules, NOW, Jitter::NONE)
+    };
+    assert_eq!(decided(Provider::Make), retry(Duration::from_millis(64_570), Cause::Status(429)));
+    assert!(matches!(decided(Provider::Webhook), Outcome::Failed { reason: FailureReason::Permanent, .. }));
+    // The body of anybody else says nothing.
+    let answer = answer_saying(429, &[], refused);
+    assert_eq!(decided_at(Provider::Webhook, "trcker", &answer), retry(seconds(1), Cause::Status(429)));
+}
+
+#[test]
+fn what_a_provider_refuses_for_good_is_not_tried_again() {
+    for (provider, statuses) in
+        [(Provider::Slack, &[400, 403, 404, 410][..]), (Provider::Discord, &[400, 401, 403, 404])]
+    {
+        for status in statuses {
+            let outcome = decided_at(provider, "trcker", &answer(*status));
+            assert!(
+                matches!(outcome, Outcome::Failed { reason: FailureReason::Permanent, .. }),
+                "{provider} {status}"
+            );
+            let elsewhere = decided_at(Provider::Zapier, "trcker", &answer(*status));
+            assert_eq!(elsewhere, retry(seconds(1), Cause::Status(*status)));
+        }
+    }
 }

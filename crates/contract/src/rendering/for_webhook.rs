@@ -16,10 +16,11 @@ pub struct Rendered {
     pub gaps: Vec<Gap>,
 }
 
-/// The body of every try of this event to this webhook: its template filled in, or the profile's envelope.
+/// The body of every try of this event to this webhook: its template filled in, or the message that its provider
+/// shows, or the profile's envelope.
 ///
 /// # Errors
-/// When the event's data holds a member that the envelope has itself. A template takes every event.
+/// When the event's data holds a member that the envelope has itself. A template or a provider takes every event.
 pub fn render_for(
     webhook: &Webhook,
     profile: &CompiledProfile,
@@ -30,12 +31,13 @@ pub fn render_for(
         let Filled { body, gaps } = template.fill(event, tenant);
         return Ok(Rendered { body, gaps });
     }
-    let body = render(profile, event, tenant, webhook.id)?;
+    let message = webhook.provider().message(event, tenant, profile.definition().accent_colour);
+    let body = message.map_or_else(|| render(profile, event, tenant, webhook.id), Ok)?;
     Ok(Rendered { body, gaps: Vec::new() })
 }
 
 /// Whether every webhook with this profile, and no form of its own, gets this webhook's bodies.
 #[must_use]
 pub fn shares_body(webhook: &Webhook, profile: &CompiledProfile) -> bool {
-    webhook.template.is_none() && !profile.body_depends_on_webhook()
+    webhook.template.is_none() && !webhook.provider().has_own_format() && !profile.body_depends_on_webhook()
 }

@@ -30,6 +30,18 @@ impl RetryAfter {
         Some(RetryAfter(wait.min(FURTHEST)))
     }
 
+    /// Seconds with a fraction, as JSON has them; upwards to a whole millisecond. `None` for what is less than
+    /// nothing, or not a number.
+    #[must_use]
+    pub fn from_seconds(seconds: f64) -> Option<Self> {
+        if seconds.is_nan() || seconds < 0.0 {
+            return None;
+        }
+        let seconds = seconds.min(FURTHEST.as_secs_f64());
+        let wait = Duration::try_from_secs_f64((seconds * 1_000.0).ceil() / 1_000.0).ok()?;
+        Some(RetryAfter(wait.min(FURTHEST)))
+    }
+
     #[must_use]
     pub fn duration(self) -> Duration {
         self.0
@@ -72,6 +84,11 @@ const fn longest() -> Span {
 }
 
 impl RetryAfterRule {
+    /// For a receiver whose wishes count whatever the profile says: a provider that limits its rate.
+    pub(crate) fn bounds_alone() -> Self {
+        RetryAfterRule { statuses: StatusSet::default(), minimum: shortest(), maximum: longest() }
+    }
+
     #[must_use]
     pub fn clamp(&self, wish: RetryAfter) -> Duration {
         wish.duration().max(self.minimum.duration()).min(self.maximum.duration()).min(MAX_WAIT)
@@ -125,6 +142,20 @@ mod tests {
             "５",
         ] {
             assert_eq!(RetryAfter::parse(value, now()), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_wish_in_json_is_read_upwards_to_a_millisecond() {
+        for (seconds, millis) in [(0.0, 0), (64.57, 64_570), (0.000_1, 1), (1.0, 1_000)] {
+            let wish = RetryAfter::from_seconds(seconds).expect("a wish");
+            assert_eq!(wish.duration(), Duration::from_millis(millis), "{seconds}");
+        }
+        for seconds in [1e12, f64::INFINITY, f64::MAX] {
+            assert_eq!(RetryAfter::from_seconds(seconds), Some(RetryAfter(FURTHEST)), "{seconds}");
+        }
+        for seconds in [-0.1, f64::NEG_INFINITY, f64::NAN] {
+            assert_eq!(RetryAfter::from_seconds(seconds), None, "{seconds}");
         }
     }
 

@@ -24,7 +24,7 @@ async fn a_webhook_is_shown_as_the_api_names_it() {
     let expected = json!({
         "id": id, "object": "webhook", "tenant_id": "acme", "brand_id": "acme", "name": "Orders", "kind": "webhook",
         "url": "https://example.com:8443/hook?x=1", "method": "POST", "events": ["conversion.*", "cap.reached"],
-        "profile": "track360", "provider": "webhook", "template": null, "template_typed": false, "status": "active", "active": true,
+        "profile": "track360", "provider": "webhook", "provider_given": false, "template": null, "template_typed": false, "status": "active", "active": true,
         "waiting": {"count": 0, "oldest": null}, "revision": made["revision"], "headers": {"X-Team": "blue"},
         "auth_type": "basic", "auth_username": "jo", "signature_header": "X-Signed", "rate_limit_per_second": 5,
         "max_in_flight": 2, "timeout_ms": 2500, "retry": {"waits": ["1s", "1h30m"]}, "description": "d",
@@ -45,6 +45,30 @@ async fn on_stands_for_one_event_and_the_name_for_the_host() {
     assert_eq!(made["events"], json!(["cap.reached"]));
     assert_eq!(text(&made, "name"), "hooks.example.com");
     assert!(made["profile"].is_null());
+}
+
+#[tokio::test]
+async fn a_provider_follows_the_url_until_it_is_given_by_hand() {
+    let api = Api::start().await;
+    let key = api.tenant_with_key("acme", "trakkr").await;
+    let slack = "https://hooks.slack.com/services/T0/B0/x";
+    let made = api.webhook(&key, json!({"url": slack})).await;
+    let path = format!("/v1/webhooks/{}", text(&made, "id"));
+    assert_eq!((&made["provider"], &made["provider_given"]), (&json!("slack"), &json!(false)));
+    for (change, provider, given) in [
+        (json!({"url": "https://hooks.zapier.com/hooks/catch/1/2/"}), "zapier", false),
+        (json!({"provider": "discord"}), "discord", true),
+        (json!({"url": slack}), "discord", true),
+        (json!({"provider": null}), "slack", false),
+        (json!({"provider": "webhook"}), "webhook", true),
+    ] {
+        let after = api.call(&key, "PATCH", &path, Some(change.clone())).await.expect(200);
+        assert_eq!(
+            (&after["provider"], &after["provider_given"]),
+            (&json!(provider), &json!(given)),
+            "{change}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -76,6 +100,8 @@ async fn a_wrong_webhook_is_refused_by_its_field_and_leaves_nothing() {
         (json!({"template": {"x": {"a{{summary}}": 1}}}), "/template/x"),
         (json!({"template": {"x": "x".repeat(64 * 1024)}}), "/template"),
         (json!({"template_typed": true}), "/template_typed"),
+        (json!({"provider": "teams"}), "/provider"),
+        (json!({"provider": 1}), "/provider"),
         (json!({"template": {}, "template_typed": "yes"}), "/template_typed"),
         (json!({"profile": "nowhere"}), "/profile"),
         (json!({"status": "disabled"}), "/status"),

@@ -150,6 +150,11 @@ fn apply_subscription(
     if let Some(events) = read_events(fields, errors) {
         after.events = events;
     }
+    match &fields.provider {
+        FieldChange::Keep => {}
+        FieldChange::Clear => after.named_provider = None,
+        FieldChange::Set(text) => after.named_provider = errors.check("/provider", text.parse()),
+    }
 }
 
 /// `None` if nothing was said, or what was said is wrong and noted.

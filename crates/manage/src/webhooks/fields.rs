@@ -48,6 +48,10 @@ pub(crate) struct WebhookFields {
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     pub(super) profile: FieldChange<String>,
+    /// `slack`, `discord`, `teams_webhook`, `zapier`, `make` or `webhook`; by the URL if never given, or `null`.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) provider: FieldChange<String>,
     /// Its own body, in place of the profile's envelope: a JSON object or array with `{{variable}}` in its strings,
     /// or a string that holds one. Variables: `brand.id`, `brand.name`, `brand.website`, `event.id`, `event.type`,
     /// `event.data.*`, `summary`, `workflow.name`, `timestamp`.

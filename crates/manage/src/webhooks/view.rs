@@ -50,7 +50,10 @@ pub(crate) struct WebhookView {
     /// Its own; `null` means the tenant's.
     #[schema(value_type = Option<String>)]
     profile: Option<ProfileName>,
+    /// What kind of service receives: `slack`, `discord`, `teams_webhook`, `zapier`, `make` or `webhook`.
     provider: &'static str,
+    /// Whether `provider` was given by hand; if not, it follows the URL.
+    provider_given: bool,
     /// Its own body, as it was written; `null` means the profile's envelope.
     #[schema(value_type = Option<serde_json::Value>)]
     template: Option<Box<RawValue>>,
@@ -131,6 +134,7 @@ impl WebhookView {
             Authentication::Basic { username, .. } => ("basic", Some(username.clone()), None),
             Authentication::ApiKey { header, .. } => ("api_key", None, Some(header.clone())),
         };
+        let (provider, provider_given) = (webhook.provider().as_str(), webhook.named_provider.is_some());
         let (template, template_typed) = webhook.template.as_ref().map(template::shown).unwrap_or_default();
         WebhookView {
             id: webhook.id,
@@ -142,7 +146,8 @@ impl WebhookView {
             method: method.ok().map(|profile| profile.definition().request.method.as_str()),
             events: webhook.events,
             profile: webhook.profile,
-            provider: "webhook",
+            provider,
+            provider_given,
             template,
             template_typed,
             status,
