@@ -12,9 +12,9 @@ use utoipa::openapi::{Content, OpenApi, PathItem, Ref, RefOr, ResponseBuilder};
 const ALWAYS: [u16; 5] = [400, 401, 403, 404, 500];
 /// Too slow, too large, not JSON, not as expected.
 const OF_A_BODY: [u16; 4] = [408, 413, 415, 422];
-/// What answers from memory is there while the store is away.
-const FROM_MEMORY: [&str; 4] =
-    ["/v1/profiles/{name}", "/v1/event-types", "/v1/event-types/{type}", "/v1/egress"];
+/// What is read from memory is there while the store is away.
+const FROM_MEMORY: [&str; 5] =
+    ["/v1/profiles", "/v1/profiles/{name}", "/v1/event-types", "/v1/event-types/{type}", "/v1/egress"];
 /// What takes an event in.
 const PUBLISHING: [&str; 3] = ["/v1/events", "/v1/events/batch", "/v1/webhooks/{id}/test"];
 
@@ -87,7 +87,7 @@ fn refusals(path: &str, method: Method, operation: &Operation) -> Vec<u16> {
     if operation.request_body.is_some() {
         statuses.extend(OF_A_BODY);
     }
-    if !FROM_MEMORY.contains(&path) {
+    if method != Method::Read || !FROM_MEMORY.contains(&path) {
         statuses.push(503);
     }
     if method == Method::Post && PUBLISHING.contains(&path) {
@@ -128,7 +128,7 @@ mod tests {
     const ENDED: &str = "400 401 403 404 409 412 500 503";
 
     /// What each route can answer beside its success.
-    const ROUTES: [(&str, &str); 32] = [
+    const ROUTES: [(&str, &str); 34] = [
         ("post /v1/events", "400 401 403 404 408 409 413 415 422 429 500 503"),
         ("post /v1/events/batch", "400 401 403 404 408 413 415 422 429 500 503"),
         ("get /v1/events", READ),
@@ -156,8 +156,10 @@ mod tests {
         ("post /v1/webhooks/{id}/pause", MADE),
         ("post /v1/webhooks/{id}/resume", MADE),
         ("post /v1/webhooks/{id}/test", "400 401 403 404 408 409 413 415 422 429 500 503"),
-        ("get /v1/profiles", READ),
+        ("get /v1/profiles", MEMORY),
         ("get /v1/profiles/{name}", MEMORY),
+        ("put /v1/profiles/{name}", CHANGED),
+        ("delete /v1/profiles/{name}", ENDED),
         ("get /v1/event-types", MEMORY),
         ("get /v1/event-types/{type}", MEMORY),
         ("get /v1/egress", MEMORY),

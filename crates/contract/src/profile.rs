@@ -37,6 +37,8 @@ use crate::signature::TextVariable;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
+    /// May be left out where the profile is named by whoever reads it: by the path of a request.
+    #[serde(default = "ProfileName::none")]
     pub name: ProfileName,
     /// For people: grows with each change of what receivers see.
     #[serde(default = "first_version")]

@@ -2,6 +2,9 @@
 //!
 //! *Unknown* is never *deleted*: what is merely not here is put off, at no cost of a try, until the directory
 //! knows more. So is everything when the directory is too old to be trusted.
+//!
+//! URL, credentials, secret and state are those of this moment; headers, signature and waits are those of the profile
+//! that the body was rendered with: a receiver never gets the body of one contract under the headers of another.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,10 +14,10 @@ use postrider_contract::delivery::Delivery;
 use postrider_contract::ids::WebhookId;
 use postrider_contract::outcome::{CancelReason, HoldReason};
 use postrider_contract::ports::StoreError;
-use postrider_contract::profile::PausedRule;
+use postrider_contract::profile::{PausedRule, ProfileName};
 use postrider_contract::revision::Revision;
 use postrider_contract::webhook::WebhookState;
-use postrider_service::directory::{Directory, Found, WebhookEntry};
+use postrider_service::directory::{Directory, Found, ProfileEntry, WebhookEntry};
 use tokio::time::{Instant, timeout};
 
 use crate::taken::Passage;
@@ -35,6 +38,17 @@ pub trait Webhooks: Send + Sync {
     /// # Errors
     /// When the store does not answer.
     async fn refresh(&self) -> Result<(), StoreError>;
+    /// A profile as it was at a revision; `None` where the store has to be asked.
+    fn profile_at_hand(&self, name: &ProfileName, revision: Revision) -> Option<ProfileEntry>;
+    /// The same from the store; `None` where that cannot be read any more.
+    ///
+    /// # Errors
+    /// When it is not at hand and the store does not answer.
+    async fn profile_at(
+        &self,
+        name: &ProfileName,
+        revision: Revision,
+    ) -> Result<Option<ProfileEntry>, StoreError>;
 }
 
 #[async_trait]
@@ -54,6 +68,18 @@ impl Webhooks for Directory {
     async fn refresh(&self) -> Result<(), StoreError> {
         Directory::refresh(self).await
     }
+
+    fn profile_at_hand(&self, name: &ProfileName, revision: Revision) -> Option<ProfileEntry> {
+        Directory::profile_at_hand(self, name, revision)
+    }
+
+    async fn profile_at(
+        &self,
+        name: &ProfileName,
+        revision: Revision,
+    ) -> Result<Option<ProfileEntry>, StoreError> {
+        Directory::profile_at(self, name, revision).await
+    }
 }
 
 /// Why a try is put off.
@@ -61,6 +87,8 @@ impl Webhooks for Directory {
 pub enum Deferral {
     UnknownWebhook,
     StaleDirectory,
+    /// The profile that the body was rendered with cannot be asked for.
+    UnknownProfile,
     /// A secret of the webhook cannot be opened or read.
     NoSecrets,
     /// No socket could be opened here, or no name looked up.
@@ -111,8 +139,46 @@ impl Gate {
         match found {
             Found::Unknown => Verdict::Defer(Deferral::UnknownWebhook),
             Found::Deleted => Verdict::Cancel(CancelReason::WebhookDeleted),
-            Found::Known(entry) => judge_state(entry, passage),
+            Found::Known(entry) => match judge_state(entry, passage) {
+                Verdict::Try(entry) => self.as_rendered(entry, delivery).await,
+                verdict @ (Verdict::Hold(_) | Verdict::Cancel(_) | Verdict::Defer(_)) => verdict,
+            },
         }
+    }
+
+    /// The webhook as it is now, under the profile that the body was rendered with.
+    async fn as_rendered(&self, entry: Arc<WebhookEntry>, delivery: &Delivery) -> Verdict {
+        let (name, revision) = (&delivery.profile, delivery.rendered_with.profile);
+        if entry.profile.revision == revision && entry.profile.profile.name() == name {
+            return Verdict::Try(entry);
+        }
+        let under = |profile| Verdict::Try(Arc::new(WebhookEntry { profile, ..WebhookEntry::clone(&entry) }));
+        if let Some(profile) = self.webhooks.profile_at_hand(name, revision) {
+            return under(profile);
+        }
+        if self.has_just_failed() {
+            return Verdict::Defer(Deferral::UnknownProfile);
+        }
+        match timeout(NEWS_BOUND, self.webhooks.profile_at(name, revision)).await {
+            Ok(Ok(Some(profile))) => under(profile),
+            Ok(Ok(None)) => {
+                tracing::warn!(
+                    delivery.id = %delivery.reference.id, profile = %name, revision = revision.number(),
+                    "a profile cannot be read as it was; the delivery goes by the webhook's present one"
+                );
+                Verdict::Try(entry)
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.note_answer(Some(Instant::now()));
+                Verdict::Defer(Deferral::UnknownProfile)
+            }
+        }
+    }
+
+    /// The webhook with the profile that is its own now.
+    #[must_use]
+    pub fn present(&self, id: WebhookId) -> Option<Arc<WebhookEntry>> {
+        self.webhooks.webhook(id).known()
     }
 
     /// The webhook as it is now, if it is another than the one a try was made with: asked before a failure is
@@ -122,8 +188,8 @@ impl Gate {
             self.ask_store(|| self.webhooks.age() <= NEWS_AGE).await;
         }
         let entry = self.webhooks.webhook(used.webhook.id).known()?;
-        let is_other = (entry.revision, entry.profile.revision) != (used.revision, used.profile.revision);
-        is_other.then_some(entry)
+        // Its profile may be another by now; what this delivery was rendered with stays.
+        (entry.revision != used.revision).then_some(entry)
     }
 
     async fn learn_up_to(&self, revision: Revision) {
@@ -133,7 +199,7 @@ impl Gate {
     }
 
     async fn ask_store(&self, is_known: impl Fn() -> bool) {
-        if self.failed_at().is_some_and(|at| at.elapsed() < NEWS_AGE) {
+        if self.has_just_failed() {
             return;
         }
         let asked = timeout(NEWS_BOUND, async {
@@ -144,11 +210,16 @@ impl Gate {
             Ok(Ok(())) => None,
             Ok(Err(_)) | Err(_) => Some(Instant::now()),
         };
-        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        self.note_answer(failed);
     }
 
-    fn failed_at(&self) -> Option<Instant> {
-        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner)
+    fn note_answer(&self, failed_at: Option<Instant>) {
+        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = failed_at;
+    }
+
+    fn has_just_failed(&self) -> bool {
+        let failed_at = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        failed_at.is_some_and(|at| at.elapsed() < NEWS_AGE)
     }
 }
 

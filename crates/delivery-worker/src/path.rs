@@ -9,11 +9,12 @@ use postrider_contract::decide::{DeliveryRules, decide};
 use postrider_contract::delivery::Delivery;
 use postrider_contract::journal::Conclusion;
 use postrider_contract::outcome::{CancelReason, FailureReason, HoldReason, Outcome};
+use postrider_service::directory::WebhookEntry;
 
 use crate::attempt::{Attempter, NotTried};
 use crate::check::{Checker, Recorded};
 use crate::gate::{Deferral, Gate, Verdict};
-use crate::prepared::{Preparations, Prepared};
+use crate::prepared::{Preparations, PrepareError, Prepared};
 use crate::settle::{Settle, Unsettled};
 use crate::taken::Taken;
 use crate::tally::Tally;
@@ -64,13 +65,24 @@ impl Path {
             Verdict::Hold(why) => self.settle.held(taken, why).await,
             Verdict::Cancel(reason) => self.cancel(taken, reason).await,
             Verdict::Defer(why) => self.defer(taken, why).await,
-            Verdict::Try(entry) => match self.preparations.of(&entry) {
+            Verdict::Try(entry) => match self.prepare(&entry) {
                 Ok(prepared) => self.attempt(taken, &prepared, slot).await,
                 Err(error) => {
                     tracing::error!(webhook.id = %entry.webhook.id, %error, "a webhook's requests cannot be made");
                     self.defer(taken, Deferral::NoSecrets).await
                 }
             },
+        }
+    }
+
+    /// A secret that is not one of the profile that the body was rendered with was given for another: then that one,
+    /// the webhook's present profile, makes the headers.
+    fn prepare(&self, entry: &Arc<WebhookEntry>) -> Result<Arc<Prepared>, PrepareError> {
+        let prepared = self.preparations.of(entry);
+        let is_of_other_profile = matches!(prepared, Err(PrepareError::Secret(_)));
+        match self.gate.present(entry.webhook.id).filter(|_| is_of_other_profile) {
+            Some(present) => self.preparations.of(&present),
+            None => prepared,
         }
     }
 

@@ -12,7 +12,8 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use postrider_contract::attempt::Header;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::WebhookId;
-use postrider_contract::profile::SecretRule;
+use postrider_contract::profile::{ProfileName, SecretRule};
+use postrider_contract::revision::Revision;
 use postrider_contract::secret::Secret;
 use postrider_contract::signature::{InvalidSecret, SigningKey};
 use postrider_contract::webhook::{Authentication, WebhookKind};
@@ -112,16 +113,18 @@ impl Prepared {
     }
 
     fn is_of(&self, entry: &WebhookEntry) -> bool {
-        let revisions =
-            |entry: &WebhookEntry| (entry.revision, entry.profile.revision, entry.tenant_revision);
+        let revisions = |entry: &WebhookEntry| (entry.revision, entry.tenant_revision);
         revisions(&self.entry) == revisions(entry)
     }
 }
 
-/// The webhooks that are ready, by id; each of the newest revision that was asked for.
+/// A webhook under one profile: its own, or an earlier one that deliveries under way were rendered with.
+type ReadyKey = (WebhookId, ProfileName, Revision);
+
+/// The webhooks that are ready; each of the newest revision that was asked for.
 pub struct Preparations {
     secrets: SecretBox,
-    ready: Mutex<HashMap<WebhookId, Arc<Prepared>>>,
+    ready: Mutex<HashMap<ReadyKey, Arc<Prepared>>>,
 }
 
 impl Preparations {
@@ -133,8 +136,9 @@ impl Preparations {
     /// # Errors
     /// As [`Prepared::new`].
     pub fn of(&self, entry: &Arc<WebhookEntry>) -> Result<Arc<Prepared>, PrepareError> {
-        let id = entry.webhook.id;
-        if let Some(ready) = self.ready().get(&id).filter(|ready| ready.is_of(entry)) {
+        let profile = &entry.profile;
+        let key = (entry.webhook.id, profile.profile.name().clone(), profile.revision);
+        if let Some(ready) = self.ready().get(&key).filter(|ready| ready.is_of(entry)) {
             return Ok(Arc::clone(ready));
         }
         let prepared = Arc::new(Prepared::new(Arc::clone(entry), &self.secrets)?);
@@ -143,11 +147,11 @@ impl Preparations {
             // Whoever is still called comes back by itself.
             ready.clear();
         }
-        ready.insert(id, Arc::clone(&prepared));
+        ready.insert(key, Arc::clone(&prepared));
         Ok(prepared)
     }
 
-    fn ready(&self) -> MutexGuard<'_, HashMap<WebhookId, Arc<Prepared>>> {
+    fn ready(&self) -> MutexGuard<'_, HashMap<ReadyKey, Arc<Prepared>>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

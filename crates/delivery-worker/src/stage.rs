@@ -14,7 +14,7 @@ use postrider_contract::egress::WebhookUrl;
 use postrider_contract::event::SchemaVersion;
 use postrider_contract::ids::{DeliveryId, EventId, WebhookId};
 use postrider_contract::ports::StoreError;
-use postrider_contract::profile::{ProfileName, builtin_profile};
+use postrider_contract::profile::{CompiledProfile, ProfileName, builtin_profile};
 use postrider_contract::revision::Revision;
 use postrider_contract::secret::Secret;
 use postrider_contract::tenant::Tenant;
@@ -133,8 +133,10 @@ struct FakeState {
     known: HashMap<WebhookId, Option<Arc<WebhookEntry>>>,
     news: HashMap<WebhookId, Option<Arc<WebhookEntry>>>,
     age: Duration,
+    former: HashMap<(ProfileName, Revision), Arc<CompiledProfile>>,
     is_away: bool,
     refreshes: usize,
+    questions: usize,
 }
 
 impl FakeWebhooks {
@@ -157,6 +159,12 @@ impl FakeWebhooks {
         self.state.lock().unwrap().news.insert(entry.webhook.id, Some(entry));
     }
 
+    /// What the store knows of a profile as it was.
+    pub fn remember(&self, profile: CompiledProfile, revision: Revision) {
+        let key = (profile.name().clone(), revision);
+        self.state.lock().unwrap().former.insert(key, Arc::new(profile));
+    }
+
     /// The store stops answering, and the directory is as old as this.
     pub fn lose_store(&self, age: Duration) {
         let mut state = self.state.lock().unwrap();
@@ -165,6 +173,11 @@ impl FakeWebhooks {
 
     pub fn grow_old(&self, age: Duration) {
         self.state.lock().unwrap().age = age;
+    }
+
+    /// How often the store was asked for a profile as it was.
+    pub fn profile_questions(&self) -> usize {
+        self.state.lock().unwrap().questions
     }
 
     pub fn refreshes(&self) -> usize {
@@ -201,6 +214,25 @@ impl Webhooks for FakeWebhooks {
         state.known.extend(news);
         state.age = Duration::ZERO;
         Ok(())
+    }
+
+    fn profile_at_hand(&self, name: &ProfileName, revision: Revision) -> Option<ProfileEntry> {
+        let profile = builtin_profile(name).filter(|_| revision == Revision::ZERO)?;
+        Some(ProfileEntry { profile, revision })
+    }
+
+    async fn profile_at(
+        &self,
+        name: &ProfileName,
+        revision: Revision,
+    ) -> Result<Option<ProfileEntry>, StoreError> {
+        let mut state = self.state.lock().unwrap();
+        state.questions += 1;
+        if state.is_away {
+            return Err(StoreError::Unavailable { reason: "away".to_owned() });
+        }
+        let former = state.former.get(&(name.clone(), revision)).cloned();
+        Ok(former.map(|profile| ProfileEntry { profile, revision }))
     }
 }
 

@@ -36,6 +36,11 @@ pub(crate) fn catalogue_of(profile: &CompiledProfile) -> &'static [CatalogueEntr
     name.and_then(|name| catalogues().get(name)).map(Vec::as_slice).unwrap_or_default()
 }
 
+/// The names of the built-in catalogues.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    FILES.into_iter().map(|(name, _)| name)
+}
+
 fn catalogues() -> &'static HashMap<&'static str, Vec<CatalogueEntry>> {
     static CATALOGUES: OnceLock<HashMap<&'static str, Vec<CatalogueEntry>>> = OnceLock::new();
     CATALOGUES.get_or_init(|| {

@@ -87,6 +87,37 @@ impl Documents {
         Err(changed_meanwhile())
     }
 
+    /// The same for a document that may not be there yet: `change` is then given nothing.
+    ///
+    /// # Errors
+    /// What `change` refuses, or 409 after losing to other writers a few times.
+    pub(crate) async fn put<T: ConfigObject, R>(
+        &self,
+        key: &ConfigKey,
+        mut change: impl FnMut(Option<&Stored<T>>) -> Result<(Option<T>, R), Problem>,
+    ) -> Result<(Stored<T>, R), Problem> {
+        for _ in 0..MAX_CHANGE_TRIES {
+            let record = self.store.read(key).await.map_err(unavailable)?;
+            let expected = record.as_ref().map_or(Expected::Absent, |record| Expected::At(record.revision));
+            let object = record.as_ref().map(read::<T>).transpose()?.flatten();
+            let before =
+                record.zip(object).map(|(record, object)| Stored { object, revision: record.revision });
+            let (after, result) = change(before.as_ref())?;
+            let Some(object) = after else {
+                return before.map(|before| (before, result)).ok_or_else(Problem::not_found);
+            };
+            match self.store.write(vec![object.write(expected)]).await {
+                Ok(revision) => {
+                    self.bring_up_to_date().await;
+                    return Ok((Stored { object, revision }, result));
+                }
+                Err(ConfigWriteError::Conflict { .. }) => {}
+                Err(ConfigWriteError::Store(error)) => return Err(unavailable(error)),
+            }
+        }
+        Err(changed_meanwhile())
+    }
+
     /// Leaves a tombstone.
     ///
     /// # Errors

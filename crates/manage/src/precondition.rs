@@ -48,6 +48,23 @@ impl IfMatch {
     }
 }
 
+impl IfMatch {
+    /// The same for what may not be there: then no revision that was named matches.
+    ///
+    /// # Errors
+    /// 412 if it is at another revision, or not there.
+    pub(crate) fn check_present(&self, revision: Option<Revision>) -> Result<(), Problem> {
+        match (self, revision) {
+            (IfMatch::Any, _) => Ok(()),
+            (IfMatch::Revisions(_), Some(revision)) => self.check(revision),
+            (IfMatch::Revisions(_), None) => Err(Problem::new(
+                Code::PreconditionFailed,
+                "it is not there, so it is not at the revision that If-Match names",
+            )),
+        }
+    }
+}
+
 impl FromRequestParts<ManageState> for IfMatch {
     type Rejection = std::convert::Infallible;
 

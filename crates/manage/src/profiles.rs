@@ -1,13 +1,15 @@
-//! `GET /v1/profiles`: the delivery contracts that tenants and webhooks choose from.
+//! `/v1/profiles`: the delivery contracts that tenants and webhooks choose from.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+pub(crate) mod change;
 
 use axum::Json;
 use axum::extract::State;
-use postrider_contract::ports::ConfigKind;
-use postrider_contract::profile::{CompiledProfile, Profile, ProfileName, builtin_profile, builtin_profiles};
+use axum::response::{IntoResponse, Response};
+use http::header::ETAG;
+use postrider_contract::profile::{Profile, ProfileName, builtin_profile};
+use postrider_contract::revision::Revision;
 use postrider_service::cursor::ListIdentity;
+use postrider_service::directory::ProfileEntry;
 use postrider_service::in_path::InPath;
 use postrider_service::problem::Problem;
 use postrider_service::query::{ListQuery, NoFilters};
@@ -16,10 +18,11 @@ use utoipa::ToSchema;
 
 use crate::access::AnyReader;
 use crate::listing::{self, ListAnswer};
+use crate::precondition::entity_tag;
 use crate::state::ManageState;
 
 const LIST: ListIdentity<'_> = ListIdentity { kind: "profiles", tenant: "" };
-/// An installation's own; each is a contract that somebody has to know.
+/// Each is a contract that somebody has to know.
 const MAX_STORED: usize = 1_000;
 
 /// A delivery contract: all that a receiver can observe.
@@ -29,6 +32,8 @@ pub(crate) struct ProfileView {
     object: &'static str,
     /// Built-in ones cannot be changed, only copied.
     builtin: bool,
+    /// Of its last change; 0 for a built-in one.
+    revision: u64,
     /// The contract itself, in the form an operator writes.
     #[serde(flatten)]
     #[schema(value_type = Object)]
@@ -36,9 +41,13 @@ pub(crate) struct ProfileView {
 }
 
 impl ProfileView {
-    fn of(profile: &Arc<CompiledProfile>) -> Self {
-        let definition = profile.definition().clone();
-        ProfileView { object: "profile", builtin: builtin_profile(&definition.name).is_some(), definition }
+    fn new(definition: Profile, revision: Revision) -> Self {
+        let builtin = builtin_profile(&definition.name).is_some();
+        ProfileView { object: "profile", builtin, revision: revision.number(), definition }
+    }
+
+    fn of(entry: &ProfileEntry) -> Self {
+        ProfileView::new(entry.profile.definition().clone(), entry.revision)
     }
 }
 
@@ -57,21 +66,11 @@ pub(crate) async fn list_profiles(
     query: ListQuery<NoFilters>,
 ) -> Result<Json<ListAnswer<ProfileView>>, Problem> {
     let after = LIST.begins_after(&query.page)?;
-    let mut profiles: BTreeMap<String, Arc<CompiledProfile>> = BTreeMap::new();
-    for profile in builtin_profiles() {
-        profiles.insert(profile.name().to_string(), Arc::clone(profile));
-    }
-    for record in state.documents().records(ConfigKind::Profile, None, None, MAX_STORED).await? {
-        let name = record.key.id.parse::<ProfileName>();
-        if let Some(entry) = name.ok().and_then(|name| state.directory().profile(&name)) {
-            profiles.insert(record.key.id, entry.profile);
-        }
-    }
     let is_on_page =
-        |(name, _): &(String, Arc<CompiledProfile>)| after.as_ref().is_none_or(|after| name > after);
-    let rest = profiles.into_iter().filter(is_on_page).collect();
-    let id_of = |(name, _): &(String, _)| name.clone();
-    Ok(Json(listing::answer(LIST, &query.page, rest, id_of, |(_, profile)| ProfileView::of(&profile))))
+        |(name, _): &(ProfileName, ProfileEntry)| after.as_deref().is_none_or(|after| name.as_str() > after);
+    let rest = state.directory().offered_profiles().into_iter().filter(is_on_page).collect();
+    let id_of = |(name, _): &(ProfileName, _)| name.to_string();
+    Ok(Json(listing::answer(LIST, &query.page, rest, id_of, |(_, entry)| ProfileView::of(&entry))))
 }
 
 /// One profile.
@@ -88,7 +87,7 @@ pub(crate) async fn get_profile(
     State(state): State<ManageState>,
     _: AnyReader,
     InPath(name): InPath<ProfileName>,
-) -> Result<Json<ProfileView>, Problem> {
-    let entry = state.directory().profile(&name).ok_or_else(Problem::not_found)?;
-    Ok(Json(ProfileView::of(&entry.profile)))
+) -> Result<Response, Problem> {
+    let entry = state.directory().offered_profile(&name).ok_or_else(Problem::not_found)?;
+    Ok(([(ETAG, entity_tag(entry.revision))], Json(ProfileView::of(&entry))).into_response())
 }

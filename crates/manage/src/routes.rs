@@ -3,6 +3,7 @@
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::profiles::change as profile_change;
 use crate::state::ManageState;
 use crate::webhooks::{change, create, list, pause, rotate, test_delivery};
 use crate::{egress, event_types, keys, profiles, tenants};
@@ -36,7 +37,7 @@ fn stateless() -> OpenApiRouter<ManageState> {
         .routes(routes!(pause::resume_webhook))
         .routes(routes!(test_delivery::test_webhook))
         .routes(routes!(profiles::list_profiles))
-        .routes(routes!(profiles::get_profile))
+        .routes(routes!(profiles::get_profile, profile_change::put_profile, profile_change::delete_profile))
         .routes(routes!(event_types::list_event_types))
         .routes(routes!(event_types::get_event_type))
         .routes(routes!(egress::get_egress))

@@ -285,7 +285,7 @@ pub(crate) fn known_profile(
     errors: &mut FieldErrors,
 ) -> Option<ProfileName> {
     let name = errors.check("/profile", text.parse::<ProfileName>())?;
-    if directory.profile(&name).is_none() {
+    if directory.offered_profile(&name).is_none() {
         errors.add("/profile", format!("there is no profile {name}; GET /v1/profiles lists those there are"));
         return None;
     }

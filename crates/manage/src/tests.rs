@@ -3,6 +3,7 @@
 mod access;
 mod fixture;
 mod keys;
+mod profiles;
 mod racing;
 mod secrets;
 mod subscriptions;

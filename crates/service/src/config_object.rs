@@ -12,8 +12,8 @@ use postrider_contract::profile::{CompiledProfile, Profile, ProfileName, builtin
 use postrider_contract::revision::Revision;
 use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::Webhook;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// A type that is kept as one configuration document.
 pub trait ConfigObject: Serialize + DeserializeOwned {
@@ -69,6 +69,40 @@ pub fn admin_key() -> ConfigKey {
     ConfigKey { kind: ConfigKind::AdminKey, tenant: None, id: "admin".to_owned() }
 }
 
+#[must_use]
+pub fn profile_key(name: &ProfileName) -> ConfigKey {
+    ConfigKey { kind: ConfigKind::Profile, tenant: None, id: name.to_string() }
+}
+
+/// A profile as it is kept: the form itself, as an operator writes it.
+///
+/// A deleted one is withdrawn, not gone: it can be chosen no more, but whoever chose it in the very moment of its
+/// deletion goes on with it, and its name may be used again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum StoredProfile {
+    Withdrawn { withdrawn: Profile },
+    Offered(Profile),
+}
+
+impl StoredProfile {
+    #[must_use]
+    pub fn definition(&self) -> &Profile {
+        match self {
+            StoredProfile::Withdrawn { withdrawn } => withdrawn,
+            StoredProfile::Offered(profile) => profile,
+        }
+    }
+
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        match self {
+            StoredProfile::Withdrawn { .. } => true,
+            StoredProfile::Offered(_) => false,
+        }
+    }
+}
+
 /// An object as it was at a revision. `None` where it was not there, was deleted, or cannot be read.
 ///
 /// # Errors
@@ -94,10 +128,8 @@ pub async fn read_profile_at(
     if let Some(profile) = builtin_profile(name) {
         return Ok(Some(profile));
     }
-    let key = ConfigKey { kind: ConfigKind::Profile, tenant: None, id: name.to_string() };
-    let document = store.read_at(&key, revision).await?.and_then(|record| record.document);
-    let compile = |document: Bytes| Profile::from_json(&document).and_then(Profile::compile).ok();
-    Ok(document.and_then(compile).map(Arc::new))
+    let stored = read_object_at::<StoredProfile>(store, &profile_key(name), revision).await?;
+    Ok(stored.and_then(|stored| stored.definition().clone().compile().ok()).map(Arc::new))
 }
 
 impl ConfigObject for Tenant {
@@ -109,6 +141,12 @@ impl ConfigObject for Tenant {
 impl ConfigObject for Webhook {
     fn key(&self) -> ConfigKey {
         webhook_key(&self.tenant, self.id)
+    }
+}
+
+impl ConfigObject for StoredProfile {
+    fn key(&self) -> ConfigKey {
+        profile_key(&self.definition().name)
     }
 }
 

@@ -8,7 +8,8 @@
 
 mod contents;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use postrider_contract::delivery::RenderedWith;
@@ -29,6 +30,8 @@ use contents::Contents;
 const PAGE: u32 = 1_000;
 /// Even if no change was announced: an announcement can be lost.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
+/// More former states of profiles than this are not kept: deliveries live for days, and contracts seldom change.
+const MAX_FORMER: usize = 256;
 const RETRY_AFTER_FAILURE: Duration = Duration::from_millis(500);
 
 /// A profile, with the revision it was read at; zero for a built-in one.
@@ -57,6 +60,13 @@ pub struct TenantView {
     pub webhooks: Vec<Arc<WebhookEntry>>,
 }
 
+/// Who chose a profile by its name.
+#[derive(Clone, Debug)]
+pub enum ProfileUse {
+    Tenant(TenantId),
+    Webhook(Arc<WebhookEntry>),
+}
+
 /// What the directory knows of an id.
 #[derive(Clone, Debug)]
 pub enum Found<T> {
@@ -82,6 +92,8 @@ pub struct Directory {
     /// One refresh at a time.
     refreshed: tokio::sync::Mutex<()>,
     refreshed_at: RwLock<Option<Instant>>,
+    /// Profiles as they were, which deliveries under way still go by.
+    former: Mutex<HashMap<(ProfileName, Revision), Arc<CompiledProfile>>>,
 }
 
 impl Directory {
@@ -95,6 +107,7 @@ impl Directory {
             contents: RwLock::new(Contents::default()),
             refreshed: tokio::sync::Mutex::new(()),
             refreshed_at: RwLock::new(None),
+            former: Mutex::default(),
         });
         directory.refresh().await?;
         Ok(directory)
@@ -194,6 +207,42 @@ impl Directory {
         })))
     }
 
+    /// A profile as it was when a delivery was rendered with it. `None` where that cannot be read any more.
+    ///
+    /// # Errors
+    /// When it has changed since and the store, which keeps what was, does not answer.
+    pub async fn profile_at(
+        &self,
+        name: &ProfileName,
+        revision: Revision,
+    ) -> Result<Option<ProfileEntry>, StoreError> {
+        if let Some(entry) = self.profile_at_hand(name, revision) {
+            return Ok(Some(entry));
+        }
+        let Some(profile) = read_profile_at(&*self.store, name, revision).await? else { return Ok(None) };
+        let mut former = self.former();
+        if former.len() >= MAX_FORMER {
+            // What is still needed comes back by itself.
+            former.clear();
+        }
+        former.insert((name.clone(), revision), Arc::clone(&profile));
+        Ok(Some(ProfileEntry { profile, revision }))
+    }
+
+    /// The same without asking the store: `None` where only that could tell.
+    #[must_use]
+    pub fn profile_at_hand(&self, name: &ProfileName, revision: Revision) -> Option<ProfileEntry> {
+        let present = self.profile(name).filter(|entry| entry.revision == revision);
+        present.or_else(|| {
+            let profile = self.former().get(&(name.clone(), revision)).cloned()?;
+            Some(ProfileEntry { profile, revision })
+        })
+    }
+
+    fn former(&self) -> MutexGuard<'_, HashMap<(ProfileName, Revision), Arc<CompiledProfile>>> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Everything up to here is in.
     #[must_use]
     pub fn revision(&self) -> Revision {
@@ -217,10 +266,34 @@ impl Directory {
         self.read(|contents| contents.webhook(id))
     }
 
-    /// A profile by name: a built-in one, or the installation's own.
+    /// A profile by name: a built-in one, or the installation's own, be it withdrawn since: for those who have it.
     #[must_use]
     pub fn profile(&self, name: &ProfileName) -> Option<ProfileEntry> {
         self.read(|contents| contents.profile(name))
+    }
+
+    /// A profile that can be chosen: one that is not withdrawn.
+    #[must_use]
+    pub fn offered_profile(&self, name: &ProfileName) -> Option<ProfileEntry> {
+        self.read(|contents| contents.offered_profile(name))
+    }
+
+    /// All that can be chosen.
+    #[must_use]
+    pub fn offered_profiles(&self) -> BTreeMap<ProfileName, ProfileEntry> {
+        self.read(Contents::offered_profiles)
+    }
+
+    /// Who names this profile: tenants first, each kind in the order of their ids.
+    #[must_use]
+    pub fn profile_uses(&self, name: &ProfileName) -> Vec<ProfileUse> {
+        self.read(|contents| contents.profile_uses(name))
+    }
+
+    /// The webhooks whose deliveries it rules, by their own choice or their tenant's, in the order of their ids.
+    #[must_use]
+    pub fn webhooks_with_profile(&self, name: &ProfileName) -> Vec<Arc<WebhookEntry>> {
+        self.read(|contents| contents.webhooks_with_profile(name))
     }
 
     #[must_use]

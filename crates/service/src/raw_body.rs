@@ -68,7 +68,9 @@ impl<S: Sync> FromRequest<S> for RawBody {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         match media_type(request.headers()) {
             Some(Media::Json) => {}
-            Some(Media::Lines) | None => return Err(unsupported("application/json in UTF-8")),
+            Some(Media::Lines | Media::Toml) | None => {
+                return Err(unsupported("application/json in UTF-8"));
+            }
         }
         let bytes = read(request).await?;
         check_document(&bytes)?;
@@ -83,7 +85,9 @@ impl<S: Sync> FromRequest<S> for RawBatch {
         let layout = match media_type(request.headers()) {
             Some(Media::Json) => BatchLayout::Array,
             Some(Media::Lines) => BatchLayout::Lines,
-            None => return Err(unsupported("application/json or application/x-ndjson in UTF-8")),
+            Some(Media::Toml) | None => {
+                return Err(unsupported("application/json or application/x-ndjson in UTF-8"));
+            }
         };
         let bytes = read(request).await?;
         match layout {
@@ -94,9 +98,47 @@ impl<S: Sync> FromRequest<S> for RawBatch {
     }
 }
 
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DocumentForm {
+    Json,
+    Toml,
+}
+
+/// One document in JSON or TOML, as its media type says: in JSON as [`RawBody`] takes it, in TOML UTF-8 without a byte
+/// order mark.
+#[derive(Clone, Debug)]
+pub struct RawDocument {
+    pub form: DocumentForm,
+    pub text: String,
+}
+
+impl<S: Sync> FromRequest<S> for RawDocument {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let form = match media_type(request.headers()) {
+            Some(Media::Json) => DocumentForm::Json,
+            Some(Media::Toml) => DocumentForm::Toml,
+            Some(Media::Lines) | None => {
+                return Err(unsupported("application/json or application/toml in UTF-8"));
+            }
+        };
+        let bytes = read(request).await?;
+        match form {
+            DocumentForm::Json => check_document(&bytes)?,
+            DocumentForm::Toml => check_mark(&bytes)?,
+        }
+        let not_text = |_| Problem::new(Code::BadRequest, "the body is not text in UTF-8");
+        let text = String::from_utf8(bytes.to_vec()).map_err(not_text)?;
+        Ok(RawDocument { form, text })
+    }
+}
+
 enum Media {
     Json,
     Lines,
+    Toml,
 }
 
 fn unsupported(expected: &str) -> Problem {
@@ -119,6 +161,7 @@ fn media_type(headers: &HeaderMap) -> Option<Media> {
     match essence.as_str() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Media::Lines),
         "application/json" => Some(Media::Json),
+        "application/toml" => Some(Media::Toml),
         other if other.starts_with("application/") && other.ends_with("+json") => Some(Media::Json),
         _ => None,
     }
@@ -224,6 +267,7 @@ mod tests {
             "application/jsonx",
             "text/x+json",
             "application/x-ndjson",
+            "application/toml",
             "",
         ] {
             let problem = RawBody::from_request(request(refused, "{}"), &()).await.expect_err(refused);
@@ -234,6 +278,28 @@ mod tests {
         let mut twice = request("application/json", "{}");
         twice.headers_mut().append(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         assert!(RawBody::from_request(twice, &()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_document_is_of_the_form_that_its_media_type_says() {
+        for (taken, form) in [
+            ("application/toml; charset=utf-8", DocumentForm::Toml),
+            ("application/vnd.x+json", DocumentForm::Json),
+        ] {
+            let document = RawDocument::from_request(request(taken, "a = 'é'"), &()).await.expect(taken);
+            assert_eq!((document.form, document.text.as_str()), (form, "a = 'é'"));
+        }
+        for (refused, body, code) in [
+            ("text/toml", b"a = 1".as_slice(), Code::UnsupportedMediaType),
+            ("application/x-ndjson", b"{}", Code::UnsupportedMediaType),
+            ("application/toml; charset=latin1", b"a = 1", Code::UnsupportedMediaType),
+            ("application/toml", b"\xef\xbb\xbfa = 1", Code::MalformedJson),
+            ("application/toml", b"a = '\xff'", Code::BadRequest),
+            ("application/json", b"{\"a\":\"\xff\"}", Code::BadRequest),
+        ] {
+            let problem = RawDocument::from_request(request(refused, body), &()).await.expect_err(refused);
+            assert_eq!(problem.code(), code, "{refused}");
+        }
     }
 
     #[tokio::test]

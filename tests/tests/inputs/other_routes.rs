@@ -14,7 +14,7 @@ const ROUTES: [(&str, &[&str]); 20] = [
     ("/v1/tenants/{t}", &["GET", "PATCH", "DELETE"]),
     ("/v1/tenants/{t}/keys", &["GET", "POST"]),
     ("/v1/profiles", &["GET"]),
-    ("/v1/profiles/standard", &["GET"]),
+    ("/v1/profiles/standard", &["GET", "PUT", "DELETE"]),
     ("/v1/event-types", &["GET"]),
     ("/v1/events", &["GET", "POST"]),
     ("/v1/events/batch", &["POST"]),

@@ -18,8 +18,17 @@ const MIN_TIME_LIMIT: Duration = Duration::from_millis(100);
 /// Keys shorter than 16 bytes can be guessed; longer than 64 they are hashed down by HMAC-SHA-256.
 const GENERATED_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 /// Together with the signature well below the 8 KiB of headers that common servers accept.
-const MAX_HEADERS: usize = 32;
-const MAX_RESERVED: usize = 64;
+pub(super) const MAX_HEADERS: usize = 32;
+pub(super) const MAX_RESERVED: usize = 64;
+/// Of one member's name; far above any in use.
+pub(super) const MAX_RESERVED_NAME: usize = 256;
+/// Names and literal parts of the profile's headers together: half of what common servers accept, the rest is the
+/// signature's, the webhook's own and HTTP's.
+const MAX_HEADER_BYTES: usize = 4 * 1024;
+/// As for webhooks.
+pub(super) const MAX_DESCRIPTION: usize = 1_000;
+/// Separators in use have one or two bytes.
+pub(super) const MAX_SEPARATOR: usize = 16;
 
 /// A [`Profile`] that holds together. Only [`Profile::compile`] makes one.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,6 +119,7 @@ impl Profile {
     /// # Errors
     /// The first thing that does not hold together, with its place.
     pub fn compile(self) -> Result<CompiledProfile, InvalidProfile> {
+        check_identity(&self)?;
         check_request(&self.request)?;
         check_reserved(&self.envelope)?;
         check_envelope(&self.envelope).map_err(|detail| InvalidProfile::at("envelope.body", detail))?;
@@ -136,6 +146,19 @@ impl Profile {
     }
 }
 
+fn check_identity(profile: &Profile) -> Result<(), InvalidProfile> {
+    if profile.name.is_none() {
+        return Err(InvalidProfile::at("name", "is missing"));
+    }
+    let is_layout = |character: char| matches!(character, '\n' | '\r' | '\t');
+    let is_text = |character: char| !character.is_control() || is_layout(character);
+    if profile.description.chars().count() > MAX_DESCRIPTION || !profile.description.chars().all(is_text) {
+        let detail = format!("must be at most {MAX_DESCRIPTION} characters without control characters");
+        return Err(InvalidProfile::at("description", detail));
+    }
+    Ok(())
+}
+
 fn check_time_limit(path: &str, limit: Duration) -> Result<(), InvalidProfile> {
     if (MIN_TIME_LIMIT..=MAX_TIME_LIMIT).contains(&limit) {
         return Ok(());
@@ -160,6 +183,14 @@ fn check_request(request: &RequestRule) -> Result<(), InvalidProfile> {
     if request.headers.len() > MAX_HEADERS {
         return Err(InvalidProfile::at("request.headers", format!("must be at most {MAX_HEADERS}")));
     }
+    let fields = [&request.content_type, &request.user_agent].into_iter();
+    let literals =
+        fields.chain(request.headers.iter().map(|header| &header.value)).flat_map(Pattern::literals);
+    let names = request.headers.iter().map(|header| header.name.as_str());
+    if literals.chain(names).map(str::len).sum::<usize>() > MAX_HEADER_BYTES {
+        let detail = format!("must have at most {MAX_HEADER_BYTES} bytes together");
+        return Err(InvalidProfile::at("request.headers", detail));
+    }
     for (index, header) in request.headers.iter().enumerate() {
         let path = format!("request.headers[{index}]");
         if header.name.is("content-type") || header.name.is("user-agent") {
@@ -179,6 +210,10 @@ fn check_reserved(envelope: &EnvelopeRule) -> Result<(), InvalidProfile> {
         let detail = format!("must name at most {MAX_RESERVED} members");
         return Err(InvalidProfile::at("envelope.reserved_data_members", detail));
     }
+    if reserved.iter().any(|name| name.len() > MAX_RESERVED_NAME) {
+        let detail = format!("must name members of at most {MAX_RESERVED_NAME} bytes");
+        return Err(InvalidProfile::at("envelope.reserved_data_members", detail));
+    }
     if !reserved.is_empty() && !envelope.body.uses(EnvelopeVariable::EventDataMembers) {
         let detail = "are of use only where the body holds ${event.data.members}";
         return Err(InvalidProfile::at("envelope.reserved_data_members", detail));
@@ -195,11 +230,17 @@ fn check_signature(rule: &SignatureRule, request: &RequestRule) -> Result<(), In
     }
     once("signature.each", &rule.each, EachVariable::Signature)?;
     once("signature.value", &rule.value, ValueVariable::Signatures)?;
+    let around = rule.each.literals().chain(rule.value.literals()).map(str::len).sum::<usize>();
+    if around > MAX_HEADER_BYTES {
+        let detail = format!("must have at most {MAX_HEADER_BYTES} bytes around the signatures");
+        return Err(InvalidProfile::at("signature.value", detail));
+    }
     check_header_text("signature.each", rule.each.literals())?;
     check_header_text("signature.value", rule.value.literals())?;
     check_header_text("signature.separator", rule.separator.as_deref().into_iter())?;
-    if rule.separator.as_deref() == Some("") {
-        return Err(InvalidProfile::at("signature.separator", "must not be empty"));
+    if rule.separator.as_ref().is_some_and(|text| text.is_empty() || text.len() > MAX_SEPARATOR) {
+        let detail = format!("must have 1 to {MAX_SEPARATOR} bytes");
+        return Err(InvalidProfile::at("signature.separator", detail));
     }
     once("signature.signs", &rule.signs, SignedVariable::Body)?;
     for variable in rule.signs.variables().filter_map(SignedVariable::text) {

@@ -30,6 +30,15 @@ impl ProfileName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Of a profile as written, until it is [named](super::Profile::named): no profile that compiles has it.
+    pub(super) fn none() -> Self {
+        ProfileName("".into())
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl FromStr for ProfileName {

@@ -83,12 +83,48 @@ fn what_is_written_wrong_is_named_by_its_place() {
         assert!(refused.detail.contains(part), "{to}: {refused}");
     }
     let refused = Profile::from_json(br#"{"name":"own","envelope":{"body":7}}"#).expect_err("a number");
-    assert_eq!((refused.path.as_str(), refused.pointer().as_str()), ("envelope.body", "/envelope/body"));
+    assert_eq!((refused.path.as_str(), refused.pointer()), ("envelope.body", "/envelope/body"));
     for text in ["", "{", "[]", "{} x"] {
         assert!(Profile::from_json(text.as_bytes()).is_err(), "{text}");
     }
     assert!(Profile::from_toml("name = ").is_err());
     assert_eq!(InvalidProfile::at("request.headers[1].name", "x").pointer(), "/request/headers/1/name");
+}
+
+#[test]
+fn what_is_wrong_in_toml_is_found_by_its_line_too() {
+    for (text, place) in [
+        ("name = 'own'\n  nmae = 'x'", "line 2, column 3: "),
+        ("name = 'own'\n[envelope\n", "line 2, column 10: "),
+        ("name = 'é'", "line 1, column 8: "),
+    ] {
+        let refused = Profile::from_toml(text).expect_err(text);
+        assert!(refused.detail.starts_with(place), "{text}: {refused}");
+    }
+}
+
+#[test]
+fn a_member_that_is_not_known_is_pointed_at_whatever_it_is_called() {
+    for (json, pointer) in [
+        (r#"{"a.b":1}"#, "/a.b"),
+        (r#"{"a/b~c":1}"#, "/a~1b~0c"),
+        (r#"{"request":{"headers":[{"name":"X-A","value":"x","x[0]":1}]}}"#, "/request/headers/0/x[0]"),
+        (r#"{"retry":{"waits":[],"retry_after":{"statuses":["429"],"max":"1s"}}}"#, "/retry/retry_after/max"),
+    ] {
+        assert_eq!(Profile::from_json(json.as_bytes()).expect_err(json).pointer(), pointer, "{json}");
+    }
+}
+
+#[test]
+fn a_profile_without_a_name_takes_the_one_it_is_given_and_no_other_replaces_its_own() {
+    let own: ProfileName = "own".parse().expect("a name");
+    let unnamed = MINIMAL.replace("name = 'own'", "");
+    assert_eq!(compiled(&unnamed).expect_err("has no name").path, "name");
+    let named = Profile::from_toml(&unnamed).expect("a form").named(&own).expect("a name fits");
+    assert_eq!(named, Profile::from_toml(MINIMAL).and_then(|profile| profile.named(&own)).expect("the same"));
+    let refused = Profile::from_toml(MINIMAL).expect("a form").named(&ProfileName::standard());
+    assert_eq!(refused.expect_err("another name").pointer(), "/name");
+    assert_eq!(Profile::from_toml(&MINIMAL.replace("'own'", "''")).expect_err("empty").path, "name");
 }
 
 #[test]
@@ -119,7 +155,7 @@ fn what_does_not_hold_together_is_refused() {
     fn secret(profile: &mut Profile) -> &mut SecretRule {
         profile.secret.as_mut().expect("it signs")
     }
-    let changes: [(&str, Change); 17] = [
+    let changes: [(&str, Change); 23] = [
         ("secret", |profile| profile.secret = None),
         ("secret", |profile| profile.signature = None),
         ("signature.signs", |profile| profile.request.headers.clear()),
@@ -133,6 +169,20 @@ fn what_does_not_hold_together_is_refused() {
         ("signature.header", |profile| signature(profile).header = "Webhook-ID".parse().expect("a name")),
         ("signature.separator", |profile| signature(profile).separator = Some("\r\n".to_owned())),
         ("signature.separator", |profile| signature(profile).separator = Some(String::new())),
+        ("signature.separator", |profile| signature(profile).separator = Some(" ".repeat(17))),
+        ("signature.value", |profile| {
+            let text = format!("{}${{signatures}}", "x".repeat(4_097));
+            signature(profile).value = Pattern::parse(&text).expect("a pattern");
+        }),
+        ("description", |profile| profile.description = "x".repeat(1_001)),
+        ("description", |profile| profile.description = "\u{1b}[31m".to_owned()),
+        ("request.headers", |profile| {
+            let value = Pattern::parse(&"x".repeat(4_097)).expect("a pattern");
+            profile.request.headers.push(ProfileHeader { name: "X-Long".parse().expect("a name"), value });
+        }),
+        ("envelope.reserved_data_members", |profile| {
+            profile.envelope.reserved_data_members = vec!["x".repeat(257)];
+        }),
         ("signature.replay_window", |profile| {
             signature(profile).signs = Pattern::parse("${body}").expect("a pattern")
         }),

@@ -107,3 +107,25 @@ async fn before_a_failure_is_final_news_are_looked_for() {
     assert_eq!(gate.newer_than(&used).await.unwrap().revision.number(), 2);
     assert!(gate.newer_than(&gate.newer_than(&used).await.unwrap()).await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_fails_one_delivery_a_second_asks_for_its_former_profile() {
+    let webhooks = in_state(WebhookState::Active, "trcker");
+    webhooks.lose_store(Duration::ZERO);
+    let gate = gate(&webhooks);
+    let mut former = delivery();
+    former.profile = "own".parse().unwrap();
+    former.rendered_with.profile = Revision::from_number(5);
+    for _ in 0..50 {
+        let verdict = gate.judge(&former, Passage::Direct).await;
+        assert!(matches!(verdict, Verdict::Defer(Deferral::UnknownProfile)), "{verdict:?}");
+    }
+    assert_eq!(webhooks.profile_questions(), 1);
+    let mut at_hand = delivery();
+    at_hand.profile = "trakkr".parse().unwrap();
+    let verdict = gate.judge(&at_hand, Passage::Direct).await;
+    assert!(matches!(verdict, Verdict::Try(entry) if entry.profile.profile.name().as_str() == "trakkr"));
+    tokio::time::advance(NEWS_AGE).await;
+    gate.judge(&former, Passage::Direct).await;
+    assert_eq!(webhooks.profile_questions(), 2);
+}

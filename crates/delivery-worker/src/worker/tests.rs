@@ -1,5 +1,7 @@
 //! The whole worker over the fake engine and a receiver on loopback.
 
+mod former_profiles;
+
 use postrider_contract::attempt::{AttemptResult, FailureClass, Header};
 use postrider_contract::clock::ManualClock;
 use postrider_contract::delivery::{AttemptNumber, Check, Delivery, FanOut};
@@ -472,7 +474,7 @@ async fn a_permanent_answer_to_an_old_url_is_tried_again_at_the_new_one() {
     let mut stage = Stage::with_profile(webhook(&old.url()), "trakkr").await;
     stage.webhooks.grow_old(Duration::from_secs(30));
     stage.webhooks.put_in_store(entry(webhook(&new.url()), "trakkr", 2));
-    stage.publish(Route::First, delivery()).await;
+    stage.publish(Route::First, Delivery { profile: "trakkr".parse().unwrap(), ..delivery() }).await;
     assert!(matches!(stage.attempted().await.outcome, Outcome::Retry { cause: Cause::Status(404), .. }));
     stage.pass(Duration::from_secs(1));
     assert_eq!(stage.attempted().await.outcome, Outcome::Delivered);

@@ -37,6 +37,8 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("POST", "/v1/webhooks/{id}/test", Needs::Manage),
     ("GET", "/v1/profiles", Needs::ReadOrAdmin),
     ("GET", "/v1/profiles/{name}", Needs::ReadOrAdmin),
+    ("PUT", "/v1/profiles/{name}", Needs::Admin),
+    ("DELETE", "/v1/profiles/{name}", Needs::Admin),
     ("GET", "/v1/event-types", Needs::Read),
     ("GET", "/v1/event-types/{type}", Needs::Read),
     ("GET", "/v1/egress", Needs::ReadOrAdmin),

@@ -1,6 +1,7 @@
 //! Does a webhook fit a profile? What no single field shows: headers that would meet, waits and limits out of the
 //! profile's bounds, a secret that is not one of the profile's.
 
+use postrider_contract::ids::TenantId;
 use postrider_contract::profile::{CompiledProfile, SecretOrigin};
 use postrider_contract::signature::SigningKey;
 use postrider_contract::tenant::Tenant;
@@ -89,18 +90,42 @@ fn check_secret(
 /// # Errors
 /// 422 that names the first webhook that does not.
 pub(crate) fn check_tenant(state: &ManageState, tenant: &Tenant) -> Result<(), Problem> {
-    let Some(profile) = state.directory().profile(&tenant.profile) else {
+    let Some(profile) = state.directory().offered_profile(&tenant.profile) else {
         return Err(Problem::invalid_field("/profile", "is not there any more"));
     };
     let Some(view) = state.directory().tenant(&tenant.id).known() else { return Ok(()) };
     for entry in view.webhooks.iter().filter(|entry| entry.webhook.profile.is_none()) {
-        let mut errors = FieldErrors::default();
-        let secrets = WebhookSecrets::new(&state.parts().secret_box, &tenant.id, entry.webhook.id);
-        check(&entry.webhook, &profile.profile, &secrets, &mut errors);
-        if let Err(problem) = errors.into_result() {
+        if let Err(problem) = judge(state, &tenant.id, &entry.webhook, &profile.profile) {
             let detail = format!("webhook {} does not fit it: {}", entry.webhook.id, problem.detail());
             return Err(Problem::invalid_field("/profile", detail));
         }
     }
     Ok(())
+}
+
+/// Whether the webhooks whose deliveries a profile rules still fit it when it is written so.
+///
+/// # Errors
+/// 422 that names the first webhook that would not.
+pub(crate) fn check_profile(state: &ManageState, profile: &CompiledProfile) -> Result<(), Problem> {
+    for entry in state.directory().webhooks_with_profile(profile.name()) {
+        let Webhook { id, tenant, .. } = &entry.webhook;
+        if let Err(problem) = judge(state, tenant, &entry.webhook, profile) {
+            let detail = format!("webhook {id} of tenant {tenant} would not fit it: {}", problem.detail());
+            return Err(Problem::invalid_field("", detail));
+        }
+    }
+    Ok(())
+}
+
+fn judge(
+    state: &ManageState,
+    tenant: &TenantId,
+    webhook: &Webhook,
+    profile: &CompiledProfile,
+) -> Result<(), Problem> {
+    let mut errors = FieldErrors::default();
+    let secrets = WebhookSecrets::new(&state.parts().secret_box, tenant, webhook.id);
+    check(webhook, profile, &secrets, &mut errors);
+    errors.into_result()
 }

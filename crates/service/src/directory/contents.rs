@@ -1,19 +1,19 @@
 //! What the directory holds, and how changes go into it. Views are made anew for the tenants that a change
 //! touches, so that asking is a look-up and a pointer.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use postrider_contract::ids::{KeyId, TenantId, WebhookId};
 use postrider_contract::key::{AdminKey, ApiKey, KeyHash};
 use postrider_contract::ports::{Changes, ConfigKind, ConfigRecord};
-use postrider_contract::profile::{Profile, ProfileName, builtin_profile};
+use postrider_contract::profile::{ProfileName, builtin_profile, builtin_profiles};
 use postrider_contract::revision::Revision;
 use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::{Webhook, WebhookState};
 
-use super::{Found, ProfileEntry, TenantView, WebhookEntry};
-use crate::config_object::{ConfigObject, UnreadableDocument, read_object};
+use super::{Found, ProfileEntry, ProfileUse, TenantView, WebhookEntry};
+use crate::config_object::{ConfigObject, StoredProfile, UnreadableDocument, read_object};
 
 /// `None` is a tombstone.
 type Slot<T> = Option<(Arc<T>, Revision)>;
@@ -28,6 +28,8 @@ pub(super) struct Contents {
     keys: HashMap<KeyHash, Arc<ApiKey>>,
     key_hashes: HashMap<KeyId, KeyHash>,
     profiles: HashMap<ProfileName, ProfileEntry>,
+    /// Those of them that can be chosen no more.
+    withdrawn: HashSet<ProfileName>,
     views: HashMap<TenantId, Arc<TenantView>>,
     entries: HashMap<WebhookId, Arc<WebhookEntry>>,
 }
@@ -74,8 +76,8 @@ impl Contents {
             ConfigKind::Webhook => self.apply_webhook(record, touched)?,
             ConfigKind::Key => self.apply_key(record)?,
             ConfigKind::Profile => {
-                self.apply_profile(record);
                 touched.all = true;
+                self.apply_profile(record)?;
             }
             // Event types are looked up in the store by those who list or check them.
             ConfigKind::EventType => {}
@@ -116,19 +118,26 @@ impl Contents {
         Ok(())
     }
 
-    fn apply_profile(&mut self, record: &ConfigRecord) {
-        let Ok(name) = record.key.id.parse::<ProfileName>() else { return };
-        let Some(document) = &record.document else {
+    fn apply_profile(&mut self, record: &ConfigRecord) -> Result<(), UnreadableDocument> {
+        let Ok(name) = record.key.id.parse::<ProfileName>() else { return Ok(()) };
+        let Some(stored) = read_object::<StoredProfile>(record)? else {
             self.profiles.remove(&name);
-            return;
+            self.withdrawn.remove(&name);
+            return Ok(());
         };
-        match Profile::from_json(document).and_then(Profile::compile) {
+        match stored.definition().clone().compile() {
             Ok(profile) => {
                 let entry = ProfileEntry { profile: Arc::new(profile), revision: record.revision };
+                if stored.is_withdrawn() {
+                    self.withdrawn.insert(name.clone());
+                } else {
+                    self.withdrawn.remove(&name);
+                }
                 self.profiles.insert(name, entry);
             }
             Err(error) => tracing::error!(%error, profile = %name, "a stored profile is not usable"),
         }
+        Ok(())
     }
 
     fn make_view(&mut self, id: &TenantId) {
@@ -200,6 +209,35 @@ impl Contents {
     pub(super) fn profile(&self, name: &ProfileName) -> Option<ProfileEntry> {
         let builtin = builtin_profile(name).map(|profile| ProfileEntry { profile, revision: Revision::ZERO });
         builtin.or_else(|| self.profiles.get(name).cloned())
+    }
+
+    pub(super) fn offered_profile(&self, name: &ProfileName) -> Option<ProfileEntry> {
+        self.profile(name).filter(|_| !self.withdrawn.contains(name))
+    }
+
+    pub(super) fn offered_profiles(&self) -> BTreeMap<ProfileName, ProfileEntry> {
+        let builtin = builtin_profiles().iter().map(|profile| profile.name());
+        let names = self.profiles.keys().chain(builtin);
+        names.filter_map(|name| Some((name.clone(), self.offered_profile(name)?))).collect()
+    }
+
+    /// Its tenants by their ids, then the webhooks that name it themselves.
+    pub(super) fn profile_uses(&self, name: &ProfileName) -> Vec<ProfileUse> {
+        let tenants = self.tenants.values().flatten().filter(|(tenant, _)| tenant.profile == *name);
+        let mut tenants: Vec<TenantId> = tenants.map(|(tenant, _)| tenant.id.clone()).collect();
+        tenants.sort();
+        let mut webhooks: Vec<_> =
+            self.entries.values().filter(|entry| entry.webhook.profile.as_ref() == Some(name)).collect();
+        webhooks.sort_by_key(|entry| entry.webhook.id);
+        let webhooks = webhooks.into_iter().map(|entry| ProfileUse::Webhook(Arc::clone(entry)));
+        tenants.into_iter().map(ProfileUse::Tenant).chain(webhooks).collect()
+    }
+
+    pub(super) fn webhooks_with_profile(&self, name: &ProfileName) -> Vec<Arc<WebhookEntry>> {
+        let mut found: Vec<_> =
+            self.entries.values().filter(|entry| entry.profile.profile.name() == name).cloned().collect();
+        found.sort_by_key(|entry| entry.webhook.id);
+        found
     }
 
     pub(super) fn key(&self, hash: &KeyHash) -> Option<Arc<ApiKey>> {

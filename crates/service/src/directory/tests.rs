@@ -6,7 +6,7 @@ use postrider_contract::profile::Profile;
 use postrider_contract::webhook::WebhookState;
 
 use super::*;
-use crate::config_object::ConfigObject;
+use crate::config_object::{ConfigObject, StoredProfile};
 use fixture::{CountingStore, delete, put, put_unreadable, tenant, webhook, write};
 
 async fn directory(store: &FakeConfiguration) -> Arc<Directory> {
@@ -147,6 +147,66 @@ async fn what_cannot_be_read_is_left_out_and_the_rest_goes_on() {
     // It is there, in a form that a newer version can read: not deleted.
     assert!(matches!(directory.webhook(id(2)), Found::Unknown));
     assert!(directory.profile(&"own".parse().unwrap()).is_none());
+}
+
+#[tokio::test]
+async fn a_withdrawn_profile_serves_whoever_has_it_and_nobody_else_even_after_a_restart() {
+    let store = FakeConfiguration::new(Arc::default());
+    let offered = own_profile(Expected::Absent, "1s");
+    let form: Profile = serde_json::from_slice(offered.document.as_deref().unwrap()).unwrap();
+    let revision = write(&store, offered).await;
+    let mut owner = tenant("a");
+    owner.profile = form.name.clone();
+    put(&store, &owner).await;
+    put(&store, &webhook(1)).await;
+    let mut choosing = webhook(2);
+    choosing.profile = Some(form.name.clone());
+    put(&store, &choosing).await;
+    let running = directory(&store).await;
+    let of_all = running.webhooks_with_profile(&form.name);
+    assert_eq!(of_all.iter().map(|entry| entry.webhook.id).collect::<Vec<_>>(), [id(1), id(2)]);
+    let uses = running.profile_uses(&form.name);
+    assert!(matches!(&uses[..], [ProfileUse::Tenant(tenant), ProfileUse::Webhook(entry)]
+        if *tenant == owner.id && entry.webhook.id == id(2)));
+    assert!(running.offered_profile(&form.name).is_some());
+
+    let withdrawn = StoredProfile::Withdrawn { withdrawn: form.clone() };
+    let withdrawn_at = write(&store, withdrawn.write(Expected::At(revision))).await;
+    running.refresh().await.unwrap();
+    for directory in [&running, &directory(&store).await] {
+        assert_eq!(webhooks_of(directory), [id(1), id(2)]);
+        assert_eq!(directory.profile(&form.name).unwrap().revision, withdrawn_at);
+        assert!(directory.offered_profile(&form.name).is_none());
+        assert_eq!(directory.offered_profiles().len(), postrider_contract::profile::builtin_profiles().len());
+    }
+    put(&store, &StoredProfile::Offered(form.clone())).await;
+    running.refresh().await.unwrap();
+    assert!(running.offered_profiles().contains_key(&form.name));
+}
+
+#[tokio::test]
+async fn a_profile_is_had_as_it_was_and_asked_for_once() {
+    let outage = Arc::new(Outage::default());
+    let store = FakeConfiguration::new(Arc::clone(&outage));
+    let first = write(&store, own_profile(Expected::Absent, "1s")).await;
+    let second = write(&store, own_profile(Expected::At(first), "2s")).await;
+    let directory = directory(&store).await;
+    let name: ProfileName = "own".parse().unwrap();
+    let wait = |entry: Option<ProfileEntry>| {
+        entry.map(|entry| entry.profile.definition().retry.waits.waits()[0].as_secs())
+    };
+    assert_eq!(wait(directory.profile_at_hand(&name, second)), Some(2));
+    assert!(directory.profile_at_hand(&name, first).is_none());
+    outage.begin("gone");
+    assert!(directory.profile_at(&name, first).await.is_err());
+    outage.end();
+    assert_eq!(wait(directory.profile_at(&name, first).await.unwrap()), Some(1));
+    outage.begin("gone");
+    assert_eq!(wait(directory.profile_at(&name, first).await.unwrap()), Some(1));
+    assert_eq!(wait(directory.profile_at(&name, second).await.unwrap()), Some(2));
+    outage.end();
+    let never = "never".parse().unwrap();
+    assert!(directory.profile_at(&never, first).await.unwrap().is_none());
 }
 
 #[tokio::test]
