@@ -55,6 +55,7 @@ generate: ## Write the files that are made from code
 	$(CARGO) build --locked -p postrider-tests --bin postrider-under-test
 	$(CARGO) run --quiet --locked -p postrider-tests --bin postrider-under-test -- config reference > docs/configuration.md
 	$(CARGO) run --quiet --locked -p postrider-tests --bin postrider-under-test -- openapi > proto/openapi.json
+	$(CARGO) run --quiet --locked -p postrider-tests --bin postrider-under-test -- profiles schema > proto/profile.schema.json
 
 bench: ## Load an installation of its own on the embedded engine: SCENARIO=throughput, ARGS='--fan-out 5'
 	$(CARGO) run --release --locked -p postrider-cli -- bench $(SCENARIO) --note revision=$(REVISION) $(ARGS)

@@ -1,4 +1,5 @@
-//! The commands that talk to a server's API: tenants, keys, webhooks, events, deliveries, ledger.
+//! The commands that talk to a server's API: tenants, keys, webhooks, profiles, events,
+//! deliveries, ledger.
 //!
 //! Each makes its requests, then prints either a table for people or, with `--output json`, the API's own JSON on
 //! standard output and nothing else there. What went wrong goes to standard error with what to do about it.
@@ -12,6 +13,7 @@ mod input;
 mod keys;
 mod ledger;
 mod listing;
+mod profiles;
 mod session;
 mod tail;
 mod tenants;
@@ -108,6 +110,9 @@ pub enum ClientCommand {
     /// Webhooks: which URL gets which events
     #[command(subcommand, after_long_help = AFTER_HELP)]
     Webhooks(webhooks::Webhooks),
+    /// Profiles: delivery contracts as data
+    #[command(subcommand, after_long_help = AFTER_HELP)]
+    Profiles(profiles::Profiles),
     /// Events: send them, and see what became of them
     #[command(subcommand, after_long_help = AFTER_HELP)]
     Events(events::Events),
@@ -133,6 +138,7 @@ impl ClientCommand {
             ClientCommand::Tenants(command) => command.run(session).await,
             ClientCommand::Keys(command) => command.run(session).await,
             ClientCommand::Webhooks(command) => command.run(session).await,
+            ClientCommand::Profiles(command) => command.run(session).await,
             ClientCommand::Events(command) => command.run(session).await,
             ClientCommand::Deliveries(command) => command.run(session).await,
             ClientCommand::Ledger(command) => command.run(session).await,

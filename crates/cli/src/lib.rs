@@ -10,6 +10,7 @@ mod command;
 mod config;
 mod doctor;
 mod listen;
+mod profile_argument;
 mod sampling;
 mod secret_argument;
 mod serve;

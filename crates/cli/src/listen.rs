@@ -56,7 +56,7 @@ pub struct Listen {
     /// may be repeated
     #[arg(long = "secret", value_name = "SECRET|@FILE")]
     secrets: Vec<SecretArgument>,
-    /// The delivery contract: a built-in profile's name, or a profile's file (.toml)
+    /// The delivery contract: a built-in profile's name, or a profile's file (.toml, .json)
     #[arg(long)]
     profile: Option<String>,
     /// The status code to answer with

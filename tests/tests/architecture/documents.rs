@@ -107,6 +107,39 @@ fn metrics_in_documents_exist() {
 }
 
 #[test]
+fn the_reference_of_profiles_names_every_member_and_every_variable() {
+    use postrider_contract::pattern::Variable;
+    use postrider_contract::rendering::EnvelopeVariable;
+    use postrider_contract::signature::{EachVariable, SignedVariable, ValueVariable};
+    let page = read("docs/profiles.md");
+    let mut expected = Vec::new();
+    members(&postrider_contract::profile::profile_schema(), "", &mut expected);
+    assert!(expected.len() >= 40, "{expected:?}");
+    let envelope = EnvelopeVariable::all().into_iter().map(Variable::name);
+    let signed = SignedVariable::all().into_iter().map(Variable::name);
+    let value = ValueVariable::all().into_iter().map(Variable::name);
+    let each = EachVariable::all().into_iter().map(Variable::name);
+    let variables = envelope.chain(signed).chain(value).chain(each).map(|name| format!("`${{{name}}}`"));
+    expected.extend(variables);
+    let missing = expected.into_iter().filter(|word| !page.contains(word.as_str()));
+    assert_none("docs/profiles.md explains the whole form", &missing.collect::<Vec<_>>());
+}
+
+/// Every member that has no members of its own, as the page writes it: `request.headers[].name`.
+fn members(schema: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    let Some(properties) = schema["properties"].as_object() else {
+        found.push(format!("`{}`", at.trim_start_matches('.')));
+        return;
+    };
+    for (name, member) in properties {
+        members(member, &format!("{at}.{name}"), found);
+        if member["items"]["properties"].is_object() {
+            members(&member["items"], &format!("{at}.{name}[]"), found);
+        }
+    }
+}
+
+#[test]
 fn the_changelog_has_a_place_for_what_is_new() {
     assert!(read("CHANGELOG.md").contains("## [Unreleased]"));
 }

@@ -15,6 +15,11 @@ async fn the_description_of_the_api_is_current() -> Result<()> {
     ensure_made_by(&["openapi"], "proto/openapi.json").await
 }
 
+#[tokio::test]
+async fn the_schema_of_profiles_is_current() -> Result<()> {
+    ensure_made_by(&["profiles", "schema"], "proto/profile.schema.json").await
+}
+
 async fn ensure_made_by(arguments: &[&str], path: &str) -> Result<()> {
     let made = postrider::run(arguments, &[], b"").await?.require_success()?;
     ensure!(

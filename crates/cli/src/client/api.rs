@@ -90,6 +90,13 @@ impl Call {
         self
     }
 
+    /// Bytes of this media type.
+    pub(super) fn document(mut self, media: HeaderValue, body: Bytes) -> Self {
+        self.headers.insert(CONTENT_TYPE, media);
+        self.body = Some(body);
+        self
+    }
+
     pub(super) fn lines(mut self, body: Bytes) -> Self {
         self.headers.insert(CONTENT_TYPE, NDJSON);
         self.body = Some(body);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::profile_argument::ProfileArgumentError;
 use crate::secret_argument::SecretArgumentError;
 use crate::table::printable;
 
@@ -26,6 +27,9 @@ pub enum ClientError {
     Usage(String),
     #[error(transparent)]
     Secret(#[from] SecretArgumentError),
+    /// A profile's file cannot be had, or is not a profile: nothing was sent.
+    #[error(transparent)]
+    Profile(#[from] ProfileArgumentError),
     #[error("{what} ({path})")]
     File { what: &'static str, path: String, source: io::Error },
     #[error(
@@ -56,7 +60,16 @@ impl From<io::Error> for ClientError {
 impl ClientError {
     fn exit_code(&self) -> u8 {
         match self {
-            ClientError::Refused(_) | ClientError::NotWell(_) | ClientError::Output(_) => EXIT_REFUSED,
+            ClientError::Refused(_)
+            | ClientError::NotWell(_)
+            | ClientError::Profile(ProfileArgumentError::Invalid { .. })
+            | ClientError::Output(_) => EXIT_REFUSED,
+            ClientError::Profile(
+                ProfileArgumentError::Unreadable { .. }
+                | ProfileArgumentError::TooLarge { .. }
+                | ProfileArgumentError::NotText { .. }
+                | ProfileArgumentError::NotBuiltIn { .. },
+            ) => EXIT_USAGE,
             ClientError::Usage(_) | ClientError::Secret(_) | ClientError::File { .. } => EXIT_USAGE,
             ClientError::NotReachable { .. }
             | ClientError::TimedOut { .. }
@@ -78,6 +91,7 @@ impl ClientError {
             }
             ClientError::Usage(_)
             | ClientError::Secret(_)
+            | ClientError::Profile(_)
             | ClientError::File { .. }
             | ClientError::NotPostrider { .. }
             | ClientError::NotWell(_)

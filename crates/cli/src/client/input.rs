@@ -158,13 +158,12 @@ pub(super) fn read_data(source: &Source<'_>) -> Result<RawObject, ClientError> {
     RawObject::parse(bytes).map_err(|error| ClientError::Usage(format!("{}: {error}{hint}", source.name())))
 }
 
-/// A text that the API judges: a template.
+/// A text, byte for byte.
 ///
 /// # Errors
 /// When it cannot be read, or is not UTF-8.
 pub(super) fn read_text(source: &Source<'_>) -> Result<String, ClientError> {
-    // What is typed is text already.
-    let not_text = |_| ClientError::Usage(format!("{}: not UTF-8", source.name()));
+    let not_text = |_| ClientError::Usage(format!("{} is not text in UTF-8", source.name()));
     String::from_utf8(source.read(MAX_DATA)?).map_err(not_text)
 }
 

@@ -1,6 +1,7 @@
 //! The commands against a server that answers as it is told to.
 
 mod fake_api;
+mod profiles;
 
 use std::sync::Arc;
 

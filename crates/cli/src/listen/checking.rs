@@ -6,15 +6,12 @@ use anyhow::{Context, bail};
 use postrider_contract::attempt::Header;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::pattern::{Piece, Variable};
-use postrider_contract::profile::{
-    CompiledProfile, Profile, ProfileName, ProfileOverride, builtin_profile, builtin_profiles,
-};
+use postrider_contract::profile::{CompiledProfile, ProfileOverride, builtin_profiles};
 use postrider_contract::rendering::EnvelopeVariable;
 use postrider_contract::signature::{ReceivedRequest, SigningKey, TextVariable, VerifyFailure, verify};
 use serde_json::Value;
 
-/// A profile's file is a page; this is a book.
-const MAX_PROFILE_BYTES: u64 = 1024 * 1024;
+use crate::profile_argument::load;
 
 /// What a request is checked against.
 pub(super) struct Checking {
@@ -152,24 +149,6 @@ fn pointer_to(value: &Value, wanted: &str, at: String) -> Option<String> {
 fn key(profile: &CompiledProfile, secret: &str) -> anyhow::Result<SigningKey> {
     let rule = profile.definition().secret.as_ref().context("this profile does not sign")?;
     SigningKey::parse(secret, rule).map_err(anyhow::Error::from)
-}
-
-fn load(name: &str) -> anyhow::Result<Arc<CompiledProfile>> {
-    if std::path::Path::new(name).extension().is_some_and(|extension| extension == "toml") {
-        let size = std::fs::metadata(name).with_context(|| format!("cannot read the profile {name}"))?.len();
-        if size > MAX_PROFILE_BYTES {
-            bail!("{name} is too large for a profile");
-        }
-        let text =
-            std::fs::read_to_string(name).with_context(|| format!("cannot read the profile {name}"))?;
-        let compiled = Profile::from_toml(&text).and_then(Profile::compile);
-        return compiled.map(Arc::new).with_context(|| format!("{name} is not a profile"));
-    }
-    let known = || {
-        let names: Vec<&str> = builtin_profiles().iter().map(|profile| profile.name().as_str()).collect();
-        format!("there is no built-in profile {name:?}: choose one of {}, or a file.toml", names.join(", "))
-    };
-    name.parse::<ProfileName>().ok().and_then(|name| builtin_profile(&name)).with_context(known)
 }
 
 #[cfg(test)]

@@ -1,0 +1,180 @@
+//! `profiles`: delivery contracts as data.
+
+mod vectors;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method};
+use postrider_contract::profile::{CompiledProfile, Profile, ProfileName, builtin_profile, profile_schema};
+use serde_json::{Map, Value, json};
+
+use super::Output;
+use super::api::Call;
+use super::error::ClientError;
+use super::listing::{Limit, show_list};
+use super::session::Session;
+use crate::profile_argument::{Form, ProfileArgumentError, ProfileFile};
+use crate::table::Column;
+
+const COLUMNS: [Column; 5] = [
+    Column::id("NAME", "/name"),
+    Column::text("BUILT IN", "/builtin"),
+    Column::text("VERSION", "/version"),
+    Column::text("REVISION", "/revision").if_room(),
+    Column::text("DESCRIPTION", "/description").if_room(),
+];
+/// What the API shows of a profile beside its form.
+const BESIDE_THE_FORM: [&str; 3] = ["object", "builtin", "revision"];
+
+#[derive(clap::Subcommand)]
+pub enum Profiles {
+    /// Lists the profiles: those built in, and those of the installation
+    List(Limit),
+    /// Prints a profile's form in TOML: a file to begin one's own with
+    ///
+    /// Example:
+    ///   postrider profiles show standard > acme.toml
+    #[command(verbatim_doc_comment)]
+    Show {
+        /// As `profiles list` shows it
+        name: String,
+    },
+    /// Makes a profile, or replaces it as a whole (admin key)
+    ///
+    /// What its deliveries under way were rendered with stays theirs.
+    ///
+    /// Example:
+    ///   postrider profiles put acme.toml
+    #[command(verbatim_doc_comment)]
+    Put {
+        /// A form in TOML or JSON; - for standard input
+        file: String,
+        /// The name, if the file has none
+        #[arg(long)]
+        name: Option<ProfileName>,
+        /// Only if it is still at this revision
+        #[arg(long, value_name = "REVISION")]
+        if_match: Option<u64>,
+    },
+    /// Deletes a profile that no tenant and no webhook uses (admin key)
+    Delete {
+        /// As `profiles list` shows it
+        name: String,
+    },
+    /// Says what is wrong with a file, and where, without a server; exit code 1 if anything is
+    Check {
+        /// A form in TOML or JSON; - for standard input
+        file: String,
+        /// The name, if the file has none
+        #[arg(long)]
+        name: Option<ProfileName>,
+    },
+    Vectors(vectors::Vectors),
+    /// Prints the JSON Schema of the form, for editors
+    Schema,
+}
+
+impl Profiles {
+    pub(super) async fn run(self, session: &mut Session) -> Result<(), ClientError> {
+        match self {
+            Profiles::List(limit) => {
+                show_list(session, || Call::get(["profiles"]), &limit, &COLUMNS, "no profiles").await
+            }
+            Profiles::Show { name } => show(session, &name).await,
+            Profiles::Put { file, name, if_match } => put(session, &file, name, if_match).await,
+            Profiles::Delete { name } => {
+                let call = Call::new(Method::DELETE, ["profiles", name.as_str()]).of_installation();
+                session.done(call, &format!("deleted {name}")).await
+            }
+            Profiles::Check { file, name } => check(session, &file, name.as_ref()),
+            Profiles::Vectors(vectors) => vectors.run(session).await,
+            Profiles::Schema => {
+                let schema = serde_json::to_string_pretty(&profile_schema());
+                session.line(&schema.map_err(|error| ClientError::NotWell(error.to_string()))?)
+            }
+        }
+    }
+}
+
+async fn show(session: &mut Session, name: &str) -> Result<(), ClientError> {
+    let answer = session.call(Call::get(["profiles", name])).await?;
+    if session.output() == Output::Json {
+        return session.json(&answer.body);
+    }
+    let object: Map<String, Value> = answer.read()?;
+    let revision = object.get("revision").cloned().unwrap_or_default();
+    let profile = form_of(object)?;
+    let written = toml::to_string(&profile)
+        .map_err(|error| ClientError::NotWell(format!("cannot write the profile as TOML: {error}")))?;
+    let of = match builtin_profile(&profile.name) {
+        Some(_) => "Built in: to change it, put it under another name.".to_owned(),
+        None => format!("At revision {revision}."),
+    };
+    session.line(&format!("# {of}\n{written}"))
+}
+
+/// The form in an answer of the API.
+fn form_of(mut object: Map<String, Value>) -> Result<Profile, ClientError> {
+    object.retain(|member, _| !BESIDE_THE_FORM.contains(&member.as_str()));
+    Profile::from_json(Value::Object(object).to_string().as_bytes()).map_err(|error| {
+        ClientError::NotWell(format!("the server is of another version ({error}); see it with --output json"))
+    })
+}
+
+async fn put(
+    session: &mut Session,
+    path: &str,
+    name: Option<ProfileName>,
+    revision: Option<u64>,
+) -> Result<(), ClientError> {
+    let file = ProfileFile::read(path)?;
+    let compiled = read_and_compile(&file, name.as_ref())?;
+    let media = match file.form {
+        Form::Toml => HeaderValue::from_static("application/toml"),
+        Form::Json => HeaderValue::from_static("application/json"),
+    };
+    let mut call = Call::new(Method::PUT, ["profiles", compiled.name().as_str()]).of_installation();
+    call = call.document(media, Bytes::from(file.text));
+    if let Some(revision) = revision {
+        let tag = HeaderValue::from_str(&format!("\"{revision}\""));
+        call = call.header("if-match", tag.map_err(|error| ClientError::Usage(error.to_string()))?);
+    }
+    let answer = session.call(call).await?;
+    match session.output() {
+        Output::Json => session.json(&answer.body),
+        Output::Table => {
+            let revision = answer.read::<Value>()?["revision"].clone();
+            session.line(&format!("{} is at revision {revision}", compiled.name()))
+        }
+    }
+}
+
+fn check(session: &mut Session, path: &str, name: Option<&ProfileName>) -> Result<(), ClientError> {
+    let file = ProfileFile::read(path)?;
+    match (read_and_compile(&file, name), session.output()) {
+        (Ok(profile), Output::Table) => {
+            let tries = profile.definition().retry.waits.waits().len() + 1;
+            session.line(&format!("{} is well: profile {}, up to {tries} tries", file.place, profile.name()))
+        }
+        (Ok(_), Output::Json) => session.line(&json!({"valid": true, "errors": []}).to_string()),
+        (Err(error), output) => {
+            if let (ProfileArgumentError::Invalid { source, .. }, Output::Json) = (&error, output) {
+                let error = json!({"pointer": source.pointer(), "detail": source.detail});
+                session.line(&json!({"valid": false, "errors": [error]}).to_string())?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// The profile of a file, under a name that is given beside it if it has none.
+fn read_and_compile(
+    file: &ProfileFile,
+    name: Option<&ProfileName>,
+) -> Result<CompiledProfile, ProfileArgumentError> {
+    let profile = file.profile()?;
+    let named = match name {
+        Some(name) => profile.named(name).map_err(|error| file.invalid(error))?,
+        None => profile,
+    };
+    named.compile().map_err(|error| file.invalid(error))
+}
