@@ -273,6 +273,13 @@ impl TenantId {
     pub fn operator() -> Self {
         Self("operator".into())
     }
+
+    /// The tenant as a URI reference, for contracts that name their source by one: `/tenants/acme`. None of its
+    /// characters needs encoding, in a URI or in a header.
+    #[must_use]
+    pub fn uri_reference(&self) -> String {
+        format!("/tenants/{self}")
+    }
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub enum EnvelopeVariable {
     /// An object or null.
     EventWorkflow,
     TenantId,
+    /// The tenant as a URI reference: `"/tenants/acme"`.
+    TenantUri,
     TenantName,
     /// A string or null.
     TenantWebsite,
@@ -70,6 +72,7 @@ impl Variable for EnvelopeVariable {
             EnvelopeVariable::EventSummary,
             EnvelopeVariable::EventWorkflow,
             EnvelopeVariable::TenantId,
+            EnvelopeVariable::TenantUri,
             EnvelopeVariable::TenantName,
             EnvelopeVariable::TenantWebsite,
             EnvelopeVariable::WebhookId,
@@ -89,6 +92,7 @@ impl Variable for EnvelopeVariable {
             EnvelopeVariable::EventSummary => "event.summary",
             EnvelopeVariable::EventWorkflow => "event.workflow",
             EnvelopeVariable::TenantId => "tenant.id",
+            EnvelopeVariable::TenantUri => "tenant.uri",
             EnvelopeVariable::TenantName => "tenant.name",
             EnvelopeVariable::TenantWebsite => "tenant.website",
             EnvelopeVariable::WebhookId => "webhook.id",
@@ -174,6 +178,7 @@ impl Subject<'_> {
                 out.extend_from_slice(workflow.unwrap_or(b"null"));
             }
             EnvelopeVariable::TenantId => write_string(out, self.tenant.id.as_str()),
+            EnvelopeVariable::TenantUri => write_quoted(out, self.tenant.id.uri_reference()),
             EnvelopeVariable::TenantName => write_string(out, &self.tenant.name),
             EnvelopeVariable::TenantWebsite => write_string_or_null(out, self.tenant.website.as_deref()),
             EnvelopeVariable::WebhookId => write_quoted(out, self.webhook),

@@ -78,7 +78,7 @@ pub struct Update {
 
 #[derive(clap::Args)]
 struct Settings {
-    /// The delivery contract: standard, trcker, trackdesk, trakkr, track360, tracktile, or your own
+    /// The delivery contract, as `profiles list` shows it: standard, trcker, cloudevents, or your own
     #[arg(long)]
     profile: Option<String>,
     /// The brand's website, for envelopes that carry it

@@ -1,16 +1,18 @@
-//! The built-in profiles: six files of the form an operator writes, read by the same code.
+//! The built-in profiles: files of the form an operator writes, read by the same code.
 
 use std::sync::{Arc, OnceLock};
 
 use super::{CompiledProfile, Profile, ProfileName};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     include_str!("../../profiles/standard.toml"),
     include_str!("../../profiles/trcker.toml"),
     include_str!("../../profiles/trackdesk.toml"),
     include_str!("../../profiles/trakkr.toml"),
     include_str!("../../profiles/track360.toml"),
     include_str!("../../profiles/tracktile.toml"),
+    include_str!("../../profiles/cloudevents.toml"),
+    include_str!("../../profiles/cloudevents-binary.toml"),
 ];
 
 /// All of them, the default first.

@@ -30,9 +30,10 @@ impl Entropy for Sevens {
 }
 
 #[test]
-fn the_six_built_in_profiles_load_with_the_default_first() {
+fn the_built_in_profiles_load_with_the_default_first() {
     let names: Vec<&str> = builtin_profiles().iter().map(|profile| profile.name().as_str()).collect();
-    assert_eq!(names, ["standard", "trcker", "trackdesk", "trakkr", "track360", "tracktile"]);
+    let platforms = ["trcker", "trackdesk", "trakkr", "track360", "tracktile"];
+    assert_eq!(names, [&["standard"][..], &platforms, &["cloudevents", "cloudevents-binary"]].concat());
     assert_eq!(builtin_profile(&"nobody".parse().expect("a name")), None);
 }
 

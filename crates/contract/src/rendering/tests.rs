@@ -76,6 +76,13 @@ fn every_profile_has_its_envelope_and_data_stays_byte_for_byte() {
                 r#""n": 12345678901234567890123, "a":1, "a": 2, "s":"\ud800""#
             ),
         ),
+        (
+            "cloudevents",
+            format!(
+                r#"{{"specversion":"1.0","id":"evt_1","source":"/tenants/tnt_1","type":"conversion.created","time":"2026-11-21T09:30:00.123Z","datacontenttype":"application/json","data":{ODD_DATA}}}"#
+            ),
+        ),
+        ("cloudevents-binary", ODD_DATA.to_owned()),
     ] {
         assert_eq!(rendered(profile, &odd).expect("renders"), expected, "{profile}");
     }

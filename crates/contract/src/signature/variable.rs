@@ -18,6 +18,8 @@ pub enum TextVariable {
     /// The same in milliseconds.
     TimestampMillis,
     TenantId,
+    /// The tenant as a URI reference: `/tenants/acme`.
+    TenantUri,
     WebhookId,
     DeliveryId,
     DeliveryDuplicateKey,
@@ -37,6 +39,7 @@ impl TextVariable {
             | TextVariable::EventTimestamp
             | TextVariable::EventSchemaVersion
             | TextVariable::TenantId
+            | TextVariable::TenantUri
             | TextVariable::WebhookId
             | TextVariable::DeliveryId
             | TextVariable::DeliveryDuplicateKey
@@ -55,6 +58,7 @@ impl TextVariable {
             TextVariable::Timestamp => push(out, context.started_at.as_seconds()),
             TextVariable::TimestampMillis => push(out, context.started_at.as_millis()),
             TextVariable::TenantId => out.push_str(context.tenant.as_str()),
+            TextVariable::TenantUri => push(out, context.tenant.uri_reference()),
             TextVariable::WebhookId => push(out, context.webhook),
             TextVariable::DeliveryId => push(out, context.delivery),
             TextVariable::DeliveryDuplicateKey => {
@@ -80,6 +84,7 @@ impl Variable for TextVariable {
             TextVariable::Timestamp,
             TextVariable::TimestampMillis,
             TextVariable::TenantId,
+            TextVariable::TenantUri,
             TextVariable::WebhookId,
             TextVariable::DeliveryId,
             TextVariable::DeliveryDuplicateKey,
@@ -97,6 +102,7 @@ impl Variable for TextVariable {
             TextVariable::Timestamp => "timestamp",
             TextVariable::TimestampMillis => "timestamp_ms",
             TextVariable::TenantId => "tenant.id",
+            TextVariable::TenantUri => "tenant.uri",
             TextVariable::WebhookId => "webhook.id",
             TextVariable::DeliveryId => "delivery.id",
             TextVariable::DeliveryDuplicateKey => "delivery.duplicate_key",
