@@ -1,8 +1,14 @@
 //! JSON kept as the bytes it came in: large integers, key order, spaces and duplicate keys survive.
 
+mod node;
+mod number;
+
 use std::fmt;
 
 use bytes::Bytes;
+
+pub use node::{Members, Node};
+pub use number::Decimal;
 
 /// How deep arrays and objects may be nested: far above any real payload, far below any parser's stack.
 pub const MAX_DEPTH: usize = 64;

@@ -6,11 +6,13 @@
 
 pub mod attempt;
 pub mod clock;
+pub mod data_path;
 pub mod decide;
 pub mod delivery;
 pub mod egress;
 pub mod event;
 pub mod fakes;
+pub mod filter;
 pub mod finding;
 pub mod ids;
 pub mod journal;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::egress::WebhookUrl;
 use crate::event::EventType;
+use crate::filter::Filter;
 use crate::ids::{TenantId, WebhookId};
 use crate::profile::{ProfileName, ProfileOverride};
 use crate::provider::Provider;
@@ -122,6 +123,9 @@ pub struct Webhook {
     pub kind: WebhookKind,
     pub url: WebhookUrl,
     pub events: Vec<TypePattern>,
+    /// Which events of these types, by their data; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
     /// Absent: the tenant's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
@@ -168,6 +172,7 @@ impl Webhook {
             kind: WebhookKind::Webhook,
             url,
             events: Vec::new(),
+            filter: None,
             profile: None,
             overrides: ProfileOverride::default(),
             named_provider: None,

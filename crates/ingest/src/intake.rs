@@ -127,7 +127,7 @@ impl Intake {
         view: &TenantView,
         submission: Submission,
     ) -> Result<(Ready, Plan), IntakeError> {
-        let ready = self.prepare(view, submission)?;
+        let ready = self.prepare(view, submission, Origin::Producer)?;
         let plan =
             plan(&ready.event, &ready.matches, Origin::Producer, Check::Fresh).map_err(unrenderable)?;
         Ok((ready, plan))
@@ -166,8 +166,13 @@ impl Intake {
         }
     }
 
-    fn prepare(&self, view: &TenantView, submission: Submission) -> Result<Ready, IntakeError> {
-        let matches = match_webhooks(view, &submission, &self.parts.room)
+    fn prepare(
+        &self,
+        view: &TenantView,
+        submission: Submission,
+        origin: Origin,
+    ) -> Result<Ready, IntakeError> {
+        let matches = match_webhooks(view, &submission, origin, &self.parts.room)
             .map_err(|UnknownWebhook(id)| IntakeError::UnknownWebhook(id))?;
         let accepted_at = self.parts.clock.now();
         let given_timestamp = submission.timestamp;
@@ -364,7 +369,7 @@ impl EventIntake for Intake {
         origin: Origin,
     ) -> Result<IntakeReceipt, IntakeError> {
         let view = self.view(tenant)?;
-        let ready = self.prepare(&view, submission)?;
+        let ready = self.prepare(&view, submission, origin)?;
         self.publish(plan(&ready.event, &ready.matches, origin, Check::Fresh).map_err(unrenderable)?).await
     }
 }

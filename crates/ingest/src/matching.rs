@@ -1,12 +1,15 @@
 //! Which of a tenant's webhooks an event goes to.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
+use postrider_contract::delivery::Origin;
 use postrider_contract::ids::WebhookId;
+use postrider_contract::json::Node;
 use postrider_contract::outcome::HoldReason;
 use postrider_contract::profile::PausedRule;
 use postrider_contract::submission::Submission;
-use postrider_contract::webhook::WebhookState;
+use postrider_contract::webhook::{Webhook, WebhookState};
 use postrider_service::directory::{TenantView, WebhookEntry};
 
 use crate::room_watch::RoomWatch;
@@ -22,10 +25,12 @@ pub(crate) struct Match {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UnknownWebhook(pub(crate) WebhookId);
 
-/// Webhooks that subscribe to the type and receive: not disabled, and not paused where the profile skips.
+/// Webhooks that subscribe to the type and receive: not disabled, not paused where the profile skips, and with no
+/// filter that the data fails. A test of a webhook is sent whatever its filter says.
 pub(crate) fn match_webhooks(
     view: &TenantView,
     submission: &Submission,
+    origin: Origin,
     room: &RoomWatch,
 ) -> Result<Vec<Match>, UnknownWebhook> {
     if let Some(ids) = &submission.webhook_ids {
@@ -36,8 +41,17 @@ pub(crate) fn match_webhooks(
         }
     }
     let is_named = |id: WebhookId| submission.webhook_ids.as_ref().is_none_or(|ids| ids.contains(&id));
+    // Read once, and only if a webhook that is left by then has a filter.
+    let data = OnceCell::new();
+    let passes = |webhook: &Webhook| match &webhook.filter {
+        Some(filter) if origin != Origin::Test => {
+            filter.matches(data.get_or_init(|| Node::of(&submission.data)))
+        }
+        Some(_) | None => true,
+    };
     let matches = view.webhooks.iter().filter(|entry| {
-        receives(entry) && is_named(entry.webhook.id) && entry.webhook.wants(&submission.event_type)
+        let webhook = &entry.webhook;
+        receives(entry) && is_named(webhook.id) && webhook.wants(&submission.event_type) && passes(webhook)
     });
     Ok(matches.map(|entry| Match { entry: Arc::clone(entry), held: hold_reason(entry, room) }).collect())
 }

@@ -1,5 +1,6 @@
 //! What an accepted event leaves behind, and what a refused one does not.
 
+mod filters;
 mod keyed;
 
 use std::collections::HashSet;
@@ -234,7 +235,7 @@ async fn the_log_is_never_told_that_a_delivery_is_held_of_which_no_copy_is_left(
 fn planned(door: &Door, event: &Event) -> Vec<Planned> {
     let view = door.directory.tenant(&tenant_id("a")).known().unwrap();
     let submission = Submission::parse(&Bytes::from_static(ORDER.as_bytes())).unwrap();
-    let matches = match_webhooks(&view, &submission, &door.room).unwrap();
+    let matches = match_webhooks(&view, &submission, Origin::Producer, &door.room).unwrap();
     matches.into_iter().map(|matched| Planned::new(matched, event)).collect()
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_contract::clock::{Entropy, Timestamp};
+use postrider_contract::filter::Filter;
 use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::profile::{CompiledProfile, HeaderName, ProfileName};
 use postrider_contract::secret::{SealedSecret, Secret};
@@ -154,6 +155,14 @@ fn apply_subscription(
         FieldChange::Keep => {}
         FieldChange::Clear => after.named_provider = None,
         FieldChange::Set(text) => after.named_provider = errors.check("/provider", text.parse()),
+    }
+    match &fields.filter {
+        FieldChange::Keep => {}
+        FieldChange::Clear => after.filter = None,
+        FieldChange::Set(form) => match Filter::parse(form.get()) {
+            Ok(filter) => after.filter = Some(filter),
+            Err(error) => errors.add(format!("/filter{}", error.pointer), error.detail),
+        },
     }
 }
 

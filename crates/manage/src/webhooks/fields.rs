@@ -36,6 +36,11 @@ pub(crate) struct WebhookFields {
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     pub(super) on: FieldChange<String>,
+    /// Which events of these types it wants, by what their `data` holds: terms such as
+    /// `{"field": "order.total", "at_least": 100}`, joined by `and`, `or` and `not`. All of them if absent.
+    #[schema(value_type = Option<Object>)]
+    #[serde(default)]
+    pub(super) filter: FieldChange<Box<RawValue>>,
     /// The caller's tenant; anything else is refused.
     #[schema(value_type = Option<String>)]
     #[serde(default)]

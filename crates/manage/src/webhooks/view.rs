@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, ETAG};
 use postrider_contract::clock::Timestamp;
+use postrider_contract::filter::Filter;
 use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::profile::{ProfileName, Span};
 use postrider_contract::secret::Secret;
@@ -47,6 +48,9 @@ pub(crate) struct WebhookView {
     method: Option<&'static str>,
     #[schema(value_type = Vec<String>)]
     events: Vec<TypePattern>,
+    /// Which events of these types it wants; `null` means all.
+    #[schema(value_type = Option<Object>)]
+    filter: Option<Filter>,
     /// Its own; `null` means the tenant's.
     #[schema(value_type = Option<String>)]
     profile: Option<ProfileName>,
@@ -145,6 +149,7 @@ impl WebhookView {
             url: webhook.url.as_str().to_owned(),
             method: method.ok().map(|profile| profile.definition().request.method.as_str()),
             events: webhook.events,
+            filter: webhook.filter,
             profile: webhook.profile,
             provider,
             provider_given,
