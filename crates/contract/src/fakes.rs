@@ -5,6 +5,7 @@
 //! [`FakeQueue::tick`].
 
 mod configuration;
+mod door;
 mod keyed;
 mod leadership;
 mod log;
@@ -17,6 +18,7 @@ mod waiting_room;
 mod watched;
 
 pub use configuration::FakeConfiguration;
+pub use door::{Behind, Door};
 pub use keyed::FakeKeyedRequests;
 pub use leadership::FakeLeadership;
 pub use log::FakeLog;

@@ -9,11 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use postrider_contract::clock::ManualClock;
 use postrider_contract::egress::AddressRule;
-use postrider_contract::fakes::{FakeLog, FakeQueue, Outage};
+use postrider_contract::fakes::{Behind, Door, FakeLog, FakeQueue, Outage};
 use postrider_contract::ids::DeliveryId;
-use postrider_contract::ports::{
-    Journal, JournalSource, PublishError, QueueDepths, QueueError, WorkKind, WorkQueue, WorkSource,
-};
+use postrider_contract::ports::{Journal, JournalSource, PublishError, WorkKind, WorkQueue};
 use postrider_service::journal_writer::JournalWriter;
 use postrider_service::lifecycle::Stop;
 use postrider_service::metrics::{Metrics, WorkerMetrics};
@@ -78,7 +76,11 @@ struct Gated {
 }
 
 #[async_trait]
-impl WorkQueue for Gated {
+impl Door for Gated {
+    fn queue(&self) -> &dyn WorkQueue {
+        &self.queue
+    }
+
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
         let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
@@ -86,22 +88,6 @@ impl WorkQueue for Gated {
         self.under_way.fetch_sub(1, Ordering::SeqCst);
         drop(passed);
         self.queue.publish(publications).await
-    }
-
-    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
-        self.queue.consume(kind, prefetch).await
-    }
-
-    async fn depths(&self) -> Result<QueueDepths, QueueError> {
-        self.queue.depths().await
-    }
-
-    fn check_writable(&self) -> Result<(), QueueError> {
-        self.queue.check_writable()
-    }
-
-    async fn close(&self) {
-        self.queue.close().await;
     }
 }
 
@@ -142,7 +128,11 @@ impl Full {
 }
 
 #[async_trait]
-impl WorkQueue for Full {
+impl Door for Full {
+    fn queue(&self) -> &dyn WorkQueue {
+        &self.queue
+    }
+
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
         let is_refused = |publication: &Publication| match publication.route {
             Route::First => self.first.load(Ordering::SeqCst),
@@ -154,22 +144,6 @@ impl WorkQueue for Full {
         }
         self.queue.publish(publications).await
     }
-
-    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
-        self.queue.consume(kind, prefetch).await
-    }
-
-    async fn depths(&self) -> Result<QueueDepths, QueueError> {
-        self.queue.depths().await
-    }
-
-    fn check_writable(&self) -> Result<(), QueueError> {
-        self.queue.check_writable()
-    }
-
-    async fn close(&self) {
-        self.queue.close().await;
-    }
 }
 
 #[tokio::test]
@@ -178,7 +152,7 @@ async fn a_page_that_finds_no_room_does_not_stop_the_tries_that_make_room() {
     let clock = clock();
     let queue = FakeQueue::new(shared(&clock));
     let full = Full::of(&queue);
-    let parts = parts(Arc::new(full.clone()), &queue, &clock, &receiver);
+    let parts = parts(Arc::new(Behind(full.clone())), &queue, &clock, &receiver);
     let first = |work| Publication { route: Route::First, work };
     queue.publish(vec![first(Work::FanOut(fan_out(0, 10, Bytes::from_static(BODY))))]).await.unwrap();
     let stop = Stop::default();
@@ -204,7 +178,7 @@ async fn what_is_left_of_a_fan_out_without_room_leaves_the_hand_by_a_lane() {
     let queue = FakeQueue::new(shared(&clock));
     let full = Full::of(&queue);
     full.lanes.store(false, Ordering::SeqCst);
-    let settle = Settle { queue: Arc::new(full.clone()), ..settle(&recorder, shared(&clock)) };
+    let settle = Settle { queue: Arc::new(Behind(full.clone())), ..settle(&recorder, shared(&clock)) };
     let work = fan_out(0, 300, Bytes::from_static(BODY));
     let placed = settle.fanned_out(work, false, recorder.ticket());
     tokio::time::timeout(Duration::from_secs(60), placed).await.expect("it is let go of").unwrap();
@@ -237,7 +211,11 @@ struct HalfFull {
 }
 
 #[async_trait]
-impl WorkQueue for HalfFull {
+impl Door for HalfFull {
+    fn queue(&self) -> &dyn WorkQueue {
+        &self.queue
+    }
+
     async fn publish(&self, mut publications: Vec<Publication>) -> Result<(), PublishError> {
         let is_first = publications.iter().all(|publication| publication.route == Route::First);
         if !is_first || !self.is_nearly_full.load(Ordering::SeqCst) {
@@ -246,22 +224,6 @@ impl WorkQueue for HalfFull {
         publications.truncate(publications.len() / 2);
         self.queue.publish(publications).await?;
         Err(PublishError::InDoubt { reason: "some were confirmed, others not".to_owned() })
-    }
-
-    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
-        self.queue.consume(kind, prefetch).await
-    }
-
-    async fn depths(&self) -> Result<QueueDepths, QueueError> {
-        self.queue.depths().await
-    }
-
-    fn check_writable(&self) -> Result<(), QueueError> {
-        self.queue.check_writable()
-    }
-
-    async fn close(&self) {
-        self.queue.close().await;
     }
 }
 
@@ -273,7 +235,7 @@ async fn a_queue_that_is_nearly_full_is_fed_few_copies_of_a_fan_out() {
     let queue = FakeQueue::new(shared(&clock));
     let is_nearly_full = Arc::new(AtomicBool::new(true));
     let half_full = HalfFull { queue: queue.clone(), is_nearly_full: Arc::clone(&is_nearly_full) };
-    let settle = Settle { queue: Arc::new(half_full), ..settle(&recorder, shared(&clock)) };
+    let settle = Settle { queue: Arc::new(Behind(half_full)), ..settle(&recorder, shared(&clock)) };
     let mut work = fan_out(0, u32::try_from(ALL).unwrap(), Bytes::from_static(BODY));
     let mut ticket = recorder.ticket();
     let mut retries = queue.consume(WorkKind::Retry, 10).await.unwrap();
@@ -313,7 +275,7 @@ async fn fan_outs_that_wait_for_their_turn_hold_up_no_first_try() {
         under_way: Arc::default(),
         most: Arc::default(),
     };
-    let parts = parts(Arc::new(gated.clone()), &queue, &clock, &receiver);
+    let parts = parts(Arc::new(Behind(gated.clone())), &queue, &clock, &receiver);
     let first = |work| Publication { route: Route::First, work };
     let fan_outs =
         (0..MANY).map(|number| first(Work::FanOut(fan_out(number * 100, 100, Bytes::from_static(BODY)))));

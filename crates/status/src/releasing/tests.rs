@@ -5,13 +5,11 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use postrider_contract::clock::{Clock, Timestamp};
 use postrider_contract::delivery::{Check, Delivery};
-use postrider_contract::fakes::{FakeLog, PublishFault};
+use postrider_contract::fakes::{Behind, Door, FakeLog, PublishFault};
 use postrider_contract::ids::DeliveryId;
 use postrider_contract::journal::HeldRecord;
 use postrider_contract::outcome::{CancelReason, DeliveryStatus, HoldReason, Outcome};
-use postrider_contract::ports::{
-    HeldDelivery, QueueDepths, QueueError, WaitingRoom, WorkKind, WorkQueue, WorkSource,
-};
+use postrider_contract::ports::{HeldDelivery, WaitingRoom, WorkQueue};
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::ConfigObject;
 
@@ -388,16 +386,20 @@ struct Watched {
 }
 
 impl Watched {
-    fn put_before(office: &mut Office, refused: Option<WebhookId>) -> Arc<Self> {
+    fn put_before(office: &mut Office, refused: Option<WebhookId>) -> Arc<Behind<Self>> {
         let queue = Arc::clone(&office.parts.queue);
-        let watched = Arc::new(Watched { queue, refused, sizes: Mutex::default() });
+        let watched = Arc::new(Behind(Watched { queue, refused, sizes: Mutex::default() }));
         office.parts.queue = Arc::clone(&watched) as Arc<dyn WorkQueue>;
         watched
     }
 }
 
 #[async_trait]
-impl WorkQueue for Watched {
+impl Door for Watched {
+    fn queue(&self) -> &dyn WorkQueue {
+        &*self.queue
+    }
+
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
         self.sizes.lock().unwrap().push(publications.len());
         let is_refused = |work: &Work| match work {
@@ -408,22 +410,6 @@ impl WorkQueue for Watched {
             publications.into_iter().partition(|publication| is_refused(&publication.work));
         self.queue.publish(taken).await?;
         if refused.is_empty() { Ok(()) } else { Err(PublishError::Refused { reason: "refused".to_owned() }) }
-    }
-
-    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
-        self.queue.consume(kind, prefetch).await
-    }
-
-    async fn depths(&self) -> Result<QueueDepths, QueueError> {
-        self.queue.depths().await
-    }
-
-    fn check_writable(&self) -> Result<(), QueueError> {
-        self.queue.check_writable()
-    }
-
-    async fn close(&self) {
-        self.queue.close().await;
     }
 }
 
@@ -458,7 +444,7 @@ async fn events_of_others_come_in_between_the_bursts_of_a_round() {
         office.hold(number, 4).await;
     }
     assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 80 });
-    assert_eq!(*watched.sizes.lock().unwrap(), [BURST, BURST, 80 - 2 * BURST]);
+    assert_eq!(*watched.0.sizes.lock().unwrap(), [BURST, BURST, 80 - 2 * BURST]);
 }
 
 /// First tries of others, each of which began so long after its event was accepted.

@@ -3,10 +3,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use postrider_contract::delivery::{AttemptNumber, Check, Position};
-use postrider_contract::fakes::{FakeQueue, PublishFault};
+use postrider_contract::fakes::{Behind, Door, FakeQueue, PublishFault};
 use postrider_contract::journal::{DeferredRecord, HeldRecord};
 use postrider_contract::outcome::{DeliveryStatus, HoldReason, Outcome, StatusReason};
-use postrider_contract::ports::{QueueDepths, WorkKind, WorkSource};
+use postrider_contract::ports::WorkKind;
 use postrider_contract::wire::{encode_journal_batch, encode_work};
 use tokio::task::JoinHandle;
 
@@ -256,27 +256,17 @@ struct OnePage {
 }
 
 #[async_trait]
-impl WorkQueue for OnePage {
+impl Door for OnePage {
+    fn queue(&self) -> &dyn WorkQueue {
+        &self.queue
+    }
+
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
         if self.is_full.swap(true, Ordering::SeqCst) {
             return Err(PublishError::Refused { reason: "full".to_owned() });
         }
         self.queue.publish(publications).await
     }
-
-    async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
-        self.queue.consume(kind, prefetch).await
-    }
-
-    async fn depths(&self) -> Result<QueueDepths, QueueError> {
-        self.queue.depths().await
-    }
-
-    fn check_writable(&self) -> Result<(), QueueError> {
-        Ok(())
-    }
-
-    async fn close(&self) {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,11 +276,11 @@ async fn a_fan_out_that_was_interrupted_goes_on_behind_the_pages_that_were_publi
     let made = (0..all).map(|number| office.delivery(&format!("e{number}"), 1).1);
     let fan_out = FanOut { deliveries: made.collect(), bodies: vec![Bytes::new()], body_of: vec![0; all] };
     put(&office, unroutable(), &Work::FanOut(fan_out));
-    let queue = Arc::new(OnePage { queue: office.queue.clone(), is_full: AtomicBool::new(false) });
+    let queue = Arc::new(Behind(OnePage { queue: office.queue.clone(), is_full: AtomicBool::new(false) }));
     let parts = StrayParts { queue: Arc::clone(&queue) as _, ..parts(&office) };
     tokio::spawn(run_strays(parts, Stop::default()));
     settle().await;
-    queue.is_full.store(false, Ordering::SeqCst);
+    queue.0.is_full.store(false, Ordering::SeqCst);
     tokio::time::sleep(TRY_AGAIN).await;
     settle().await;
     assert_eq!(count(&office, StrayReason::Unroutable), 1);
