@@ -6,6 +6,10 @@
 //! message was returned is told by the number in its own properties, and a positive confirm is believed only
 //! after every confirm of the same `multiple` was looked at. Those are always a prefix of what is in flight,
 //! because a `multiple` covers all that is older; and the broker sends a return before its confirm.
+//!
+//! A channel on which nothing is taken any more is replaced ([`refusals`]) once everything on it is answered.
+
+mod refusals;
 
 use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
@@ -24,7 +28,10 @@ use tokio::time::Instant;
 
 use crate::connection::Live;
 use crate::error::TopologyError;
+use crate::publisher::Destination;
 use crate::tally::Ticket;
+
+use self::refusals::Refusals;
 
 /// Messages in flight on one line. Throughput no longer grows beyond it (measured: 22,000/s into one quorum
 /// queue at 1,024, 9,000/s at 64). A message of many bytes counts as several, see [`places_of`].
@@ -43,6 +50,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// A message on its way to the broker.
 pub(crate) struct Outgoing {
+    pub destination: Destination,
     pub exchange: String,
     pub routing_key: String,
     pub properties: BasicProperties,
@@ -68,8 +76,7 @@ impl Line {
         confirm: Duration,
         on_return: OnReturn,
     ) -> Result<Line, TopologyError> {
-        let channel = live.open_channel().await?;
-        live.answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        let channel = open_confirming(live).await?;
         let (outgoing, handed_in) = mpsc::unbounded_channel();
         let publishing = Publishing {
             channel,
@@ -79,10 +86,18 @@ impl Line {
             in_flight: VecDeque::new(),
             returned: HashSet::new(),
             last_number: 0,
+            refusals: Refusals::default(),
+            is_stuck: false,
         };
         tokio::spawn(publishing.run(handed_in));
         Ok(Line { window: Arc::new(Semaphore::new(WINDOW as usize)), outgoing })
     }
+}
+
+async fn open_confirming(live: &Live) -> Result<Channel, TopologyError> {
+    let channel = live.open_channel().await?;
+    live.answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    Ok(channel)
 }
 
 /// How many places of a window a message takes while it is in flight: at least one, never more than there are.
@@ -94,6 +109,7 @@ type ConfirmFuture = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + 
 
 struct InFlight {
     number: u64,
+    destination: Destination,
     confirm: ConfirmFuture,
     written_at: Instant,
     ticket: Ticket,
@@ -109,6 +125,9 @@ struct Publishing {
     /// Numbers of messages that were returned and whose own confirm was not read yet.
     returned: HashSet<u64>,
     last_number: u64,
+    refusals: Refusals,
+    /// Nothing more is written on this channel.
+    is_stuck: bool,
 }
 
 impl Publishing {
@@ -121,6 +140,9 @@ impl Publishing {
         let mut burst = Vec::with_capacity(BURST);
         let mut is_open = true;
         while is_open || !self.in_flight.is_empty() {
+            if self.is_stuck && self.in_flight.is_empty() {
+                self.replace_channel().await;
+            }
             tokio::select! {
                 biased;
                 () = ended.as_mut() => return,
@@ -130,7 +152,7 @@ impl Publishing {
                         return;
                     }
                 }
-                taken = handed_in.recv_many(&mut burst, BURST), if is_open => {
+                taken = handed_in.recv_many(&mut burst, BURST), if is_open && !self.is_stuck => {
                     is_open = taken > 0;
                     if self.in_flight.len() >= BUSY {
                         gather(&mut handed_in, &mut burst).await;
@@ -150,9 +172,22 @@ impl Publishing {
         crate::topology::close(&self.channel).await;
     }
 
+    /// Only while nothing is in flight, so that no answer is lost with it.
+    async fn replace_channel(&mut self) {
+        self.is_stuck = false;
+        match open_confirming(&self.live).await {
+            Ok(fresh) => {
+                self.returned.clear();
+                let stuck = std::mem::replace(&mut self.channel, fresh);
+                crate::topology::close(&stuck).await;
+            }
+            Err(error) => self.live.give_up(&format!("cannot open another channel: {error}")),
+        }
+    }
+
     /// Puts a message into the client library's buffer, in order.
     fn write(&mut self, message: Outgoing) {
-        let Outgoing { exchange, routing_key, properties, body, mut ticket, permit } = message;
+        let Outgoing { destination, exchange, routing_key, properties, body, mut ticket, permit } = message;
         self.last_number += 1;
         let properties = properties.with_correlation_id(self.last_number.to_string().into());
         ticket.mark_written();
@@ -165,6 +200,7 @@ impl Publishing {
         };
         self.in_flight.push_back(InFlight {
             number: self.last_number,
+            destination,
             confirm: ready,
             written_at: Instant::now(),
             ticket,
@@ -196,6 +232,7 @@ impl Publishing {
             }
         }
         for (message, is_acknowledged) in answers {
+            self.note_answer(message.destination, is_acknowledged);
             let was_returned = self.returned.remove(&message.number);
             message.ticket.settle(match is_acknowledged {
                 true if !was_returned => Ok(()),
@@ -205,6 +242,15 @@ impl Publishing {
             drop(message.permit);
         }
         Ok(())
+    }
+
+    fn note_answer(&mut self, destination: Destination, is_acknowledged: bool) {
+        if is_acknowledged {
+            self.refusals.note_taken(destination);
+        } else if self.refusals.note_refused(destination, Instant::now()) {
+            tracing::warn!(?destination, "a queue takes nothing; asking it again on another channel");
+            self.is_stuck = true;
+        }
     }
 
     /// The library resolves all confirms of one `multiple` under the lock that this call takes for a moment, so

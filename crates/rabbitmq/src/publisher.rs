@@ -33,7 +33,7 @@ const PERSISTENT: u8 = 2;
 const OCTETS: &str = "application/octet-stream";
 
 /// Where a message is to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Destination {
     Queue(QueueName),
     Lane(LaneQueue),
@@ -168,6 +168,7 @@ impl Publisher {
                 break;
             };
             let outgoing = Outgoing {
+                destination: message.destination,
                 exchange: self.topology.publish_exchange(),
                 routing_key: routing_key(message.destination),
                 properties: complete(message.properties, published_at),

@@ -94,6 +94,26 @@ impl RabbitMqCluster {
         found.with_context(|| format!("{leader:?} leads {queue}, which is no node of ours"))
     }
 
+    /// Makes the node lead this queue that the connection with these words in its name is on, and answers its number.
+    pub async fn move_leader_to_connection(&self, url: &str, queue: &str, name: &str) -> Result<usize> {
+        let virtual_host = url.rsplit('/').next().unwrap_or_default();
+        let listed = self
+            .ctl(&["list_connections", "--no-table-headers", "pid", "vhost", "client_properties"])
+            .await?;
+        let of_it = |line: &&str| line.contains(name) && line.split('\t').nth(1) == Some(virtual_host);
+        let connection = listed.lines().find(of_it).with_context(|| format!("no {name} in {listed}"))?;
+        let number = self.nodes.iter().position(|node| connection.contains(&node.node()));
+        let number = number.with_context(|| format!("{connection} is on no node of ours"))?;
+        let member = |node: &str| format!("{{'{virtual_host}_{queue}','{node}'}}");
+        let leader = member(&self.nodes[self.leader_of(url, queue).await?].node());
+        let next = member(&self.nodes[number].node());
+        self.ctl(&["eval", &format!("ra:transfer_leadership({leader}, {next}).")]).await?;
+        eventually("the queue to be led by another node", JOIN, async || {
+            Ok((self.leader_of(url, queue).await? == number).then_some(number))
+        })
+        .await
+    }
+
     /// How many nodes have a member of this queue.
     pub async fn members_of(&self, url: &str, queue: &str) -> Result<usize> {
         let members = self.column(url, queue, "members").await?;
