@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::clock::Timestamp;
 use crate::delivery::AttemptNumber;
@@ -73,10 +74,10 @@ impl FailureClass {
     ];
 }
 
-/// A header as sent or received; a value is bytes, since a receiver may send anything.
+/// A header as sent or received; a value is bytes, since a receiver may send anything. A clone shares both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    pub name: String,
+    pub name: ByteString,
     pub value: Bytes,
 }
 

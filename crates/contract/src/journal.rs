@@ -3,6 +3,8 @@
 //! A record implies that its follow-up exists: an attempt is journaled only after its successor is confirmed.
 //! Records may arrive twice and in any order.
 
+use std::sync::Arc;
+
 use crate::attempt::Attempt;
 use crate::clock::Timestamp;
 use crate::delivery::{Delivery, DeliveryRef, Origin, Position, RenderedWith};
@@ -93,8 +95,10 @@ pub enum JournalRecord {
 }
 
 /// What one journal message carries. `written_at` is when it was put together, for the lag.
+///
+/// The records are shared: whoever wrote one keeps it until it is confirmed, to write it again if it is not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JournalBatch {
     pub written_at: Timestamp,
-    pub records: Vec<JournalRecord>,
+    pub records: Vec<Arc<JournalRecord>>,
 }

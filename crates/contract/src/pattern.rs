@@ -8,6 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytestring::ByteString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A pattern longer than this is a mistake: the longest built-in one has under 400 bytes.
@@ -30,7 +31,7 @@ pub trait Variable: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece<V> {
     /// Never empty, and never beside another literal.
-    Literal(Box<str>),
+    Literal(ByteString),
     Variable(V),
 }
 
@@ -103,7 +104,7 @@ impl<V: Variable> Pattern<V> {
 
     pub fn literals(&self) -> impl Iterator<Item = &str> + '_ {
         self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Literal(literal) => Some(literal.as_ref()),
+            Piece::Literal(literal) => Some(&**literal),
             Piece::Variable(_) => None,
         })
     }
@@ -123,11 +124,11 @@ impl<V: Variable> Pattern<V> {
         let mut pieces = self.pieces.iter().peekable();
         while let Some(piece) = pieces.next() {
             match piece {
-                Piece::Literal(literal) => rest = rest.strip_prefix(literal.as_ref())?,
+                Piece::Literal(literal) => rest = rest.strip_prefix(&**literal)?,
                 Piece::Variable(variable) => {
                     let end = match pieces.peek() {
                         None => rest.len(),
-                        Some(Piece::Literal(next)) => rest.find(next.as_ref())?,
+                        Some(Piece::Literal(next)) => rest.find(&**next)?,
                         Some(Piece::Variable(_)) => return None,
                     };
                     let (value, after) = rest.split_at(end);
@@ -145,7 +146,7 @@ impl<V: Variable> Pattern<V> {
 
 fn push_literal<V>(pieces: &mut Vec<Piece<V>>, literal: &mut String) {
     if !literal.is_empty() {
-        pieces.push(Piece::Literal(std::mem::take(literal).into_boxed_str()));
+        pieces.push(Piece::Literal(std::mem::take(literal).into()));
     }
 }
 

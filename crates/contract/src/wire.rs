@@ -4,6 +4,8 @@
 //! never takes much more memory than the message is long, whatever the bytes; bodies are slices of the message,
 //! not copies; a version that is not known is an error of its own, found before anything else is read.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -81,7 +83,7 @@ pub fn decode_work(message: Bytes) -> Result<Work, WireError> {
 /// As [`encode_work`].
 #[must_use]
 pub fn encode_journal_batch(batch: &JournalBatch) -> Bytes {
-    let records = batch.records.iter().map(journal::write_record).collect();
+    let records = batch.records.iter().map(|record| journal::write_record(record)).collect();
     let written_at = batch.written_at.as_millis();
     generated::JournalBatch { version: VERSION, written_at, records }.encode_to_vec().into()
 }
@@ -95,7 +97,11 @@ pub fn decode_journal_batch(message: Bytes) -> Result<JournalBatch, WireError> {
     check_list(&message, "attempt.request.headers", &[3, 2, 3, 4, 3])?;
     check_list(&message, "attempt.response.headers", &[3, 2, 3, 7, 2])?;
     let batch = generated::JournalBatch::decode(message)?;
-    let records = batch.records.into_iter().map(journal::read_record).collect::<Result<_, _>>()?;
+    let records = batch
+        .records
+        .into_iter()
+        .map(|record| journal::read_record(record).map(Arc::new))
+        .collect::<Result<_, _>>()?;
     Ok(JournalBatch { written_at: fields::time("written_at", batch.written_at)?, records })
 }
 

@@ -56,8 +56,8 @@ impl Attempter {
         let made = request_headers(profile, &entry.webhook.overrides, &context, &delivery.body, &keys);
         let headers = wire_headers(prepared, &made)?;
         let case = prepared.header_case(|| {
-            let own = prepared.own_headers.iter().map(|own| own.shown.name.as_str());
-            let made = made.iter().map(|header| header.name.as_str());
+            let own = prepared.own_headers.iter().map(|own| &*own.shown.name);
+            let made = made.iter().map(|header| &*header.name);
             ["Host"].into_iter().chain(made).chain(own).chain(["Content-Length"]).collect()
         });
         let outgoing = OutgoingRequest {
@@ -89,7 +89,7 @@ fn wire_headers(prepared: &Prepared, made: &[Header]) -> Result<HeaderMap, NotTr
     let mut headers = HeaderMap::with_capacity(made.len() + prepared.own_headers.len() + 2);
     headers.insert(http::header::HOST, prepared.host.clone());
     for header in made {
-        let refused = || NotTried::Header { name: header.name.clone() };
+        let refused = || NotTried::Header { name: header.name.to_string() };
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| refused())?;
         let value = HeaderValue::from_maybe_shared(header.value.clone()).map_err(|_| refused())?;
         headers.insert(name, value);

@@ -204,6 +204,6 @@ fn own_header(name: &str, value: &Secret, shown: &str) -> Result<OwnHeader, Prep
     Ok(OwnHeader {
         name: HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?,
         value: written,
-        shown: Header { name: name.to_owned(), value: Bytes::copy_from_slice(shown.as_bytes()) },
+        shown: Header { name: name.into(), value: Bytes::copy_from_slice(shown.as_bytes()) },
     })
 }

@@ -213,9 +213,8 @@ impl Settle {
     /// # Errors
     /// Only when the worker is stopped first.
     pub async fn record(&self, record: JournalRecord) -> Result<(), Unsettled> {
-        // In a box, which is cheap to hand from hand to hand.
-        let record = Box::new(record);
-        self.until_confirmed("journal", || self.journal.record(record.clone())).await
+        let record = Arc::new(record);
+        self.until_confirmed("journal", || self.journal.record(Arc::clone(&record))).await
     }
 
     async fn until_confirmed<F>(

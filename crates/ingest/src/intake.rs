@@ -346,9 +346,9 @@ impl Intake {
         // A held record is its delivery's only copy, so it is durable before the accepted record says that the
         // delivery is held.
         let journal = async {
-            let holds = holds.into_iter().map(|record| self.parts.journal.record(Box::new(record)));
+            let holds = holds.into_iter().map(|record| self.parts.journal.record(Arc::new(record)));
             futures_util::future::try_join_all(holds).await?;
-            self.parts.journal.record(Box::new(accepted)).await
+            self.parts.journal.record(Arc::new(accepted)).await
         };
         // Both run to their end: a journal record without its deliveries is healed, silence about it is not.
         let (deliveries, journal) = futures_util::join!(deliveries, journal);

@@ -38,7 +38,7 @@ const MAX_UNDER_WAY_EARLY: usize = 2;
 const QUEUE: usize = 4_096;
 
 struct Entry {
-    record: Box<JournalRecord>,
+    record: Arc<JournalRecord>,
     done: oneshot::Sender<Result<(), PublishError>>,
 }
 
@@ -62,7 +62,7 @@ impl JournalWriter {
     ///
     /// # Errors
     /// When its message was not confirmed: it may have been written all the same.
-    pub async fn record(&self, record: Box<JournalRecord>) -> Result<(), PublishError> {
+    pub async fn record(&self, record: Arc<JournalRecord>) -> Result<(), PublishError> {
         let (done, answer) = oneshot::channel();
         let stopped = || PublishError::Refused { reason: "the journal writer has stopped".to_owned() };
         self.entries.send(Entry { record, done }).await.map_err(|_| stopped())?;
@@ -135,7 +135,7 @@ impl Gathering {
         let entries = std::mem::take(&mut self.waiting);
         self.bytes = 0;
         let (records, callers): (Vec<_>, Vec<_>) =
-            entries.into_iter().map(|entry| (*entry.record, entry.done)).unzip();
+            entries.into_iter().map(|entry| (entry.record, entry.done)).unzip();
         let batch = JournalBatch { written_at: self.clock.now(), records };
         let journal = Arc::clone(&self.journal);
         Box::pin(async move {

@@ -47,7 +47,7 @@ const REST: Duration = Duration::from_secs(10);
 struct Message {
     taken_at: Instant,
     was_kept: bool,
-    records: Vec<JournalRecord>,
+    records: Vec<Arc<JournalRecord>>,
     ticket: TicketShare,
 }
 
@@ -65,7 +65,7 @@ impl Message {
 /// Records to write, and what is to be told once they are written.
 #[derive(Default)]
 pub(crate) struct Gathered {
-    pub(crate) records: Vec<JournalRecord>,
+    pub(crate) records: Vec<Arc<JournalRecord>>,
     pub(crate) tickets: Vec<TicketShare>,
 }
 
@@ -186,7 +186,7 @@ fn all(messages: Vec<Message>, worth: &mut Worth) -> Gathered {
     let mut gathered = Gathered::default();
     for message in messages {
         if message.was_kept {
-            let accepted = message.records.iter().filter_map(accepted_in);
+            let accepted = message.records.iter().filter_map(|record| accepted_in(record));
             accepted.for_each(|accepted| worth.note(!is_early(accepted, &followed)));
         }
         gathered.records.extend(message.records);
@@ -209,7 +209,7 @@ fn part(messages: Vec<Message>, worth: &mut Worth) -> (Gathered, Vec<Message>) {
             }
             is_early && may_be_kept
         };
-        let kept: Vec<JournalRecord> = message.records.extract_if(.., |record| is_kept(record)).collect();
+        let kept: Vec<_> = message.records.extract_if(.., |record| is_kept(record)).collect();
         let has_others = !message.records.is_empty();
         gathered.records.append(&mut message.records);
         message.records = kept;
@@ -228,7 +228,7 @@ fn part(messages: Vec<Message>, worth: &mut Worth) -> (Gathered, Vec<Message>) {
 }
 
 fn followed_in(messages: &[Message]) -> HashSet<DeliveryId> {
-    messages.iter().flat_map(|message| &message.records).filter_map(follower_of).collect()
+    messages.iter().flat_map(|message| &message.records).filter_map(|record| follower_of(record)).collect()
 }
 
 /// Whether nothing followed it yet, and something will.

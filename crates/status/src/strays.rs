@@ -141,13 +141,16 @@ impl StrayParts {
             StrayContents::Work(Work::FanOut(fan_out)) => {
                 self.publish(deliveries_of(fan_out), route_of(&stray.cause), published).await
             }
-            StrayContents::Journal(batch) => match self.log.apply(&fold(batch.records.clone())).await {
-                Err(StoreError::Corrupt { reason }) => {
-                    tracing::error!(reason, "the log does not take a journal batch; it is kept");
-                    Ok(self.strays.keep(stray).await?)
+            StrayContents::Journal(batch) => {
+                let records = batch.records.iter().map(|record| JournalRecord::clone(record));
+                match self.log.apply(&fold(records)).await {
+                    Err(StoreError::Corrupt { reason }) => {
+                        tracing::error!(reason, "the log does not take a journal batch; it is kept");
+                        Ok(self.strays.keep(stray).await?)
+                    }
+                    written => Ok(written?),
                 }
-                written => Ok(written?),
-            },
+            }
             StrayContents::Produced(_) | StrayContents::Unreadable(_) => Ok(self.strays.keep(stray).await?),
         }
     }
@@ -198,7 +201,7 @@ impl StrayParts {
         }
         let conclusion = Conclusion::Failed(FailureReason::Internal);
         let record = ConcludedRecord { delivery: delivery.reference.clone(), conclusion, at: now };
-        let records = vec![JournalRecord::Concluded(record)];
+        let records = vec![Arc::new(JournalRecord::Concluded(record))];
         Ok(self.journal.append(JournalBatch { written_at: now, records }).await?)
     }
 }

@@ -33,7 +33,9 @@ pub async fn run_writer(
     while let Some(Gathered { records, tickets }) = gathering.next(&stop).await? {
         metrics.batch_size.observe(f64::from(u32::try_from(records.len()).unwrap_or(u32::MAX)));
         note_tries(&board, &records);
-        if write(&*log, &fold(records), &metrics, &stop).await == Written::No {
+        if write(&*log, &fold(records.into_iter().map(Arc::unwrap_or_clone)), &metrics, &stop).await
+            == Written::No
+        {
             // Halted: the shares give their messages back as they are dropped.
             return Ok(());
         }
@@ -45,9 +47,9 @@ pub async fn run_writer(
     Ok(())
 }
 
-fn note_tries(board: &TryBoard, records: &[JournalRecord]) {
+fn note_tries(board: &TryBoard, records: &[Arc<JournalRecord>]) {
     for record in records {
-        match record {
+        match &**record {
             JournalRecord::Attempted(attempted) => board.note(attempted),
             JournalRecord::Held(held) => board.note_hold(held),
             JournalRecord::Accepted(_)

@@ -1,5 +1,6 @@
 //! What the journal promises.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_contract::clock::Timestamp;
@@ -36,7 +37,7 @@ fn batch(number: u32, written_at: Timestamp) -> JournalBatch {
         sample.exhausted(position(3, 1)),
         sample.concluded(Conclusion::Canceled(CancelReason::Requested), later),
     ];
-    JournalBatch { written_at, records }
+    JournalBatch { written_at, records: records.into_iter().map(Arc::new).collect() }
 }
 
 pub async fn a_batch_is_read_as_it_was_appended(engine: &mut dyn QueueUnderTest) {

@@ -266,7 +266,7 @@ fn answered(sample: &Sample, number: AttemptNumber, code: u16) -> Attempt {
     let started_at = sample.accepted_at.plus(Duration::from_secs(u64::from(number.number())));
     let unique = sample.id().as_u128() ^ (u128::from(number.number()) << 32) ^ u128::from(code);
     let header =
-        |name: &str, value: &'static [u8]| Header { name: name.to_owned(), value: Bytes::from_static(value) };
+        |name: &str, value: &'static [u8]| Header { name: name.into(), value: Bytes::from_static(value) };
     Attempt {
         id: AttemptId::from_u128(unique),
         number,

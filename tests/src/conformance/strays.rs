@@ -1,5 +1,7 @@
 //! What falls off the ordinary path is told of, brought back or kept, and never lost.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use postrider_contract::delivery::Work;
 use postrider_contract::journal::JournalBatch;
@@ -54,7 +56,7 @@ pub async fn what_nobody_can_read_is_told_with_its_bytes_and_holds_up_nothing(
 pub async fn what_was_set_aside_and_can_be_read_is_told_whole(engine: &mut dyn QueueUnderTest) {
     let sample = Sample::numbered(1, engine.now());
     let work = Work::Deliver(sample.delivery());
-    let batch = JournalBatch { written_at: engine.now(), records: vec![sample.accepted()] };
+    let batch = JournalBatch { written_at: engine.now(), records: vec![Arc::new(sample.accepted())] };
     engine.set_aside(MeantFor::FirstTries, encode_work(&work)).await;
     engine.set_aside(MeantFor::Journal, encode_journal_batch(&batch)).await;
     let mut source = dead(engine).await;

@@ -113,7 +113,7 @@ impl Custody {
     fn told_by(&mut self, bytes: Bytes) -> Arc<Told> {
         let read = |bytes: &Bytes| {
             let Ok(batch) = decode_journal_batch(bytes.clone()) else { return Told::default() };
-            let writes = fold(batch.records);
+            let writes = fold(batch.records.into_iter().map(Arc::unwrap_or_clone));
             let hold = |position: &postrider_contract::delivery::Delivery| {
                 (position.reference.id, position.position)
             };

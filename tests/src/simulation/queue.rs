@@ -59,7 +59,7 @@ impl SimulatedQueue {
     }
 
     async fn append_one(&self, batch: JournalBatch) -> Result<(), PublishError> {
-        let records: Vec<_> = batch.records.iter().map(record_name).collect();
+        let records: Vec<_> = batch.records.iter().map(|record| record_name(record)).collect();
         let what = format!("journals {}", records.join(", "));
         let told = self.life.perform(Effect::Append, || what, self.life.world.queue.append(batch)).await;
         told.map_err(PublishError::from)?
@@ -107,7 +107,7 @@ impl Journal for SimulatedQueue {
         let world = &self.life.world;
         if self.life.role == Role::Worker {
             if world.is_mutated(Mutation::HoldUnjournaled) {
-                batch.records.retain(|record| !matches!(record, JournalRecord::Held(_)));
+                batch.records.retain(|record| !matches!(**record, JournalRecord::Held(_)));
             }
             if world.is_mutated(Mutation::AcknowledgeBeforeJournal) {
                 let queue = self.clone();

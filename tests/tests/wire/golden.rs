@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -104,7 +105,7 @@ fn fan_out() -> FanOut {
 }
 
 fn header(name: &str, value: &'static [u8]) -> Header {
-    Header { name: name.to_owned(), value: Bytes::from_static(value) }
+    Header { name: name.into(), value: Bytes::from_static(value) }
 }
 
 fn answered() -> Attempt {
@@ -226,7 +227,7 @@ fn batch() -> JournalBatch {
         concluded(Conclusion::Canceled(CancelReason::Superseded)),
         concluded(Conclusion::Expired),
     ];
-    JournalBatch { written_at: at(1), records }
+    JournalBatch { written_at: at(1), records: records.into_iter().map(Arc::new).collect() }
 }
 
 fn matches() -> Vec<StoredMatch> {

@@ -1,6 +1,7 @@
 //! Any value that can travel.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -165,7 +166,10 @@ pub fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn headers() -> impl Strategy<Value = Vec<Header>> {
-    prop::collection::vec(("\\PC{0,12}", bytes()).prop_map(|(name, value)| Header { name, value }), 0..4)
+    prop::collection::vec(
+        ("\\PC{0,12}", bytes()).prop_map(|(name, value)| Header { name: name.into(), value }),
+        0..4,
+    )
 }
 
 fn timings() -> impl Strategy<Value = Timings> {
@@ -295,6 +299,8 @@ fn record() -> impl Strategy<Value = JournalRecord> {
 }
 
 pub fn batch() -> impl Strategy<Value = JournalBatch> {
-    (timestamp(), prop::collection::vec(record(), 0..4))
-        .prop_map(|(written_at, records)| JournalBatch { written_at, records })
+    (timestamp(), prop::collection::vec(record(), 0..4)).prop_map(|(written_at, records)| JournalBatch {
+        written_at,
+        records: records.into_iter().map(Arc::new).collect(),
+    })
 }

@@ -129,7 +129,7 @@ impl Receiver {
         };
         let target = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| Header {
-            name: name.as_str().to_owned(),
+            name: name.as_str().into(),
             value: Bytes::copy_from_slice(value.as_bytes()),
         };
         let headers = head.headers.iter().map(header).collect();

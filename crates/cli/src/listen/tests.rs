@@ -84,7 +84,7 @@ impl Running {
         let driver = tokio::spawn(connection);
         let mut request = Request::post("/hook?a=b").header("host", "localhost");
         for header in headers {
-            request = request.header(&header.name, header.value.as_ref());
+            request = request.header(&*header.name, header.value.as_ref());
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
         let response = sender.send_request(request).await.expect("an answer");
@@ -183,8 +183,7 @@ async fn it_answers_as_it_is_told_to() {
 #[tokio::test]
 async fn credentials_are_not_shown() {
     let running = start(None, &[], |_| ()).await;
-    let header =
-        Header { name: "Authorization".to_owned(), value: Bytes::from_static(b"Bearer very-secret") };
+    let header = Header { name: "Authorization".into(), value: Bytes::from_static(b"Bearer very-secret") };
     running.send(&[header], BODY).await;
     let printed = running.end().await;
     assert!(

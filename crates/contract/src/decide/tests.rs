@@ -16,7 +16,7 @@ fn answer_with(status: u16, headers: &[(&str, &str)]) -> AttemptResult {
 
 fn answer_saying(status: u16, headers: &[(&str, &str)], body: &str) -> AttemptResult {
     let header = |(name, value): &(&str, &str)| Header {
-        name: (*name).to_owned(),
+        name: (*name).into(),
         value: Bytes::copy_from_slice(value.as_bytes()),
     };
     AttemptResult::Response(Response {

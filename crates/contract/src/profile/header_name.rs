@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytestring::ByteString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Far above any name in use; well below what receivers refuse.
@@ -18,12 +19,18 @@ pub enum InvalidHeaderName {
 
 /// A header's name. Two that differ in case only are the same header, and equal.
 #[derive(Clone, Debug)]
-pub struct HeaderName(Box<str>);
+pub struct HeaderName(ByteString);
 
 impl HeaderName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name again, at the price of a counter.
+    #[must_use]
+    pub fn shared(&self) -> ByteString {
+        self.0.clone()
     }
 
     #[must_use]

@@ -1,6 +1,7 @@
 //! The headers of one try.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::{SigningKey, TextVariable, ValueVariable, signature_text, write_each};
 use crate::attempt::Header;
@@ -56,10 +57,16 @@ pub fn request_headers(
 ) -> Vec<Header> {
     let request = &profile.definition().request;
     let mut headers = Vec::with_capacity(request.headers.len() + 3);
-    headers.push(Header { name: "Content-Type".to_owned(), value: fill(&request.content_type, context) });
-    headers.push(Header { name: "User-Agent".to_owned(), value: fill(&request.user_agent, context) });
+    headers.push(Header {
+        name: ByteString::from_static("Content-Type"),
+        value: fill(&request.content_type, context),
+    });
+    headers.push(Header {
+        name: ByteString::from_static("User-Agent"),
+        value: fill(&request.user_agent, context),
+    });
     for header in &request.headers {
-        headers.push(Header { name: header.name.as_str().to_owned(), value: fill(&header.value, context) });
+        headers.push(Header { name: header.name.shared(), value: fill(&header.value, context) });
     }
     headers.extend(sign(profile, overrides, context, body, keys));
     headers
@@ -88,7 +95,7 @@ pub fn sign(
             }
         }
     }
-    Some(Header { name: header_name(rule, overrides).to_owned(), value: Bytes::from(value) })
+    Some(Header { name: header_name(rule, overrides).into(), value: Bytes::from(value) })
 }
 
 /// Where the signature stands for this webhook.
@@ -119,6 +126,9 @@ fn write_signatures(
 }
 
 fn fill(pattern: &Pattern<TextVariable>, context: &RequestContext<'_>) -> Bytes {
+    if let [Piece::Literal(literal)] = pattern.pieces() {
+        return literal.as_bytes().clone();
+    }
     let mut value = String::new();
     for piece in pattern.pieces() {
         match piece {

@@ -64,20 +64,26 @@ fn read_request(wire: generated::SentRequest) -> Result<SentRequest, WireError> 
     Ok(SentRequest {
         method: wire.method,
         url: wire.url,
-        headers: read_headers(wire.headers),
+        headers: read_headers(wire.headers)?,
         body_sha256,
         body_length: wire.body_length,
     })
 }
 
 fn write_headers(headers: &[Header]) -> Vec<generated::Header> {
-    let write =
-        |header: &Header| generated::Header { name: header.name.clone(), value: header.value.clone() };
+    let write = |header: &Header| generated::Header {
+        name: header.name.as_bytes().clone(),
+        value: header.value.clone(),
+    };
     headers.iter().map(write).collect()
 }
 
-fn read_headers(wire: Vec<generated::Header>) -> Vec<Header> {
-    wire.into_iter().map(|header| Header { name: header.name, value: header.value }).collect()
+fn read_headers(wire: Vec<generated::Header>) -> Result<Vec<Header>, WireError> {
+    let read = |generated::Header { name, value }| {
+        let name = name.try_into().map_err(|_| bad_value("header.name", "is not text"))?;
+        Ok(Header { name, value })
+    };
+    wire.into_iter().map(read).collect()
 }
 
 /// Address and port; the scope of a link-local IPv6 address is not kept.
@@ -145,7 +151,7 @@ fn read_result(wire: Wire) -> Result<AttemptResult, WireError> {
     Ok(match wire {
         Wire::Response(response) => AttemptResult::Response(Response {
             status: read_status("response.status", response.status)?,
-            headers: read_headers(response.headers),
+            headers: read_headers(response.headers)?,
             body: response.body,
             extent: read_extent(response.extent)?,
         }),

@@ -1,13 +1,16 @@
 //! What is kept of a response's headers: the record of a try travels through the queue and is stored for every
 //! try, so it is bounded, and it is shown to people, so it holds no credentials.
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION, RETRY_AFTER, SET_COOKIE};
 use postrider_contract::attempt::Header;
 
 /// Names and values together. Half of what is kept of a body, and more than common servers send.
 pub const MAX_KEPT_HEADERS: usize = 8 * 1024;
+
+/// Of what most servers answer with.
+const USUAL_SIZE: usize = 256;
 
 /// These are credentials of the receiver's, whatever it meant by sending them.
 const CREDENTIALS: [HeaderName; 6] = [
@@ -24,17 +27,31 @@ const MAX_WAIT_LENGTH: usize = 256;
 
 /// The headers as they go into the record: credentials as `***`, at most [`MAX_KEPT_HEADERS`] bytes. The first that
 /// does not fit ends the list. `Retry-After`, which says when the next try is, comes first and so is always kept.
+/// All of them share one piece of memory.
 pub fn kept_headers(headers: &HeaderMap) -> Vec<Header> {
     let asked_wait = headers.get(RETRY_AFTER).filter(|value| value.len() < MAX_WAIT_LENGTH);
     let asked_wait = asked_wait.map(|value| (&RETRY_AFTER, value));
     let others = headers.iter().filter(|(name, _)| *name != RETRY_AFTER);
-    let mut room = MAX_KEPT_HEADERS;
-    let fitting = asked_wait.into_iter().chain(others).map_while(|(name, value)| {
+    let mut text = BytesMut::with_capacity(USUAL_SIZE);
+    let mut ends = Vec::with_capacity(headers.len());
+    for (name, value) in asked_wait.into_iter().chain(others) {
         let value = if CREDENTIALS.contains(name) { MASKED } else { value.as_bytes() };
-        room = room.checked_sub(name.as_str().len() + value.len())?;
-        Some(Header { name: name.as_str().to_owned(), value: Bytes::copy_from_slice(value) })
-    });
-    fitting.collect()
+        if text.len() + name.as_str().len() + value.len() > MAX_KEPT_HEADERS {
+            break;
+        }
+        text.extend_from_slice(name.as_str().as_bytes());
+        let name_end = text.len();
+        text.extend_from_slice(value);
+        ends.push((name_end, text.len()));
+    }
+    let text = text.freeze();
+    let mut start = 0;
+    let header = |(name_end, end)| {
+        let name = text.slice(std::mem::replace(&mut start, end)..name_end);
+        // Names are ASCII, so none is left out.
+        Some(Header { name: name.try_into().ok()?, value: text.slice(name_end..end) })
+    };
+    ends.into_iter().filter_map(header).collect()
 }
 
 #[cfg(test)]
@@ -59,7 +76,7 @@ mod tests {
         let long = "x".repeat(MAX_KEPT_HEADERS / 2);
         let of = headers(&[("x-a", &long), ("x-b", &long), ("x-c", "1"), ("retry-after", "120")]);
         let kept = kept_headers(&of);
-        let names: Vec<_> = kept.iter().map(|header| header.name.as_str()).collect();
+        let names: Vec<_> = kept.iter().map(|header| &*header.name).collect();
         assert_eq!(names, ["retry-after", "x-a"], "x-b does not fit and ends the list");
         let fits = "x".repeat(MAX_KEPT_HEADERS - "x-a".len());
         assert_eq!(size(&kept_headers(&headers(&[("x-a", &fits)]))), MAX_KEPT_HEADERS);

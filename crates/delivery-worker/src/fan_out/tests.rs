@@ -301,7 +301,7 @@ async fn attempted_until(journal: &mut dyn JournalSource, is_enough: impl Fn(&Ha
         while !is_enough(&made) {
             let lease = journal.next().await.unwrap();
             for record in lease.message.records {
-                if let JournalRecord::Attempted(attempted) = record {
+                if let JournalRecord::Attempted(attempted) = &*record {
                     made.insert(attempted.delivery.id);
                 }
             }

@@ -123,7 +123,7 @@ impl Journal for Recorder {
             return Err(in_doubt());
         }
         state.steps.push(format!("journaled {}", batch.records.len()));
-        state.journaled.extend(batch.records);
+        state.journaled.extend(batch.records.into_iter().map(Arc::unwrap_or_clone));
         Ok(())
     }
 

@@ -102,7 +102,7 @@ impl Stage {
             let next = tokio::time::timeout(Duration::from_secs(20), self.journal.next());
             let lease = next.await.expect("a record in time").expect("an open queue");
             lease.ticket.acknowledge();
-            self.unread.extend(lease.message.records);
+            self.unread.extend(lease.message.records.into_iter().map(Arc::unwrap_or_clone));
         }
     }
 
@@ -160,7 +160,7 @@ async fn a_delivery_arrives_signed_as_its_profile_says_and_is_journaled() {
     );
     let headers: Vec<_> = headers_of(&request)
         .into_iter()
-        .map(|(name, value)| Header { name, value: value.into_bytes().into() })
+        .map(|(name, value)| Header { name: name.into(), value: value.into_bytes().into() })
         .collect();
     let profile = postrider_contract::profile::builtin_profile(&"trcker".parse().unwrap()).unwrap();
     let key = SigningKey::parse(SECRET, profile.definition().secret.as_ref().unwrap()).unwrap();

@@ -206,7 +206,7 @@ struct LosesHolds(FakeQueue);
 #[async_trait]
 impl Journal for LosesHolds {
     async fn append(&self, batch: JournalBatch) -> Result<(), PublishError> {
-        if batch.records.iter().any(|record| matches!(record, JournalRecord::Held(_))) {
+        if batch.records.iter().any(|record| matches!(**record, JournalRecord::Held(_))) {
             return Err(PublishError::InDoubt { reason: "no confirm".to_owned() });
         }
         self.0.append(batch).await

@@ -201,7 +201,7 @@ impl Door {
         while let Some(lease) = source.next().now_or_never() {
             let Lease { message, ticket, .. } = lease.expect("open");
             ticket.acknowledge();
-            found.extend(message.records);
+            found.extend(message.records.into_iter().map(Arc::unwrap_or_clone));
         }
         found
     }

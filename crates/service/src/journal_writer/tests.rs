@@ -43,8 +43,8 @@ fn writer(journal: &Arc<GatedJournal>) -> JournalWriter {
     JournalWriter::start(Arc::clone(journal) as Arc<dyn Journal>, Arc::new(ManualClock::at(Timestamp::EPOCH)))
 }
 
-fn record() -> Box<JournalRecord> {
-    Box::new(JournalRecord::Concluded(ConcludedRecord {
+fn record() -> Arc<JournalRecord> {
+    Arc::new(JournalRecord::Concluded(ConcludedRecord {
         delivery: DeliveryRef {
             id: DeliveryId::from_u128(1),
             tenant: "tnt_1".parse().unwrap(),

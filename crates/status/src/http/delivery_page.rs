@@ -227,7 +227,7 @@ impl TimingsAnswer {
 
 fn headers(headers: Vec<Header>) -> Vec<HeaderAnswer> {
     let answer = |header: Header| HeaderAnswer {
-        name: header.name,
+        name: header.name.into(),
         value: String::from_utf8_lossy(&header.value).into_owned(),
     };
     headers.into_iter().map(answer).collect()

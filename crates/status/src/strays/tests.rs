@@ -85,7 +85,7 @@ async fn write_journal(office: &Office) {
     let mut source = office.queue.read(100).await.expect("open");
     while office.queue.depths().await.expect("it answers").journal > 0 {
         let lease = source.next().await.expect("open");
-        office.log(lease.message.records).await;
+        office.log(lease.message.records.into_iter().map(Arc::unwrap_or_clone)).await;
         lease.ticket.acknowledge();
     }
 }
@@ -306,7 +306,7 @@ async fn what_can_be_read_now_is_published_again_a_little_later() {
 async fn a_journal_batch_that_was_set_aside_is_written_to_the_log() {
     let office = Office::open().await;
     let (event, delivery) = office.delivery("e", 1);
-    let records = vec![accepted(event, &delivery, None)];
+    let records = vec![Arc::new(accepted(event, &delivery, None))];
     let batch = JournalBatch { written_at: office.clock.now(), records };
     put_bytes(&office, "journal", encode_journal_batch(&batch));
     office.log_outage.begin("gone");
@@ -357,8 +357,10 @@ async fn what_is_kept_is_looked_at_once_more_at_every_start() {
 async fn one_that_cannot_be_dealt_with_does_not_hold_up_the_others() {
     let office = Office::open().await;
     let (event, delivery) = office.delivery("e", 1);
-    let batch =
-        JournalBatch { written_at: office.clock.now(), records: vec![accepted(event, &delivery, None)] };
+    let batch = JournalBatch {
+        written_at: office.clock.now(),
+        records: vec![Arc::new(accepted(event, &delivery, None))],
+    };
     office.log_outage.begin("gone");
     put_bytes(&office, "journal", encode_journal_batch(&batch));
     put_bytes(&office, "first", Bytes::from_static(NEWER));

@@ -107,6 +107,7 @@ impl Office {
     }
 
     pub(crate) async fn journal(&self, records: Vec<JournalRecord>) {
+        let records = records.into_iter().map(Arc::new).collect();
         let batch = JournalBatch { written_at: self.clock.now(), records };
         self.queue.append(batch).await.expect("the fake takes it");
     }

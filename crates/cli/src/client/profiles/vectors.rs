@@ -227,7 +227,7 @@ impl Example {
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned).map_err(unusable);
         let mut headers = Vec::new();
         for header in vector.headers {
-            headers.push(json!([header.name, text(&header.value)?]));
+            headers.push(json!([&*header.name, text(&header.value)?]));
         }
         let secrets: Vec<&str> = vector.known.iter().map(|key| key.secret.as_str()).collect();
         let mut shown = json!({

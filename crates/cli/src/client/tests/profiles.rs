@@ -137,7 +137,8 @@ fn judge(profile: &str, vector: &Value) -> bool {
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     let key = |secret: &Value| SigningKey::parse(&text(secret), rule).expect("a key");
     let keys: Vec<SigningKey> = vector["secrets"].as_array().expect("secrets").iter().map(key).collect();
-    let header = |pair: &Value| Header { name: text(&pair[0]), value: text(&pair[1]).into_bytes().into() };
+    let header =
+        |pair: &Value| Header { name: text(&pair[0]).into(), value: text(&pair[1]).into_bytes().into() };
     let headers: Vec<Header> = vector["headers"].as_array().expect("headers").iter().map(header).collect();
     let body = text(&vector["body"]);
     let request = ReceivedRequest { headers: &headers, body: body.as_bytes() };

@@ -129,7 +129,7 @@ fn every_request_of_the_vectors_is_verified_as_they_say() {
         count += 1;
         let keys = [SigningKey::parse(secret, secret_rule(&profile)).expect("a secret")];
         let header = |(name, value): (&String, &Value)| Header {
-            name: name.clone(),
+            name: name.as_str().into(),
             value: Bytes::from(value.as_str().expect("text").to_owned()),
         };
         let headers: Vec<Header> = vector.headers.iter().map(header).collect();
