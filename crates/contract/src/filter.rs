@@ -9,6 +9,8 @@ mod form;
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::mem::discriminant;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -27,10 +29,11 @@ pub const MAX_FILTER_DEPTH: usize = 8;
 pub const MAX_TERMS: usize = 64;
 /// The values of one `in`.
 pub const MAX_VALUES: usize = 100;
+const _: () = assert!(MAX_VALUES < 256, "places are counted in one byte");
 
-/// A filter that was checked. Equal filters have the same form, numbers to the letter.
+/// A filter that was checked. Equal filters have the same form, numbers to the letter. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filter(Expression);
+pub struct Filter(Arc<Expression>);
 
 /// At most [`MAX_FILTER_DEPTH`] deep, with at most [`MAX_TERMS`] terms in all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +56,7 @@ struct Term {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Test {
     Equals(Scalar),
-    In(Vec<Scalar>),
+    In(Values),
     Exists,
     Absent,
     Order(Bound, Scalar),
@@ -74,8 +77,26 @@ enum Scalar {
     Null,
     Bool(bool),
     /// As it was written; one that [`Decimal`] compares exactly.
-    Number(String),
-    Text(String),
+    Number(Box<str>),
+    Text(Box<str>),
+}
+
+/// The values of one `in`, at most [`MAX_VALUES`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Values {
+    /// As they were written.
+    written: Vec<Scalar>,
+    /// Their places, the least value first: one is found without asking each, however many there are.
+    in_order: Vec<u8>,
+}
+
+/// What can be compared, one kind after the other. Of the data, it is read once for each term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Value<'v> {
+    Null,
+    Bool(bool),
+    Number(Decimal<'v>),
+    Text(&'v [u8]),
 }
 
 impl Filter {
@@ -84,7 +105,7 @@ impl Filter {
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub fn parse(text: &str) -> Result<Self, InvalidFilter> {
-        form::read(text).map(Filter)
+        form::read(text).map(|expression| Filter(Arc::new(expression)))
     }
 
     /// Whether an event with this `data` is wanted.
@@ -119,8 +140,14 @@ impl Term {
             (Test::Absent, None) | (Test::Exists, Some(_)) => None,
             (Test::Absent, Some(_)) => Some(Mismatch::Present),
             (Test::Exists | Test::Equals(_) | Test::In(_) | Test::Order(..), None) => Some(Mismatch::Missing),
-            (Test::Equals(wanted), Some(found)) => check_equal(std::slice::from_ref(wanted), found),
-            (Test::In(wanted), Some(found)) => check_equal(wanted, found),
+            (Test::Equals(wanted), Some(found)) => {
+                let is_equal = Value::of(found).is_some_and(|value| Some(value) == wanted.value());
+                if is_equal { None } else { Some(Mismatch::of_kinds(std::slice::from_ref(wanted), found)) }
+            }
+            (Test::In(wanted), Some(found)) => {
+                let is_there = Value::of(found).is_some_and(|value| wanted.holds(value));
+                if is_there { None } else { Some(Mismatch::of_kinds(&wanted.written, found)) }
+            }
             (Test::Order(bound, wanted), Some(found)) => match wanted.order_of(found) {
                 Some(order) if bound.allows(order) => None,
                 Some(_) => Some(Mismatch::Differs),
@@ -130,23 +157,34 @@ impl Term {
     }
 }
 
-fn check_equal(wanted: &[Scalar], found: &Node<'_>) -> Option<Mismatch> {
-    let is_equal = |scalar: &Scalar| scalar.order_of(found) == Some(Ordering::Equal);
-    if wanted.iter().any(is_equal) { None } else { Some(Mismatch::of_kinds(wanted, found)) }
+impl<'v> Value<'v> {
+    /// `None` for objects and arrays, and for a number that is too long to be compared.
+    fn of(node: &'v Node<'_>) -> Option<Self> {
+        match node {
+            Node::Null => Some(Value::Null),
+            Node::Bool(value) => Some(Value::Bool(*value)),
+            Node::Number(text) => Decimal::parse(text).map(Value::Number),
+            Node::String(text) => Some(Value::Text(text)),
+            Node::Array(_) | Node::Object(_) => None,
+        }
+    }
 }
 
 impl Scalar {
+    /// A number was found to be one when the filter was read.
+    fn value(&self) -> Option<Value<'_>> {
+        match self {
+            Scalar::Null => Some(Value::Null),
+            Scalar::Bool(value) => Some(Value::Bool(*value)),
+            Scalar::Number(text) => Decimal::parse(text).map(Value::Number),
+            Scalar::Text(text) => Some(Value::Text(text.as_bytes())),
+        }
+    }
+
     /// How what was found stands to this; `None` if the two are of different kinds, or cannot be compared.
     fn order_of(&self, found: &Node<'_>) -> Option<Ordering> {
-        match (self, found) {
-            (Scalar::Null, Node::Null) => Some(Ordering::Equal),
-            (Scalar::Bool(wanted), Node::Bool(found)) => Some(found.cmp(wanted)),
-            (Scalar::Number(wanted), Node::Number(found)) => {
-                Some(Decimal::parse(found)?.cmp(&Decimal::parse(wanted)?))
-            }
-            (Scalar::Text(wanted), Node::String(found)) => Some(found.as_ref().cmp(wanted.as_bytes())),
-            (Scalar::Null | Scalar::Bool(_) | Scalar::Number(_) | Scalar::Text(_), _) => None,
-        }
+        let (found, wanted) = (Value::of(found)?, self.value()?);
+        (discriminant(&found) == discriminant(&wanted)).then(|| found.cmp(&wanted))
     }
 
     fn is_kind_of(&self, found: &Node<'_>) -> bool {
@@ -156,6 +194,21 @@ impl Scalar {
             Scalar::Number(_) => matches!(found, Node::Number(_)),
             Scalar::Text(_) => matches!(found, Node::String(_)),
         }
+    }
+}
+
+impl Values {
+    /// Of at most [`MAX_VALUES`].
+    fn new(written: Vec<Scalar>) -> Self {
+        let values: Vec<Option<Value<'_>>> = written.iter().map(Scalar::value).collect();
+        let mut in_order: Vec<u8> = (0..=u8::MAX).take(written.len()).collect();
+        in_order.sort_by(|one, other| values[usize::from(*one)].cmp(&values[usize::from(*other)]));
+        Values { written, in_order }
+    }
+
+    fn holds(&self, found: Value<'_>) -> bool {
+        let order = |place: &u8| self.written[usize::from(*place)].value().cmp(&Some(found));
+        self.in_order.binary_search_by(order).is_ok()
     }
 }
 

@@ -8,7 +8,9 @@ use std::fmt;
 use bytes::Bytes;
 
 pub use node::{Members, Node};
-pub use number::Decimal;
+#[cfg(test)]
+pub(crate) use number::READINGS;
+pub use number::{Decimal, MAX_COMPARED_TEXT};
 
 /// How deep arrays and objects may be nested: far above any real payload, far below any parser's stack.
 pub const MAX_DEPTH: usize = 64;

@@ -5,7 +5,7 @@
 //! ```
 
 use super::{
-    Bound, Expression, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_TERMS, MAX_VALUES, Scalar, Term, Test,
+    Bound, Expression, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_TERMS, MAX_VALUES, Scalar, Term, Test, Values,
 };
 use crate::json::{Decimal, Members, Node, write_string};
 
@@ -125,7 +125,8 @@ fn read_test(name: &[u8], value: &Node<'_>, place: &str) -> Result<Test, Invalid
                 return refused(place, format!("must be a list of 1 to {MAX_VALUES} values"));
             };
             let scalar = |(index, value)| read_scalar(value, &format!("{place}/{index}"));
-            values.iter().enumerate().map(scalar).collect::<Result<_, _>>().map(Test::In)
+            let values = values.iter().enumerate().map(scalar).collect::<Result<_, _>>()?;
+            Ok(Test::In(Values::new(values)))
         }
         b"exists" => {
             let Node::Bool(is_wanted) = value else { return refused(place, "must be true or false") };
@@ -148,11 +149,11 @@ fn read_scalar(value: &Node<'_>, place: &str) -> Result<Scalar, InvalidFilter> {
         Node::Null => Ok(Scalar::Null),
         Node::Bool(value) => Ok(Scalar::Bool(*value)),
         Node::Number(text) if Decimal::parse(text).is_some_and(|number| number.is_exact()) => {
-            Ok(Scalar::Number((*text).to_owned()))
+            Ok(Scalar::Number((*text).into()))
         }
         Node::Number(_) => refused(place, "is too long a number, or has too large an exponent"),
         Node::String(_) => match as_text(value) {
-            Some(text) => Ok(Scalar::Text(text.to_owned())),
+            Some(text) => Ok(Scalar::Text(text.into())),
             None => refused(place, "holds a surrogate without its other half"),
         },
         Node::Array(_) | Node::Object(_) => refused(place, "must be a string, a number, true, false or null"),
@@ -197,9 +198,9 @@ fn write_expression(expression: &Expression, out: &mut Vec<u8>) {
                 Test::Order(bound, scalar) => write_test(bound.name(), scalar, out),
                 Test::Exists => out.extend_from_slice(b",\"exists\":true"),
                 Test::Absent => out.extend_from_slice(b",\"exists\":false"),
-                Test::In(scalars) => {
+                Test::In(values) => {
                     out.extend_from_slice(b",\"in\":[");
-                    write_joined(scalars, out, write_scalar);
+                    write_joined(&values.written, out, write_scalar);
                     out.push(b']');
                 }
             }
