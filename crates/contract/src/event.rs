@@ -1,5 +1,7 @@
 //! Events: what producers publish.
 
+mod reading;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::clock::Timestamp;
 use crate::ids::{EventId, TenantId};
 use crate::json::RawObject;
+
+pub use reading::EventReading;
 
 /// AMQP short strings hold 255 bytes; half of it leaves room for what is put around a type.
 const MAX_EVENT_TYPE: usize = 128;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub use node::{Members, Node};
+pub use node::{Members, Node, Written};
 #[cfg(test)]
 pub(crate) use number::READINGS;
 pub use number::{Decimal, MAX_COMPARED_TEXT};
@@ -154,9 +154,14 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 
 /// Appends `text` as it stands inside a JSON string.
 pub fn write_escaped(out: &mut Vec<u8>, text: &str) {
+    write_escaped_bytes(out, text.as_bytes());
+}
+
+/// The same with the bytes of a text.
+pub(crate) fn write_escaped_bytes(out: &mut Vec<u8>, text: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    for byte in text.bytes() {
-        match byte {
+    for byte in text {
+        match *byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             b'\n' => out.extend_from_slice(b"\\n"),

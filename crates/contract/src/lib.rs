@@ -27,6 +27,8 @@ pub mod provider;
 pub mod rendering;
 pub mod retry;
 pub mod revision;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod secret;
 pub mod signature;
 pub mod submission;

@@ -7,24 +7,23 @@
 //! type where the webhook asks for it ([`LoneVariables`]). Values of the event's data are copied as they were
 //! written: numbers digit for digit, escapes as they are.
 //!
-//! Filling in parses nothing but the event's data, once, and is bounded: in what it reads by [`MAX_STEPS`], in what
-//! it writes by [`MAX_BODY`].
+//! Filling in parses nothing but the event's data, which is read once for all templates, and is bounded in what it
+//! writes by [`MAX_BODY`].
 
-mod data;
 mod filling;
 mod reading;
 mod variable;
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use filling::{Filled, Gap, GapReason};
 pub use reading::{InvalidTemplate, TemplateProblem};
-pub use variable::{MAX_STEPS, MAX_VARIABLE};
+pub use variable::MAX_VARIABLE;
 
-use data::Wanted;
 use variable::Source;
 
 /// The longest template. A card of a chat service with every field it may have takes some 20 KiB.
@@ -48,25 +47,22 @@ pub enum LoneVariables {
 }
 
 /// A template that was read and found right. Cheap to clone.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Template {
     parsed: Arc<Parsed>,
     lone_variables: LoneVariables,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Parsed {
     text: Box<str>,
     pieces: Vec<Piece>,
-    wanted: Wanted,
-    /// How many different values of the event's data are asked for.
-    slots: usize,
     /// Bytes that variables may take together.
     room: usize,
 }
 
 /// A part of the body.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Piece {
     /// JSON text, from anywhere to anywhere.
     Literal(Box<str>),
@@ -76,7 +72,7 @@ enum Piece {
     Alone(Variable),
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Variable {
     source: Source,
     /// As it is written in the template, for notes.
@@ -108,7 +104,21 @@ impl Template {
     }
 }
 
+/// What is read from one text is the same.
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text() && self.lone_variables == other.lone_variables
+    }
+}
+
 impl Eq for Template {}
+
+impl Hash for Template {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text().hash(state);
+        self.lone_variables.hash(state);
+    }
+}
 
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

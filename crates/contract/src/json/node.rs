@@ -1,10 +1,11 @@
 //! A JSON document as a tree that loses nothing: numbers are the text that was written, strings the bytes they stand
 //! for, and every member of an object is there, duplicates too.
 //!
-//! One pass makes it; after that, finding a member takes the logarithm of how many its object has. Memory is at most
-//! some thirty times the text, for the few calls it lives.
+//! One pass makes it; after that, finding a member takes the logarithm of how many its object has, and every value
+//! tells its own text. Memory is at most some forty times the text, for the few calls it lives.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
 use serde_json::value::RawValue;
 
@@ -20,10 +21,33 @@ pub enum Node<'a> {
     Number(&'a str),
     /// UTF-8, except that an escaped lone surrogate (`\ud800`) is the three bytes that UTF-8 would make of it. No text
     /// holds these, so it equals no text.
-    String(Cow<'a, [u8]>),
-    Array(Vec<Node<'a>>),
+    String(Written<'a, Cow<'a, [u8]>>),
+    Array(Written<'a, Vec<Node<'a>>>),
     Object(Members<'a>),
 }
+
+/// What was read, with the text that it was read from: another spelling of the same is equal to it.
+#[derive(Clone, Debug)]
+pub struct Written<'a, T> {
+    text: &'a [u8],
+    read: T,
+}
+
+impl<T> Deref for Written<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.read
+    }
+}
+
+impl<T: PartialEq> PartialEq for Written<'_, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.read == other.read
+    }
+}
+
+impl<T: Eq> Eq for Written<'_, T> {}
 
 impl<'a> Node<'a> {
     /// # Errors
@@ -38,6 +62,20 @@ impl<'a> Node<'a> {
     #[must_use]
     pub fn of(object: &'a RawObject) -> Self {
         Reader { rest: object.as_bytes() }.value().unwrap_or(Node::Null)
+    }
+
+    /// Its JSON, as it was written: the quotes of a string, the spaces of an object.
+    #[must_use]
+    pub fn text(&self) -> &'a [u8] {
+        match self {
+            Node::Null => b"null",
+            Node::Bool(true) => b"true",
+            Node::Bool(false) => b"false",
+            Node::Number(text) => text.as_bytes(),
+            Node::String(string) => string.text,
+            Node::Array(elements) => elements.text,
+            Node::Object(members) => members.by_name.text,
+        }
     }
 
     /// What the path leads to: through objects by the names of members, through arrays by position, from 0.
@@ -61,13 +99,13 @@ fn position(step: &str) -> Option<usize> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members<'a> {
     /// By name; those of one name in the order in which they were written.
-    by_name: Vec<(Cow<'a, [u8]>, Node<'a>)>,
+    by_name: Written<'a, Vec<(Cow<'a, [u8]>, Node<'a>)>>,
 }
 
 impl<'a> Members<'a> {
-    fn new(mut members: Vec<(Cow<'a, [u8]>, Node<'a>)>) -> Self {
+    fn new(text: &'a [u8], mut members: Vec<(Cow<'a, [u8]>, Node<'a>)>) -> Self {
         members.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Members { by_name: members }
+        Members { by_name: Written { text, read: members } }
     }
 
     /// Of several with one name the last, as most readers of JSON have it.
@@ -102,7 +140,11 @@ impl<'a> Reader<'a> {
         match self.peek()? {
             b'{' => self.object(),
             b'[' => self.array(),
-            b'"' => self.string().map(Node::String),
+            b'"' => {
+                let start = self.rest;
+                let read = self.string()?;
+                Some(Node::String(Written { text: self.since(start), read }))
+            }
             b't' => self.word("true").map(|()| Node::Bool(true)),
             b'f' => self.word("false").map(|()| Node::Bool(false)),
             b'n' => self.word("null").map(|()| Node::Null),
@@ -122,6 +164,11 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
+    /// What was read since this was left to read.
+    fn since(&self, start: &'a [u8]) -> &'a [u8] {
+        start.get(..start.len() - self.rest.len()).unwrap_or_default()
+    }
+
     fn word(&mut self, word: &str) -> Option<()> {
         (self.take(word.len())? == word.as_bytes()).then_some(())
     }
@@ -134,6 +181,7 @@ impl<'a> Reader<'a> {
     }
 
     fn array(&mut self) -> Option<Node<'a>> {
+        let start = self.rest;
         self.take(1)?;
         let mut elements = Vec::new();
         while self.peek()? != b']' {
@@ -143,10 +191,11 @@ impl<'a> Reader<'a> {
             }
         }
         self.take(1)?;
-        Some(Node::Array(elements))
+        Some(Node::Array(Written { text: self.since(start), read: elements }))
     }
 
     fn object(&mut self) -> Option<Node<'a>> {
+        let start = self.rest;
         self.take(1)?;
         let mut members = Vec::new();
         while self.peek()? != b'}' {
@@ -159,7 +208,7 @@ impl<'a> Reader<'a> {
             }
         }
         self.take(1)?;
-        Some(Node::Object(Members::new(members)))
+        Some(Node::Object(Members::new(self.since(start), members)))
     }
 
     fn string(&mut self) -> Option<Cow<'a, [u8]>> {
@@ -252,6 +301,25 @@ mod tests {
         }
         for nowhere in ["z", "a.b", "d.e.2", "d.e.01", "d.e.x", "d.e.-1"] {
             assert_eq!(at(&node, nowhere), None, "{nowhere}");
+        }
+    }
+
+    #[test]
+    fn every_value_tells_its_own_text() {
+        let text = r#" {"s": "t\u0065xt" ,"a" : [ 1,{"z": 1.0,"a":[ ]} ],"n":null,"t":true,"f":false} "#;
+        let node = Node::parse(text).expect("JSON");
+        assert_eq!(node.text(), text.trim().as_bytes());
+        for (path, own) in [
+            ("s", r#""t\u0065xt""#),
+            ("a", r#"[ 1,{"z": 1.0,"a":[ ]} ]"#),
+            ("a.1", r#"{"z": 1.0,"a":[ ]}"#),
+            ("a.1.z", "1.0"),
+            ("a.1.a", "[ ]"),
+            ("n", "null"),
+            ("t", "true"),
+            ("f", "false"),
+        ] {
+            assert_eq!(at(&node, path).map(Node::text), Some(own.as_bytes()), "{path}");
         }
     }
 

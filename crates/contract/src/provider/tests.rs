@@ -3,35 +3,16 @@ use serde_json::{Value, json};
 
 use super::cutting::{cut, json_bytes, units};
 use super::*;
-use crate::clock::Timestamp;
-use crate::event::SchemaVersion;
-use crate::json::RawObject;
-use crate::profile::{ProfileName, builtin_profile};
+use crate::profile::builtin_profile;
+use crate::samples::{self, tenant};
 
 const CARDS: [Provider; 3] = [Provider::Slack, Provider::Discord, Provider::TeamsWebhook];
 
 fn event(data: &str, summary: Option<&str>) -> Event {
     Event {
-        id: "evt_1".parse().expect("an id"),
-        tenant: "tnt_1".parse().expect("an id"),
         event_type: "visibility_changed".parse().expect("a type"),
-        schema_version: SchemaVersion::FIRST,
-        timestamp: Timestamp::from_millis(1_795_253_400_123),
-        accepted_at: Timestamp::from_millis(1_795_253_401_000),
-        data: RawObject::parse(Bytes::copy_from_slice(data.as_bytes())).expect("an object"),
         summary: summary.map(str::to_owned),
-        workflow: None,
-    }
-}
-
-fn tenant(name: &str) -> Tenant {
-    Tenant {
-        id: "tnt_1".parse().expect("an id"),
-        name: name.to_owned(),
-        website: None,
-        profile: ProfileName::standard(),
-        created_at: Timestamp::EPOCH,
-        updated_at: Timestamp::EPOCH,
+        ..samples::event(data)
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{RenderError, render};
-use crate::event::Event;
+use crate::event::{Event, EventReading};
 use crate::profile::CompiledProfile;
 use crate::template::{Filled, Gap};
 use crate::tenant::Tenant;
@@ -28,7 +28,7 @@ pub fn render_for(
     tenant: &Tenant,
 ) -> Result<Rendered, RenderError> {
     if let Some(template) = &webhook.template {
-        let Filled { body, gaps } = template.fill(event, tenant);
+        let Filled { body, gaps } = template.fill(&EventReading::of(event), tenant);
         return Ok(Rendered { body, gaps });
     }
     let message = webhook.provider().message(event, tenant, profile.definition().accent_colour);

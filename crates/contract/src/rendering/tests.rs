@@ -1,37 +1,14 @@
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::Timestamp;
-use crate::event::SchemaVersion;
-use crate::profile::{Profile, ProfileName, builtin_profile};
+use crate::profile::{Profile, builtin_profile};
+use crate::samples::{self, event, object};
 
 const ODD_DATA: &str = r#"{ "n": 12345678901234567890123, "a":1, "a": 2, "s":"\ud800" }"#;
 const WEBHOOK: WebhookId = WebhookId::from_u128(7);
 
-fn event(data: &str) -> Event {
-    Event {
-        id: "evt_1".parse().expect("an id"),
-        tenant: "tnt_1".parse().expect("an id"),
-        event_type: "conversion.created".parse().expect("a type"),
-        schema_version: SchemaVersion { major: 2, minor: 1 },
-        timestamp: Timestamp::from_millis(1_795_253_400_123),
-        accepted_at: Timestamp::from_millis(1_795_253_401_000),
-        data: RawObject::parse(Bytes::copy_from_slice(data.as_bytes())).expect("an object"),
-        summary: None,
-        workflow: None,
-    }
-}
-
 fn tenant() -> Tenant {
-    Tenant {
-        id: "tnt_1".parse().expect("an id"),
-        name: "A \"brand\" é".to_owned(),
-        website: Some("https://brand.example".to_owned()),
-        profile: ProfileName::standard(),
-        created_at: Timestamp::EPOCH,
-        updated_at: Timestamp::EPOCH,
-    }
+    Tenant { website: Some("https://brand.example".to_owned()), ..samples::tenant("A \"brand\" é") }
 }
 
 fn rendered(profile: &str, event: &Event) -> Result<String, RenderError> {
@@ -90,8 +67,8 @@ fn every_profile_has_its_envelope_and_data_stays_byte_for_byte() {
 
 #[test]
 fn a_summary_and_a_workflow_are_shown_where_the_profile_has_a_place_for_them() {
-    let workflow = RawObject::parse(Bytes::from_static(b"{\"name\": \"w\"}")).expect("an object");
-    let event = Event { summary: Some("it \"rose\"".to_owned()), workflow: Some(workflow), ..event("{}") };
+    let workflow = Some(object(r#"{"name": "w"}"#));
+    let event = Event { summary: Some("it \"rose\"".to_owned()), workflow, ..event("{}") };
     let body = rendered("trakkr", &event).expect("renders");
     assert!(body.contains(r#","workflow":{"name": "w"},"summary":"it \"rose\"","#), "{body}");
 }

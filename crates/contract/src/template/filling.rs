@@ -1,14 +1,11 @@
 //! A template filled in for one event.
 
-use std::sync::LazyLock;
-
 use bytes::Bytes;
 
-use super::data::Wanted;
 use super::variable::Source;
 use super::{LoneVariables, Piece, Template, Variable};
-use crate::event::Event;
-use crate::json::{RawObject, write_escaped};
+use crate::event::EventReading;
+use crate::json::{Node, write_escaped, write_escaped_bytes};
 use crate::tenant::Tenant;
 
 /// A body, and what is not in it.
@@ -44,7 +41,7 @@ enum Value<'v> {
     /// Text that has to be escaped.
     Text(&'v str),
     /// JSON, as it was written.
-    Json(&'v str),
+    Json(&'v [u8]),
 }
 
 impl<'v> Value<'v> {
@@ -53,25 +50,32 @@ impl<'v> Value<'v> {
     }
 
     /// JSON's `null` is no value either.
-    fn of_json(json: Option<&'v str>) -> Self {
-        match json {
-            None | Some("null") => Value::None,
-            Some(json) => Value::Json(json),
+    fn of_node(node: Option<&Node<'v>>) -> Self {
+        match node {
+            None | Some(Node::Null) => Value::None,
+            Some(node) => Value::Json(node.text()),
+        }
+    }
+
+    fn length(self) -> usize {
+        match self {
+            Value::None => 0,
+            Value::Text(text) => text.len(),
+            Value::Json(json) => json.len(),
         }
     }
 }
 
 /// What variables stand for, for one event.
-struct Values<'v> {
-    event: &'v Event,
+struct Values<'v, 'e> {
+    reading: &'v EventReading<'e>,
     tenant: &'v Tenant,
     timestamp: String,
-    data: Vec<Option<&'v str>>,
 }
 
-impl<'v> Values<'v> {
-    fn of(&'v self, source: Source) -> Value<'v> {
-        let (event, tenant) = (self.event, self.tenant);
+impl<'e> Values<'_, 'e> {
+    fn of(&self, source: &Source) -> Value<'_> {
+        let (event, tenant) = (self.reading.event(), self.tenant);
         match source {
             Source::BrandId => Value::Text(tenant.id.as_str()),
             Source::BrandName => Value::Text(&tenant.name),
@@ -79,17 +83,27 @@ impl<'v> Values<'v> {
             Source::EventId => Value::Text(event.id.as_str()),
             Source::EventType => Value::Text(event.event_type.as_str()),
             Source::Summary => Value::of_text(event.summary.as_deref()),
-            Source::WorkflowName => Value::of_json(event.workflow.as_ref().and_then(name_of)),
+            Source::WorkflowName => Value::of_node(self.workflow_name()),
             Source::Timestamp => Value::Text(&self.timestamp),
-            Source::EventData(slot) => Value::of_json(self.data.get(slot).copied().flatten()),
+            Source::EventData => Value::Json(event.data.as_bytes()),
+            Source::InEventData(path) => Value::of_node(self.reading.data().at(path)),
+        }
+    }
+
+    /// A workflow is an object of the producer's own; its name need not be there.
+    fn workflow_name(&self) -> Option<&Node<'e>> {
+        match self.reading.workflow()? {
+            Node::Object(members) => members.last_named(b"name"),
+            Node::Null | Node::Bool(_) | Node::Number(_) | Node::String(_) | Node::Array(_) => None,
         }
     }
 
     /// Whether the event's data should have held it, and does not.
-    fn lacks(&self, source: Source) -> bool {
+    fn lacks(&self, source: &Source) -> bool {
         match source {
-            Source::EventData(slot) => self.data.get(slot).is_none_or(Option::is_none),
-            Source::BrandId
+            Source::InEventData(path) => self.reading.data().at(path).is_none(),
+            Source::EventData
+            | Source::BrandId
             | Source::BrandName
             | Source::BrandWebsite
             | Source::EventId
@@ -101,25 +115,12 @@ impl<'v> Values<'v> {
     }
 }
 
-/// A workflow is an object of the producer's own; its name need not be there.
-fn name_of(workflow: &RawObject) -> Option<&str> {
-    static NAME: LazyLock<Wanted> = LazyLock::new(|| {
-        let mut wanted = Wanted::default();
-        wanted.ask(&["name".to_owned()], 0);
-        wanted
-    });
-    let text = std::str::from_utf8(workflow.as_bytes()).ok()?;
-    NAME.find(text, 1).into_iter().next().flatten()
-}
-
 impl Template {
     /// The body for an event: valid JSON, at most [`MAX_BODY`](super::MAX_BODY) long.
     #[must_use]
-    pub fn fill(&self, event: &Event, tenant: &Tenant) -> Filled {
+    pub fn fill(&self, reading: &EventReading<'_>, tenant: &Tenant) -> Filled {
         let template = &*self.parsed;
-        let data = std::str::from_utf8(event.data.as_bytes()).unwrap_or("{}");
-        let data = template.wanted.find(data, template.slots);
-        let values = Values { event, tenant, timestamp: event.timestamp.to_string(), data };
+        let values = Values { reading, tenant, timestamp: reading.event().timestamp.to_string() };
         let mut body = Body { out: Vec::new(), room: template.room, gaps: Vec::new() };
         for piece in &template.pieces {
             match piece {
@@ -144,18 +145,18 @@ struct Body {
 }
 
 impl Body {
-    fn put(&mut self, variable: &Variable, values: &Values<'_>, write: fn(Value<'_>, &mut Vec<u8>)) {
-        let value = values.of(variable.source);
-        if values.lacks(variable.source) {
-            self.note(variable, GapReason::Missing);
+    fn put(&mut self, variable: &Variable, values: &Values<'_, '_>, write: fn(Value<'_>, &mut Vec<u8>)) {
+        let value = values.of(&variable.source);
+        if matches!(value, Value::None) {
+            if values.lacks(&variable.source) {
+                self.note(variable, GapReason::Missing);
+            }
+            // There is always room for it.
+            return write(value, &mut self.out);
         }
         let start = self.out.len();
-        let is_written = match value {
-            // There is always room for it.
-            Value::None => return write(value, &mut self.out),
-            // But for its quotes no value becomes shorter: what is much too long is not even written.
-            Value::Text(text) | Value::Json(text) => text.len() <= self.room,
-        };
+        // But for its quotes no value becomes shorter: what is much too long is not even written.
+        let is_written = value.length() <= self.room;
         if is_written {
             write(value, &mut self.out);
         }
@@ -183,8 +184,8 @@ fn within(value: Value<'_>, out: &mut Vec<u8>) {
         Value::Text(text) => write_escaped(out, text),
         Value::Json(json) => match content_of(json) {
             // It was valid between its quotes, so it is between these.
-            Some(content) => out.extend_from_slice(content.as_bytes()),
-            None => write_escaped(out, json),
+            Some(content) => out.extend_from_slice(content),
+            None => write_escaped_bytes(out, json),
         },
     }
 }
@@ -203,11 +204,11 @@ fn alone_as_text(value: Value<'_>, out: &mut Vec<u8>) {
 fn alone_as_itself(value: Value<'_>, out: &mut Vec<u8>) {
     match value {
         Value::None | Value::Text(_) => alone_as_text(value, out),
-        Value::Json(json) => out.extend_from_slice(json.as_bytes()),
+        Value::Json(json) => out.extend_from_slice(json),
     }
 }
 
 /// What stands between the quotes of a JSON string.
-fn content_of(json: &str) -> Option<&str> {
-    json.strip_prefix('"')?.strip_suffix('"')
+fn content_of(json: &[u8]) -> Option<&[u8]> {
+    json.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }

@@ -6,8 +6,7 @@ use serde::Deserializer;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::data::Wanted;
-use super::variable::{Named, NotAVariable, known};
+use super::variable::{NotAVariable, Source, known};
 use super::{MAX_BODY, MAX_TEMPLATE, MAX_TEMPLATE_DEPTH, MAX_VARIABLES, Parsed, Piece, Variable};
 use crate::json::{InvalidJson, is_deeper_than, write_escaped, write_string};
 
@@ -69,8 +68,6 @@ pub(super) fn read(text: &str) -> Result<Parsed, InvalidTemplate> {
     let literals: usize = reader.pieces.iter().map(Piece::literal_length).sum();
     Ok(Parsed {
         text: json.get().into(),
-        wanted: reader.wanted,
-        slots: reader.slots,
         // Literals are no longer than the template, and variables are few: there is always room.
         room: MAX_BODY.saturating_sub(literals + LEFT_OUT * reader.variables),
         pieces: reader.pieces,
@@ -92,8 +89,6 @@ struct Reader {
     pieces: Vec<Piece>,
     literal: Vec<u8>,
     pointer: Vec<String>,
-    wanted: Wanted,
-    slots: usize,
     variables: usize,
 }
 
@@ -187,23 +182,13 @@ impl Reader {
             return Err(self.refused(TemplateProblem::TooManyVariables));
         }
         let name = written.trim();
-        let named = Named::parse(name).map_err(|error| {
+        let source = Source::named(name).map_err(|error| {
             let reason = match error {
                 NotAVariable::Unknown => format!("{error}; known here: {}", known()),
-                NotAVariable::EmptyStep | NotAVariable::TooManySteps | NotAVariable::TooLong => {
-                    error.to_string()
-                }
+                NotAVariable::TooLong | NotAVariable::Path(_) => error.to_string(),
             };
             self.refused(TemplateProblem::Variable { character, name: shown(name), reason })
         })?;
-        let source = match named {
-            Named::Fixed(source) => source,
-            Named::EventData(steps) => {
-                let slot = self.wanted.ask(&steps, self.slots);
-                self.slots = self.slots.max(slot + 1);
-                super::Source::EventData(slot)
-            }
-        };
         Ok(Variable { source, name: name.into() })
     }
 

@@ -1,39 +1,25 @@
-use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::clock::Timestamp;
-use crate::event::{Event, SchemaVersion};
-use crate::json::RawObject;
-use crate::profile::ProfileName;
+use crate::data_path::MAX_PATH_STEPS;
+use crate::event::{Event, EventReading};
+use crate::filter::Filter;
+use crate::json::Node;
+use crate::samples::{self, object};
 use crate::tenant::Tenant;
 
 fn event(data: &str) -> Event {
     Event {
-        id: "evt_1".parse().expect("an id"),
-        tenant: "tnt_1".parse().expect("an id"),
         event_type: "visibility_changed".parse().expect("a type"),
-        schema_version: SchemaVersion::FIRST,
-        timestamp: Timestamp::from_millis(1_795_253_400_123),
-        accepted_at: Timestamp::from_millis(1_795_253_401_000),
-        data: RawObject::parse(Bytes::copy_from_slice(data.as_bytes())).expect("an object"),
         summary: Some("it \"rose\"\n".to_owned()),
-        workflow: Some(
-            RawObject::parse(Bytes::from_static(br#"{"x":1,"name":"Wor\u006b"}"#)).expect("an object"),
-        ),
+        workflow: Some(object(r#"{"x":1,"name":"Wor\u006b"}"#)),
+        ..samples::event(data)
     }
 }
 
 fn tenant() -> Tenant {
-    Tenant {
-        id: "tnt_1".parse().expect("an id"),
-        name: "A \"brand\\\" é".to_owned(),
-        website: None,
-        profile: ProfileName::standard(),
-        created_at: Timestamp::EPOCH,
-        updated_at: Timestamp::EPOCH,
-    }
+    samples::tenant("A \"brand\\\" é")
 }
 
 fn template(text: &str, lone_variables: LoneVariables) -> Template {
@@ -41,7 +27,8 @@ fn template(text: &str, lone_variables: LoneVariables) -> Template {
 }
 
 fn filled(text: &str, lone_variables: LoneVariables, data: &str) -> (String, Vec<Gap>) {
-    let Filled { body, gaps } = template(text, lone_variables).fill(&event(data), &tenant());
+    let Filled { body, gaps } =
+        template(text, lone_variables).fill(&EventReading::of(&event(data)), &tenant());
     (String::from_utf8(body.to_vec()).expect("UTF-8"), gaps)
 }
 
@@ -129,10 +116,28 @@ fn names_are_found_however_they_are_written() {
     assert_eq!(typed(text, data), r#"["x","zero",11,null,null]"#);
 }
 
+/// What one of them can name, the other can, and it is the same value.
+#[test]
+fn a_path_leads_a_template_where_it_leads_a_filter() {
+    let data = format!(r#"{{"a":[{}7],"b":{{"c":null,"0":1}},"":2}}"#, "0,".repeat(1_000));
+    for path in [
+        "a", "a.0", "a.00", "a.1000", "a.1001", "a.-1", "b.c", "b.0", "b.c.d", "none", "b..c", "b.\t", ".",
+        "", "b.c.",
+    ] {
+        let filter = Filter::parse(&json!({"field": path, "exists": true}).to_string());
+        let text = json!([format!("{{{{event.data.{path}}}}}")]).to_string();
+        let template = Template::parse(&text, LoneVariables::Typed);
+        assert_eq!(filter.is_ok(), template.is_ok(), "{path:?}");
+        let (Ok(filter), Ok(template)) = (filter, template) else { continue };
+        let gaps = template.fill(&EventReading::of(&event(&data)), &tenant()).gaps;
+        assert_eq!(filter.matches(&Node::parse(&data).expect("JSON")), gaps.is_empty(), "{path:?}");
+    }
+}
+
 #[test]
 fn what_is_no_template_is_refused_with_its_place() {
     let many = format!("[{}]", vec![r#""{{summary}}""#; MAX_VARIABLES + 1].join(","));
-    let steps = format!(r#"["{{{{event.data{}}}}}"]"#, ".a".repeat(MAX_STEPS + 1));
+    let steps = format!(r#"["{{{{event.data{}}}}}"]"#, ".a".repeat(MAX_PATH_STEPS + 1));
     for (text, pointer, message) in [
         ("{{event.id}}", "", "not valid JSON at line 1, column 2"),
         ("{\n \"a\": {{summary}}}", "", "not valid JSON at line 2"),
@@ -146,9 +151,10 @@ fn what_is_no_template_is_refused_with_its_place() {
         (r#"{"a":"{{}}"}"#, "/a", "\"\" at character 1 is not known"),
         (r#"{"a":"{{ {{summary}}"}"#, "/a", "is not known"),
         (r#"{"a":"{{EVENT.ID}}"}"#, "/a", "is not known"),
-        (r#"{"a":"{{event.data.}}"}"#, "/a", "has an empty step"),
-        (r#"{"a":"{{event.data.a..b}}"}"#, "/a", "has an empty step"),
-        (&steps, "/0", "more than 16 steps"),
+        (r#"{"a":"{{event.data.}}"}"#, "/a", "what follows event.data. must be 1 to 256 bytes"),
+        (r#"{"a":"{{event.data.a..b}}"}"#, "/a", "must be names joined by single dots"),
+        (r#"{"a":"{{event.data.a\tb}}"}"#, "/a", "may not hold control characters"),
+        (&steps, "/0", "must have at most 16 steps"),
         (r#"{"a":"x {{summary"}"#, "/a", "the {{ at character 3 is never closed"),
         (r#"{"a":"x {{summary}"}"#, "/a", "is never closed"),
         (r#"{"a":[{"b{{summary}}":1}]}"#, "/a/0", "may not hold a variable"),
@@ -300,7 +306,7 @@ proptest! {
         let lone_variables = if is_typed { LoneVariables::Typed } else { LoneVariables::Text };
         let event = Event { summary: summary.clone(), ..event(&data.to_string()) };
         let tenant = Tenant { name: name.clone(), ..tenant() };
-        let filled = template(&document.to_string(), lone_variables).fill(&event, &tenant);
+        let filled = template(&document.to_string(), lone_variables).fill(&EventReading::of(&event), &tenant);
         let at = |pointer: &str| data.pointer(pointer).cloned().unwrap_or_default();
         let value_of = |variable: &str| match variable {
             "brand.name" => json!(name),
@@ -332,7 +338,7 @@ proptest! {
         for lone_variables in [LoneVariables::Text, LoneVariables::Typed] {
             let Ok(template) = Template::parse(&text, lone_variables) else { return Ok(()) };
             let odd = r#"{"a":{"n": 1e400,"a":1,"a":2},"s":"\ud800\u0000\"","q":[ "\\\"", {} ]}"#;
-            let filled = template.fill(&event(odd), &tenant());
+            let filled = template.fill(&EventReading::of(&event(odd)), &tenant());
             let is_json = serde_json::from_slice::<&serde_json::value::RawValue>(&filled.body).is_ok();
             prop_assert!(is_json, "{} gave {}", text, String::from_utf8_lossy(&filled.body));
         }
