@@ -17,7 +17,7 @@ use crate::pattern::{Pattern, Piece, Variable};
 use crate::profile::{CompiledProfile, EnvelopeRule};
 use crate::tenant::Tenant;
 
-pub use for_webhook::{Rendered, render_for, shares_body};
+pub use for_webhook::{Made, Rendered, Renderer, render_for};
 
 use member_names::find_reserved_member;
 
@@ -109,7 +109,7 @@ pub struct RenderError {
     pub detail: String,
 }
 
-/// The body of every try of this event to this webhook. If the profile's
+/// The profile's envelope with this event in it. If the profile's
 /// [body does not depend on the webhook](CompiledProfile::body_depends_on_webhook), one serves all of them.
 ///
 /// # Errors
@@ -120,15 +120,25 @@ pub fn render(
     tenant: &Tenant,
     webhook: WebhookId,
 ) -> Result<Bytes, RenderError> {
+    check_data(profile, event)?;
+    Ok(fill_envelope(profile, event, tenant, webhook))
+}
+
+/// Whether the data goes into the profile's envelope.
+fn check_data(profile: &CompiledProfile, event: &Event) -> Result<(), RenderError> {
     let envelope = &profile.definition().envelope;
-    if let Some(member) = find_reserved_member(&event.data, &envelope.reserved_data_members) {
-        let pointer = format!("/data/{}", member.replace('~', "~0").replace('/', "~1"));
-        let detail = "is a member of the envelope in this webhook's profile".to_owned();
-        return Err(RenderError { pointer, detail });
-    }
+    let Some(member) = find_reserved_member(&event.data, &envelope.reserved_data_members) else {
+        return Ok(());
+    };
+    let pointer = format!("/data/{}", member.replace('~', "~0").replace('/', "~1"));
+    let detail = "is a member of the envelope in this webhook's profile".to_owned();
+    Err(RenderError { pointer, detail })
+}
+
+fn fill_envelope(profile: &CompiledProfile, event: &Event, tenant: &Tenant, webhook: WebhookId) -> Bytes {
     let mut body = Vec::with_capacity(profile.literal_length() + variable_length(event, tenant));
-    fill(&envelope.body, &Subject { event, tenant, webhook }, &mut body);
-    Ok(Bytes::from(body))
+    fill(&profile.definition().envelope.body, &Subject { event, tenant, webhook }, &mut body);
+    Bytes::from(body)
 }
 
 /// What an envelope is filled from.

@@ -1,8 +1,8 @@
 //! The way in: from a submission to a durable event.
 //!
-//! Order, which everything else rests on: match and render (nothing has happened yet, any error is the
-//! producer's) → for a keyed request, its row (pending) → publish deliveries and journal records, all confirms
-//! awaited together → the key's row confirmed → `Ok`. Once publishing has begun, a failure is *in doubt*.
+//! Order, which everything else rests on: match and check (nothing has happened yet, any error is the
+//! producer's) → for a keyed request, its row (pending) → render and publish deliveries and journal records, all confirms
+//! of a page awaited together → the key's row confirmed → `Ok`. Once publishing has begun, a failure is *in doubt*.
 //!
 //! What was accepted under a key stays accepted: a repeat that could not be accepted anew, because a webhook it names
 //! is gone or its profile takes no such data any more, is looked up before it is refused.
@@ -16,6 +16,7 @@ use postrider_contract::clock::{Clock, Entropy, Timestamp};
 use postrider_contract::delivery::{Check, Origin};
 use postrider_contract::event::Event;
 use postrider_contract::ids::{EventId, TenantId};
+use postrider_contract::journal::JournalRecord;
 use postrider_contract::ports::{
     BegunRequest, EventIntake, IntakeError, IntakeReceipt, KeyName, KeyedOutcome, KeyedRequest, KeyedState,
     PublishError, StoreError, WorkQueue,
@@ -31,7 +32,7 @@ use crate::backlog::Backlog;
 use crate::key::IdempotencyKey;
 use crate::keyed_gate::{KeyedGate, Unanswered};
 use crate::matching::{UnknownWebhook, match_webhooks};
-use crate::publishing::{Plan, Planned, plan};
+use crate::publishing::{Page, Pages, Planned, accepted_record, check_all};
 use crate::room_watch::RoomWatch;
 
 /// A first request that is pending for longer than this has died on the way: its repeat publishes.
@@ -114,23 +115,13 @@ impl Intake {
         let view = self.view(tenant)?;
         let keys = keys_of(submission.id.as_ref(), key, body);
         if keys.is_empty() {
-            return self.publish(self.prepare_with_plan(&view, submission)?.1).await;
+            let ready = self.prepare(&view, submission, Origin::Producer).await?;
+            return self.publish(&ready, Origin::Producer, Check::Fresh).await;
         }
-        match self.prepare_with_plan(&view, submission.clone()) {
-            Ok((ready, plan)) => self.accept_keyed(ready, plan, keys).await,
+        match self.prepare(&view, submission.clone(), Origin::Producer).await {
+            Ok(ready) => self.accept_keyed(ready, keys).await,
             Err(refusal) => self.refuse_unless_repeated(&view, submission, keys, refusal).await,
         }
-    }
-
-    fn prepare_with_plan(
-        &self,
-        view: &TenantView,
-        submission: Submission,
-    ) -> Result<(Ready, Plan), IntakeError> {
-        let ready = self.prepare(view, submission, Origin::Producer)?;
-        let plan =
-            plan(&ready.event, &ready.matches, Origin::Producer, Check::Fresh).map_err(unrenderable)?;
-        Ok((ready, plan))
     }
 
     /// Whether this tenant's events could be accepted now: what a batch asks before its first event.
@@ -166,19 +157,20 @@ impl Intake {
         }
     }
 
-    fn prepare(
+    async fn prepare(
         &self,
         view: &TenantView,
         submission: Submission,
         origin: Origin,
     ) -> Result<Ready, IntakeError> {
         let matches = match_webhooks(view, &submission, origin, &self.parts.room)
+            .await
             .map_err(|UnknownWebhook(id)| IntakeError::UnknownWebhook(id))?;
         let accepted_at = self.parts.clock.now();
         let given_timestamp = submission.timestamp;
         let event = self.event(view, submission, accepted_at);
         let matches = matches.into_iter().map(|matched| Planned::new(matched, &event)).collect();
-        Ok(Ready { event, given_timestamp, matches })
+        checked(Ready { event, given_timestamp, matches })
     }
 
     fn event(&self, view: &TenantView, submission: Submission, accepted_at: Timestamp) -> Event {
@@ -197,12 +189,8 @@ impl Intake {
     }
 
     /// Each key in turn: the first that exists already decides what this request is a repeat of.
-    async fn accept_keyed(
-        &self,
-        mut ready: Ready,
-        mut plan: Plan,
-        keys: Vec<Keyed>,
-    ) -> Result<IntakeReceipt, IntakeError> {
+    async fn accept_keyed(&self, mut ready: Ready, keys: Vec<Keyed>) -> Result<IntakeReceipt, IntakeError> {
+        let mut check = Check::Fresh;
         // Begun by this request: taken back if another key says that nothing is to be published for them.
         let mut begun: Vec<&Keyed> = Vec::new();
         for key in &keys {
@@ -219,7 +207,7 @@ impl Intake {
                     Repeat::Unfinished(first) => {
                         self.withdraw(&ready, &begun).await;
                         ready = self.as_first_made(ready, first).await?;
-                        plan = repeated_plan(&ready)?;
+                        check = Check::LookUp;
                         hit("ingest.before_republish")?;
                         // They stand for the first request now, which is what a repeat by them has to find.
                         for key in &begun {
@@ -231,9 +219,9 @@ impl Intake {
         }
         if !self.is_surely_ours(&ready.event) {
             // Its row waited for the store, and looked dead to a repeat, which publishes too.
-            plan = repeated_plan(&ready)?;
+            check = Check::LookUp;
         }
-        self.publish_keyed(&ready, plan, keys).await
+        self.publish_keyed(&ready, check, keys).await
     }
 
     fn is_surely_ours(&self, event: &Event) -> bool {
@@ -286,8 +274,7 @@ impl Intake {
                 let event = self.event(view, submission, self.parts.clock.now());
                 let ready = Ready { event, given_timestamp, matches: Vec::new() };
                 let ready = self.as_first_made(ready, first).await?;
-                let plan = repeated_plan(&ready)?;
-                self.publish_keyed(&ready, plan, keys).await
+                self.publish_keyed(&ready, Check::LookUp, keys).await
             }
         }
     }
@@ -295,10 +282,10 @@ impl Intake {
     async fn publish_keyed(
         &self,
         ready: &Ready,
-        plan: Plan,
+        check: Check,
         keys: Vec<Keyed>,
     ) -> Result<IntakeReceipt, IntakeError> {
-        let receipt = self.publish(plan).await?;
+        let receipt = self.publish(ready, Origin::Producer, check).await?;
         hit("ingest.before_key_confirm")?;
         for key in keys {
             // The event is durable: a key that stays pending costs a check when it is repeated, no more.
@@ -330,12 +317,34 @@ impl Intake {
             // Whether it is to be held is for a worker to see: it may be in the room already.
             matches.push(Planned { entry, held: None, stored });
         }
-        Ok(Ready { event, matches, ..ready })
+        checked(Ready { event, matches, ..ready })
     }
 
-    async fn publish(&self, plan: Plan) -> Result<IntakeReceipt, IntakeError> {
-        let Plan { receipt, publications, holds, accepted, first_tries } = plan;
+    /// Page after page. The log is told of the event with the last one: it expects what is published, and heals what of
+    /// that is not found; of an event that stays in doubt it has what was published until then.
+    async fn publish(
+        &self,
+        ready: &Ready,
+        origin: Origin,
+        check: Check,
+    ) -> Result<IntakeReceipt, IntakeError> {
+        let (record, receipt) = accepted_record(&ready.event, &ready.matches, origin);
+        let mut pages = Pages::new(&ready.event, &ready.matches, origin, check);
         hit("ingest.before_publish")?;
+        let (mut page, mut first_tries) = (pages.render_next().await, 0);
+        while !pages.is_last() {
+            first_tries += page.first_tries;
+            self.publish_page(page, None).await?;
+            page = pages.render_next().await;
+        }
+        first_tries += page.first_tries;
+        self.publish_page(page, Some(record)).await?;
+        self.parts.backlog.note_published(first_tries);
+        Ok(receipt)
+    }
+
+    async fn publish_page(&self, page: Page, accepted: Option<JournalRecord>) -> Result<(), IntakeError> {
+        let Page { publications, holds, .. } = page;
         let deliveries = async {
             hit("ingest.before_deliveries")?;
             if !publications.is_empty() {
@@ -348,15 +357,16 @@ impl Intake {
         let journal = async {
             let holds = holds.into_iter().map(|record| self.parts.journal.record(Arc::new(record)));
             futures_util::future::try_join_all(holds).await?;
-            self.parts.journal.record(Arc::new(accepted)).await
+            match accepted {
+                Some(record) => self.parts.journal.record(Arc::new(record)).await,
+                None => Ok(()),
+            }
         };
         // Both run to their end: a journal record without its deliveries is healed, silence about it is not.
         let (deliveries, journal) = futures_util::join!(deliveries, journal);
         hit("ingest.after_publish")?;
         deliveries?;
-        journal.map_err(in_doubt)?;
-        self.parts.backlog.note_published(first_tries);
-        Ok(receipt)
+        journal.map_err(in_doubt)
     }
 }
 
@@ -369,8 +379,8 @@ impl EventIntake for Intake {
         origin: Origin,
     ) -> Result<IntakeReceipt, IntakeError> {
         let view = self.view(tenant)?;
-        let ready = self.prepare(&view, submission, origin)?;
-        self.publish(plan(&ready.event, &ready.matches, origin, Check::Fresh).map_err(unrenderable)?).await
+        let ready = self.prepare(&view, submission, origin).await?;
+        self.publish(&ready, origin, Check::Fresh).await
     }
 }
 
@@ -392,8 +402,10 @@ fn begun_under(event: &Event, name: &KeyName) -> BegunRequest {
     }
 }
 
-fn repeated_plan(ready: &Ready) -> Result<Plan, IntakeError> {
-    plan(&ready.event, &ready.matches, Origin::Producer, Check::LookUp).map_err(unrenderable)
+/// What it goes into takes it.
+fn checked(ready: Ready) -> Result<Ready, IntakeError> {
+    check_all(&ready.event, &ready.matches).map_err(unrenderable)?;
+    Ok(ready)
 }
 
 fn replayed(request: &KeyedRequest) -> IntakeReceipt {

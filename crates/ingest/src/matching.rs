@@ -1,6 +1,5 @@
 //! Which of a tenant's webhooks an event goes to.
 
-use std::cell::OnceCell;
 use std::sync::Arc;
 
 use postrider_contract::delivery::Origin;
@@ -9,10 +8,13 @@ use postrider_contract::json::Node;
 use postrider_contract::outcome::HoldReason;
 use postrider_contract::profile::PausedRule;
 use postrider_contract::submission::Submission;
-use postrider_contract::webhook::{Webhook, WebhookState};
+use postrider_contract::webhook::WebhookState;
 use postrider_service::directory::{TenantView, WebhookEntry};
 
 use crate::room_watch::RoomWatch;
+
+/// So many filters are asked before others have their turn: some milliseconds, for the largest there can be.
+const FILTERS_AT_ONCE: usize = 64;
 
 /// One webhook that an event goes to, and whether its delivery goes straight to the waiting room.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub(crate) struct UnknownWebhook(pub(crate) WebhookId);
 
 /// Webhooks that subscribe to the type and receive: not disabled, not paused where the profile skips, and with no
 /// filter that the data fails. A test of a webhook is sent whatever its filter says.
-pub(crate) fn match_webhooks(
+pub(crate) async fn match_webhooks(
     view: &TenantView,
     submission: &Submission,
     origin: Origin,
@@ -41,19 +43,28 @@ pub(crate) fn match_webhooks(
         }
     }
     let is_named = |id: WebhookId| submission.webhook_ids.as_ref().is_none_or(|ids| ids.contains(&id));
-    // Read once, and only if a webhook that is left by then has a filter.
-    let data = OnceCell::new();
-    let passes = |webhook: &Webhook| match &webhook.filter {
-        Some(filter) if origin != Origin::Test => {
-            filter.matches(data.get_or_init(|| Node::of(&submission.data)))
-        }
-        Some(_) | None => true,
-    };
-    let matches = view.webhooks.iter().filter(|entry| {
+    let mut matches = Vec::new();
+    // Read only if a webhook that is left by then has a filter; not kept while others have their turn, since it takes
+    // many times the event's own room.
+    let (mut data, mut asked) = (None, 0);
+    for entry in &view.webhooks {
         let webhook = &entry.webhook;
-        receives(entry) && is_named(webhook.id) && webhook.wants(&submission.event_type) && passes(webhook)
-    });
-    Ok(matches.map(|entry| Match { entry: Arc::clone(entry), held: hold_reason(entry, room) }).collect())
+        if !receives(entry) || !is_named(webhook.id) || !webhook.wants(&submission.event_type) {
+            continue;
+        }
+        if let Some(filter) = webhook.filter.as_ref().filter(|_| origin != Origin::Test) {
+            if asked == FILTERS_AT_ONCE {
+                (data, asked) = (None, 0);
+                tokio::task::yield_now().await;
+            }
+            asked += 1;
+            if !filter.matches(data.get_or_insert_with(|| Node::of(&submission.data))) {
+                continue;
+            }
+        }
+        matches.push(Match { entry: Arc::clone(entry), held: hold_reason(entry, room) });
+    }
+    Ok(matches)
 }
 
 fn receives(entry: &WebhookEntry) -> bool {

@@ -1,4 +1,7 @@
 //! From an event and its matches to what is published: deliveries, holds, the accepted record.
+//!
+//! Bodies are rendered page by page, and no more of them than a page holds are in memory: what one event takes does not
+//! grow with the number of its webhooks.
 
 use std::sync::Arc;
 
@@ -11,8 +14,7 @@ use postrider_contract::ids::DeliveryId;
 use postrider_contract::journal::{AcceptedRecord, ExpectedDelivery, HeldRecord, JournalRecord};
 use postrider_contract::outcome::HoldReason;
 use postrider_contract::ports::{IntakeReceipt, Publication, Route, StoredMatch};
-use postrider_contract::profile::ProfileName;
-use postrider_contract::rendering::{RenderError, render_for, shares_body};
+use postrider_contract::rendering::{RenderError, Renderer};
 use postrider_service::directory::WebhookEntry;
 
 use crate::matching::Match;
@@ -23,15 +25,26 @@ const FAN_OUT_BYTES: usize = 4 * 1024 * 1024;
 /// The most deliveries of one message: some 200 KiB beside their bodies, far below a broker's 16 MiB.
 const FAN_OUT_MAX: usize = 1_000;
 
-/// What one event makes ingest publish, and the answer once all of it is durable.
+/// Bodies of so many bytes make a page: as many as one message of a fan-out holds.
+const PAGE_BYTES: usize = FAN_OUT_BYTES;
+/// So many bodies are made before others have their turn: some milliseconds, for the largest templates.
+const BODIES_AT_ONCE: usize = 64;
+
+/// Some of an event's deliveries, rendered.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) receipt: IntakeReceipt,
+pub(crate) struct Page {
     pub(crate) publications: Vec<Publication>,
     /// Deliveries that go straight to the waiting room.
     pub(crate) holds: Vec<JournalRecord>,
-    pub(crate) accepted: JournalRecord,
     pub(crate) first_tries: usize,
+}
+
+/// The deliveries of an event that [`check_all`] has found to be possible, page by page.
+pub(crate) struct Pages<'m> {
+    event: &'m Event,
+    rest: &'m [Planned],
+    origin: Origin,
+    check: Check,
 }
 
 /// A match, settled: which delivery it makes, rendered with what.
@@ -60,65 +73,78 @@ impl Planned {
     }
 }
 
-/// Bodies already rendered for this event, by what they were rendered with: webhooks with the same rendering share
-/// one buffer.
-#[derive(Default)]
-struct Bodies(Vec<(ProfileName, Bytes)>);
-
-impl Bodies {
-    fn of(&mut self, planned: &Planned, event: &Event) -> Result<Bytes, RenderError> {
-        let profile = &planned.entry.profile.profile;
-        let webhook = &planned.entry.webhook;
-        let is_shared = shares_body(webhook, profile);
-        if is_shared && let Some((_, body)) = self.0.iter().find(|(name, _)| name == profile.name()) {
-            return Ok(body.clone());
-        }
-        let body = render_for(webhook, profile, event, &planned.entry.tenant)?.body;
-        if is_shared {
-            self.0.push((profile.name().clone(), body.clone()));
-        }
-        Ok(body)
+/// Whether every webhook that the event goes to can be sent it. Nothing has happened yet: an error is the producer's.
+pub(crate) fn check_all(event: &Event, matches: &[Planned]) -> Result<(), RenderError> {
+    let mut renderer = Renderer::new(event);
+    for planned in matches {
+        let WebhookEntry { webhook, profile, .. } = &*planned.entry;
+        renderer.check(webhook, &profile.profile).map_err(|error| for_webhook(error, planned))?;
     }
+    Ok(())
 }
 
-/// Renders and lays out everything. `check` says whether another copy may exist already.
-pub(crate) fn plan(
+/// What the log expects of an accepted event, and what its producer is told.
+pub(crate) fn accepted_record(
     event: &Event,
     matches: &[Planned],
     origin: Origin,
-    check: Check,
-) -> Result<Plan, RenderError> {
-    let mut bodies = Bodies::default();
-    let mut expected = Vec::with_capacity(matches.len());
-    let mut queued = Vec::with_capacity(matches.len());
-    let mut holds = Vec::new();
-    for planned in matches {
-        let body = bodies.of(planned, event).map_err(|error| for_webhook(error, planned))?;
-        let delivery = delivery(event, planned, body, origin, check);
-        expected.push(ExpectedDelivery {
-            id: delivery.reference.id,
-            webhook: delivery.reference.webhook,
-            kind: delivery.reference.kind,
-            profile: delivery.profile.clone(),
-            rendered_with: delivery.rendered_with,
-            held: planned.held,
-        });
-        match planned.held {
-            Some(why) => {
-                let since = event.accepted_at;
-                holds.push(JournalRecord::Held(HeldRecord { delivery: delivery.held(), why, since }));
-            }
-            None => queued.push(delivery),
-        }
-    }
+) -> (JournalRecord, IntakeReceipt) {
+    let expected = |planned: &Planned| ExpectedDelivery {
+        id: planned.stored.delivery,
+        webhook: planned.stored.webhook,
+        kind: planned.entry.webhook.kind,
+        profile: planned.stored.profile.clone(),
+        rendered_with: planned.stored.rendered_with,
+        held: planned.held,
+    };
+    let deliveries = matches.iter().map(expected).collect();
+    let record = AcceptedRecord { event: event.clone(), origin, deliveries };
     let receipt = IntakeReceipt {
         event: event.id.clone(),
-        deliveries: expected.iter().map(|one| (one.id, one.webhook)).collect(),
+        deliveries: matches.iter().map(|one| (one.stored.delivery, one.stored.webhook)).collect(),
         replayed: false,
     };
-    let accepted =
-        JournalRecord::Accepted(AcceptedRecord { event: event.clone(), origin, deliveries: expected });
-    Ok(Plan { receipt, first_tries: queued.len(), publications: publications(queued), holds, accepted })
+    (JournalRecord::Accepted(record), receipt)
+}
+
+impl<'m> Pages<'m> {
+    /// `check` says whether another copy may exist already.
+    pub(crate) fn new(event: &'m Event, matches: &'m [Planned], origin: Origin, check: Check) -> Self {
+        Pages { event, rest: matches, origin, check }
+    }
+
+    pub(crate) fn is_last(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Renders as many of the deliveries that are left as make a page; an empty one if none is left.
+    pub(crate) async fn render_next(&mut self) -> Page {
+        let mut renderer = Renderer::new(self.event);
+        let (mut queued, mut holds) = (Vec::new(), Vec::new());
+        let mut pause_at = BODIES_AT_ONCE;
+        while let Some((planned, rest)) = self.rest.split_first() {
+            if renderer.made().bytes >= PAGE_BYTES {
+                break;
+            }
+            if renderer.made().bodies >= pause_at {
+                pause_at += BODIES_AT_ONCE;
+                renderer.forget_data();
+                tokio::task::yield_now().await;
+            }
+            self.rest = rest;
+            let WebhookEntry { webhook, profile, tenant, .. } = &*planned.entry;
+            let body = renderer.render(webhook, &profile.profile, tenant).body;
+            let delivery = delivery(self.event, planned, body, self.origin, self.check);
+            match planned.held {
+                Some(why) => {
+                    let since = self.event.accepted_at;
+                    holds.push(JournalRecord::Held(HeldRecord { delivery: delivery.held(), why, since }));
+                }
+                None => queued.push(delivery),
+            }
+        }
+        Page { first_tries: queued.len(), publications: publications(queued), holds }
+    }
 }
 
 /// The producer sees its event alone: it must hear whose envelope the event does not go into.

@@ -1,11 +1,14 @@
 //! The body of one webhook: of its own form where it has one, else the envelope of its profile.
 
+use std::collections::{HashMap, HashSet};
+
 use bytes::Bytes;
 
-use super::{RenderError, render};
+use super::{RenderError, check_data, fill_envelope};
 use crate::event::{Event, EventReading};
-use crate::profile::CompiledProfile;
-use crate::template::{Filled, Gap};
+use crate::profile::{Colour, CompiledProfile, ProfileName};
+use crate::provider::Provider;
+use crate::template::{Filled, Gap, Template};
 use crate::tenant::Tenant;
 use crate::webhook::Webhook;
 
@@ -16,28 +19,134 @@ pub struct Rendered {
     pub gaps: Vec<Gap>,
 }
 
-/// The body of every try of this event to this webhook: its template filled in, or the message that its provider
-/// shows, or the profile's envelope.
+/// Renders one event for the webhooks of its tenant, one after the other: those with the same rendering share one
+/// buffer, and the data is read once for all. All of one moment, so that a profile's name stands for one profile.
+#[derive(Debug)]
+pub struct Renderer<'e, 'w> {
+    reading: EventReading<'e>,
+    shared: HashMap<Form<'w>, Rendered>,
+    /// Profiles whose envelope takes the event.
+    fitting: HashSet<&'w ProfileName>,
+    made: Made,
+}
+
+/// How many bodies were made, and of how many bytes; shared ones once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    pub bodies: usize,
+    pub bytes: usize,
+}
+
+/// What a body is made by. Those of one form are the same, except for an envelope that names its webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Form<'w> {
+    Template(&'w Template),
+    Message(Provider, Option<Colour>),
+    Envelope(&'w ProfileName),
+    EnvelopeOfOne,
+}
+
+impl<'w> Form<'w> {
+    fn of(webhook: &'w Webhook, profile: &'w CompiledProfile) -> Self {
+        if let Some(template) = &webhook.template {
+            return Form::Template(template);
+        }
+        let provider = webhook.provider();
+        if provider.has_own_format() {
+            Form::Message(provider, profile.definition().accent_colour)
+        } else if profile.body_depends_on_webhook() {
+            Form::EnvelopeOfOne
+        } else {
+            Form::Envelope(profile.name())
+        }
+    }
+
+    fn is_envelope(self) -> bool {
+        match self {
+            Form::Envelope(_) | Form::EnvelopeOfOne => true,
+            Form::Template(_) | Form::Message(..) => false,
+        }
+    }
+}
+
+impl<'e, 'w> Renderer<'e, 'w> {
+    #[must_use]
+    pub fn new(event: &'e Event) -> Self {
+        Renderer {
+            reading: EventReading::of(event),
+            shared: HashMap::new(),
+            fitting: HashSet::new(),
+            made: Made::default(),
+        }
+    }
+
+    /// Whether this webhook can be sent this event.
+    ///
+    /// # Errors
+    /// When the event's data holds a member that the envelope has itself. A template or a provider takes every event.
+    pub fn check(&mut self, webhook: &'w Webhook, profile: &'w CompiledProfile) -> Result<(), RenderError> {
+        if Form::of(webhook, profile).is_envelope() && !self.fitting.contains(profile.name()) {
+            check_data(profile, self.reading.event())?;
+            self.fitting.insert(profile.name());
+        }
+        Ok(())
+    }
+
+    /// The body of every try to this webhook: its template filled in, or the message that its provider shows, or the
+    /// profile's envelope, into which the event must go ([`Renderer::check`]).
+    pub fn render(
+        &mut self,
+        webhook: &'w Webhook,
+        profile: &'w CompiledProfile,
+        tenant: &Tenant,
+    ) -> Rendered {
+        let form = Form::of(webhook, profile);
+        if let Some(rendered) = self.shared.get(&form) {
+            return rendered.clone();
+        }
+        let event = self.reading.event();
+        let whole = |body| Rendered { body, gaps: Vec::new() };
+        let message = |provider: Provider, accent| provider.message(event, tenant, accent);
+        let envelope = || fill_envelope(profile, event, tenant, webhook.id);
+        let rendered = match form {
+            Form::Template(template) => {
+                let Filled { body, gaps } = template.fill(&self.reading, tenant);
+                Rendered { body, gaps }
+            }
+            Form::Message(provider, accent) => whole(message(provider, accent).unwrap_or_else(envelope)),
+            Form::Envelope(_) | Form::EnvelopeOfOne => whole(envelope()),
+        };
+        self.made.bodies += 1;
+        self.made.bytes += rendered.body.len();
+        if form != Form::EnvelopeOfOne {
+            self.shared.insert(form, rendered.clone());
+        }
+        rendered
+    }
+
+    #[must_use]
+    pub fn made(&self) -> Made {
+        self.made
+    }
+
+    /// Lets go of what was read of the data; it is read again when it is needed. Before a wait, so that events that wait
+    /// do not take many times their own room.
+    pub fn forget_data(&mut self) {
+        self.reading = EventReading::of(self.reading.event());
+    }
+}
+
+/// The body of every try of this event to this one webhook: as [`Renderer::render`].
 ///
 /// # Errors
-/// When the event's data holds a member that the envelope has itself. A template or a provider takes every event.
+/// As [`Renderer::check`].
 pub fn render_for(
     webhook: &Webhook,
     profile: &CompiledProfile,
     event: &Event,
     tenant: &Tenant,
 ) -> Result<Rendered, RenderError> {
-    if let Some(template) = &webhook.template {
-        let Filled { body, gaps } = template.fill(&EventReading::of(event), tenant);
-        return Ok(Rendered { body, gaps });
-    }
-    let message = webhook.provider().message(event, tenant, profile.definition().accent_colour);
-    let body = message.map_or_else(|| render(profile, event, tenant, webhook.id), Ok)?;
-    Ok(Rendered { body, gaps: Vec::new() })
-}
-
-/// Whether every webhook with this profile, and no form of its own, gets this webhook's bodies.
-#[must_use]
-pub fn shares_body(webhook: &Webhook, profile: &CompiledProfile) -> bool {
-    webhook.template.is_none() && !webhook.provider().has_own_format() && !profile.body_depends_on_webhook()
+    let mut renderer = Renderer::new(event);
+    renderer.check(webhook, profile)?;
+    Ok(renderer.render(webhook, profile, tenant))
 }

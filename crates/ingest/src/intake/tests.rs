@@ -2,6 +2,7 @@
 
 mod filters;
 mod keyed;
+mod pages;
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -14,6 +15,7 @@ use postrider_contract::ports::{
     ConfigKind, ConfigStore, ConfigWrite, Expected, Journal, JournalSource, QueueError,
 };
 use postrider_contract::profile::Profile;
+use postrider_contract::provider::Provider;
 use postrider_contract::template::{LoneVariables, Template};
 use postrider_contract::webhook::{Webhook, WebhookState};
 use postrider_service::config_object::ConfigObject;
@@ -232,19 +234,19 @@ async fn the_log_is_never_told_that_a_delivery_is_held_of_which_no_copy_is_left(
     assert_eq!(door.records().await, []);
 }
 
-fn planned(door: &Door, event: &Event) -> Vec<Planned> {
+/// The order, before anything is rendered.
+async fn prepared(door: &Door) -> Ready {
     let view = door.directory.tenant(&tenant_id("a")).known().unwrap();
     let submission = Submission::parse(&Bytes::from_static(ORDER.as_bytes())).unwrap();
-    let matches = match_webhooks(&view, &submission, Origin::Producer, &door.room).unwrap();
-    matches.into_iter().map(|matched| Planned::new(matched, event)).collect()
+    door.intake.prepare(&view, submission, Origin::Producer).await.unwrap()
 }
 
-fn bodies(plan: &Plan) -> Vec<Bytes> {
+fn bodies(page: &Page) -> Vec<Bytes> {
     let body = |publication: &postrider_contract::ports::Publication| match &publication.work {
         Work::Deliver(delivery) => delivery.body.clone(),
         Work::FanOut(_) => panic!("single deliveries"),
     };
-    plan.publications.iter().map(body).collect()
+    page.publications.iter().map(body).collect()
 }
 
 #[tokio::test]
@@ -269,14 +271,37 @@ async fn webhooks_with_the_same_rendering_share_one_buffer_and_others_do_not() {
         let profile = profile.map(|name| name.parse().unwrap());
         door.put(&Webhook { profile, ..webhook(number) }).await;
     }
-    door.accept(ORDER).await.unwrap();
-    let (accepted, _) = door.accepted().await;
-    let matches = planned(&door, &accepted.event);
-    let bodies = bodies(&plan(&accepted.event, &matches, Origin::Producer, Check::Fresh).unwrap());
-    assert_eq!(bodies[0].as_ptr(), bodies[1].as_ptr());
+    for (number, text, lone_variables) in [
+        (6, r#"["{{event.data.n}}"]"#, LoneVariables::Text),
+        (7, r#"["{{event.data.n}}"]"#, LoneVariables::Text),
+        (8, r#"["{{event.data.n}}"]"#, LoneVariables::Typed),
+        (9, r#"["{{event.data.n}}", 9]"#, LoneVariables::Text),
+    ] {
+        let template = Some(Template::parse(text, lone_variables).unwrap());
+        // Its template says what is sent, whatever its profile.
+        let profile = (number == 7).then(|| "trcker".parse().unwrap());
+        door.put(&Webhook { template, profile, ..webhook(number) }).await;
+    }
+    for (number, provider) in [(10, Provider::Slack), (11, Provider::Slack), (12, Provider::Discord)] {
+        door.put(&Webhook { named_provider: Some(provider), ..webhook(number) }).await;
+    }
+    let ready = prepared(&door).await;
+    let page = Pages::new(&ready.event, &ready.matches, Origin::Producer, Check::Fresh).render_next().await;
+    let bodies = bodies(&page);
+    let groups: [&[usize]; 9] = [&[1, 2], &[3], &[4], &[5], &[6, 7], &[8], &[9], &[10, 11], &[12]];
+    for group in groups {
+        for (index, body) in bodies.iter().enumerate() {
+            let is_shared = body.as_ptr() == bodies[group[0] - 1].as_ptr();
+            assert_eq!(is_shared, group.contains(&(index + 1)), "{group:?} {index}");
+        }
+    }
     assert!(bodies[2].starts_with(br#"{"id":"#));
     assert_eq!(bodies[3], format!(r#"{{"to":"{}","data":{{"n":12345678901234567890}}}}"#, webhook(4).id));
     assert_ne!(bodies[3], bodies[4]);
+    assert_eq!(
+        (&bodies[6][..], &bodies[7][..]),
+        (br#"["12345678901234567890"]"#.as_ref(), br#"[12345678901234567890]"#.as_ref())
+    );
 }
 
 #[tokio::test]

@@ -116,8 +116,13 @@ impl Door {
     }
 
     /// From now on the queue's faults show only once publishing has begun.
-    pub(crate) fn unsuspecting(mut self) -> Self {
-        self.parts.queue = Arc::new(Unsuspecting(self.queue.clone()));
+    pub(crate) fn unsuspecting(self) -> Self {
+        let queue = Arc::new(Unsuspecting(self.queue.clone()));
+        self.with_queue(queue)
+    }
+
+    pub(crate) fn with_queue(mut self, queue: Arc<dyn WorkQueue>) -> Self {
+        self.parts.queue = queue;
         self.intake = Intake::new(self.parts.clone());
         self
     }
