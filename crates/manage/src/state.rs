@@ -21,11 +21,18 @@ pub struct ManageLimits {
     pub webhooks_per_tenant: usize,
     /// Enough for a key per service and its rotation.
     pub keys_per_tenant: usize,
+    /// Of templates and filters together; 1.6 KiB for each of so many webhooks. Read, a template takes some three times
+    /// its bytes, a filter of short values up to thirty times.
+    pub template_bytes_per_tenant: usize,
 }
 
 impl Default for ManageLimits {
     fn default() -> Self {
-        ManageLimits { webhooks_per_tenant: 10_000, keys_per_tenant: 100 }
+        ManageLimits {
+            webhooks_per_tenant: 10_000,
+            keys_per_tenant: 100,
+            template_bytes_per_tenant: 16 * 1024 * 1024,
+        }
     }
 }
 

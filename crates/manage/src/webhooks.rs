@@ -16,4 +16,5 @@ pub(crate) mod rotate;
 mod secrets;
 mod template;
 pub(crate) mod test_delivery;
+mod text_quota;
 mod view;

@@ -181,6 +181,9 @@ section! {
         webhooks_per_tenant: NonZeroU32 = "10000",
         /// Keys of one tenant: enough for a key per service and its rotation.
         keys_per_tenant: NonZeroU32 = "100",
+        /// Bytes of the templates and filters of one tenant's webhooks together. Every process keeps them read: templates
+        /// in some three times as much memory, filters in up to thirty times.
+        template_bytes_per_tenant: NonZeroU32 = "16777216",
     }
 }
 

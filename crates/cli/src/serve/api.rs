@@ -130,5 +130,6 @@ fn quotas(settings: &Settings) -> ManageLimits {
     ManageLimits {
         webhooks_per_tenant: number(settings.quotas.webhooks_per_tenant),
         keys_per_tenant: number(settings.quotas.keys_per_tenant),
+        template_bytes_per_tenant: number(settings.quotas.template_bytes_per_tenant),
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::fixture::{Api, text, webhook_body};
+use crate::ManageLimits;
 
 #[tokio::test]
 async fn a_template_is_kept_as_it_was_written_until_it_is_removed() {
@@ -61,4 +62,30 @@ async fn a_template_may_be_given_as_a_string_and_is_refused_with_its_place_eithe
         let said = answer.json()["errors"][0]["detail"].as_str().unwrap_or_default().to_owned();
         assert!(said.contains(detail), "{template}: {said}");
     }
+}
+
+#[tokio::test]
+async fn the_templates_and_filters_of_a_tenant_have_so_many_bytes_together() {
+    let limits = ManageLimits { template_bytes_per_tenant: 1_000, ..ManageLimits::default() };
+    let api = Api::start_with(limits).await;
+    let (key, other) =
+        (api.tenant_with_key("acme", "standard").await, api.tenant_with_key("other", "standard").await);
+    let template = |bytes: usize| json!({"template": ["x".repeat(bytes - 4)]});
+    let filter = |bytes: usize| json!({"filter": {"field": "a", "equals": "x".repeat(bytes - 25)}});
+    let made = api.webhook(&key, template(500)).await;
+    let path = format!("/v1/webhooks/{}", text(&made, "id"));
+    api.webhook(&key, filter(400)).await;
+    for (more, pointer) in [(template(101), "/template"), (filter(101), "/filter")] {
+        let refused = api.call(&key, "POST", "/v1/webhooks", Some(webhook_body(more.clone()))).await;
+        assert_eq!((refused.status.as_u16(), refused.pointers()), (422, vec![pointer.to_owned()]));
+        assert!(refused.text.contains("may have 1000 bytes together"), "{}", refused.text);
+        api.webhook(&other, more).await;
+    }
+    api.call(&key, "PATCH", &path, Some(template(601))).await.expect(422);
+    api.call(&key, "PATCH", &path, Some(template(600))).await.expect(200);
+    api.webhook(&key, json!({})).await;
+    // What takes nothing more may be said, and what takes less gives room again.
+    api.call(&key, "PATCH", &path, Some(json!({"name": "full"}))).await.expect(200);
+    api.call(&key, "PATCH", &path, Some(template(499))).await.expect(200);
+    api.webhook(&key, filter(101)).await;
 }

@@ -20,7 +20,7 @@ use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
 use super::authentication::read_authentication;
 use super::fields::{WebhookFields, WrittenStatus};
 use super::headers::read_headers;
-use super::{fit, secrets, template};
+use super::{fit, secrets, template, text_quota};
 use crate::field_change::FieldChange;
 use crate::names::{check_description, check_name};
 use crate::state::ManageState;
@@ -97,6 +97,7 @@ pub(super) fn apply(
     after.secrets = settled.secrets;
     if errors.is_empty() {
         fit::check(&after, &profile, &sealing.secrets, &mut errors);
+        text_quota::check(state, fields, before, &after, &mut errors);
     }
     errors.into_result()?;
     Ok(Applied { webhook: after, made_secret: settled.made })
