@@ -22,6 +22,11 @@ pub trait Variable: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// How it is written between `${` and `}`.
     fn name(self) -> &'static str;
 
+    /// Whether it may stand in a pattern once alone: what it stands for may be long.
+    fn stands_once(&self) -> bool {
+        false
+    }
+
     fn from_name(name: &str) -> Option<Self> {
         Self::all().into_iter().find(|variable| variable.name() == name)
     }
@@ -44,6 +49,8 @@ pub enum InvalidPattern {
     Unclosed { position: usize },
     #[error("unknown variable {name:?} at position {position}; known here: {known}")]
     UnknownVariable { position: usize, name: String, known: String },
+    #[error("${{{name}}} stands before position {position} already, and may stand once")]
+    Repeated { position: usize, name: String },
 }
 
 /// A text with placeholders, read once.
@@ -54,7 +61,8 @@ pub struct Pattern<V> {
 
 impl<V: Variable> Pattern<V> {
     /// # Errors
-    /// When a placeholder is not closed or names a variable that this context does not have.
+    /// When a placeholder is not closed, names a variable that this context does not have, or repeats one that may
+    /// stand once.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         if text.len() > MAX_PATTERN {
             return Err(InvalidPattern::TooLong);
@@ -71,6 +79,9 @@ impl<V: Variable> Pattern<V> {
                     inside.split_once('}').ok_or(InvalidPattern::Unclosed { position: dollar })?;
                 let variable = V::from_name(name).ok_or_else(|| Self::unknown(dollar, name))?;
                 push_literal(&mut pieces, &mut literal);
+                if variable.stands_once() && pieces.contains(&Piece::Variable(variable)) {
+                    return Err(InvalidPattern::Repeated { position: dollar, name: name.to_owned() });
+                }
                 pieces.push(Piece::Variable(variable));
                 position = dollar + "${}".len() + name.len();
             } else {

@@ -21,6 +21,11 @@ pub use for_webhook::{Made, Rendered, Renderer, render_for};
 
 use member_names::find_reserved_member;
 
+/// No body is longer. An envelope may hold the data and its members, of a mebibyte each at the most, and what else is
+/// as long as its writer likes, once each; of everything else there is little more than the envelope has bytes. Brokers
+/// take messages of up to 16 MiB.
+pub const MAX_BODY: usize = 3 * 1024 * 1024;
+
 /// Room for what has a bounded size in a body: ids, type, times, version. Ids have up to 128 bytes.
 const BOUNDED_PART: usize = 512;
 
@@ -60,6 +65,26 @@ impl EnvelopeVariable {
 }
 
 impl Variable for EnvelopeVariable {
+    fn stands_once(&self) -> bool {
+        match self {
+            EnvelopeVariable::EventData
+            | EnvelopeVariable::EventDataMembers
+            | EnvelopeVariable::EventSummary
+            | EnvelopeVariable::EventWorkflow
+            | EnvelopeVariable::TenantName
+            | EnvelopeVariable::TenantWebsite => true,
+            EnvelopeVariable::EventId
+            | EnvelopeVariable::EventType
+            | EnvelopeVariable::EventTimestamp
+            | EnvelopeVariable::EventAcceptedAt
+            | EnvelopeVariable::EventSchemaVersion
+            | EnvelopeVariable::TenantId
+            | EnvelopeVariable::TenantUri
+            | EnvelopeVariable::WebhookId
+            | EnvelopeVariable::DeliveryDuplicateKey => false,
+        }
+    }
+
     fn all() -> Vec<Self> {
         vec![
             EnvelopeVariable::EventId,

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::SchemaVersion;
+use crate::pattern::{InvalidPattern, MAX_PATTERN};
 use crate::profile::{Profile, builtin_profile};
 use crate::samples::{self, event, object};
 
@@ -92,6 +94,64 @@ fn a_member_that_the_envelope_has_itself_is_refused_however_it_is_written() {
         assert!(rendered("standard", &event(data)).is_ok());
     }
     assert!(rendered("tracktile", &event(r#"{"a":{"id":1},"ID":2,"ids":3}"#)).is_ok());
+}
+
+/// Ids as long as they may be, data of a mebibyte, texts that are written longer than they are.
+fn largest() -> (Event, Tenant) {
+    let (id, text) = ("x".repeat(128), "\u{1}".repeat(2_000));
+    let data = format!(r#"{{"x":"{}"}}"#, "x".repeat(1024 * 1024));
+    let event = Event {
+        id: id.parse().expect("an id"),
+        event_type: id.parse().expect("a type"),
+        schema_version: SchemaVersion { major: u16::MAX, minor: u16::MAX },
+        summary: Some(text),
+        workflow: Some(object(&format!(r#"{{"name":"{}"}}"#, "x".repeat(8 * 1024)))),
+        ..event(&data)
+    };
+    let (name, website) = ("\u{1f600}".repeat(200), Some(format!("https://{}", "\"".repeat(2_040))));
+    (event, Tenant { id: id[..64].parse().expect("an id"), website, ..samples::tenant(&name) })
+}
+
+/// Of data and texts one copy each, of everything else as much as fits into a pattern.
+#[test]
+fn no_envelope_makes_a_body_that_is_too_long_to_be_sent() {
+    let (event, tenant) = largest();
+    let (once, often): (Vec<_>, Vec<_>) =
+        EnvelopeVariable::all().into_iter().partition(EnvelopeVariable::stands_once);
+    let once: String = once.into_iter().map(|variable| format!("${{{}}}", variable.name())).collect();
+    for variable in often {
+        let repeated = format!("${{{}}}", variable.name());
+        let text = once.clone() + &repeated.repeat((MAX_PATTERN - once.len()) / repeated.len());
+        let pattern = Pattern::parse(&text).expect("a pattern");
+        let mut body = Vec::new();
+        fill(&pattern, &Subject { event: &event, tenant: &tenant, webhook: WEBHOOK }, &mut body);
+        assert!(body.len() <= MAX_BODY, "{variable:?}: {}", body.len());
+    }
+}
+
+#[test]
+fn an_envelope_that_repeats_what_may_be_long_is_refused_with_the_place() {
+    for name in [
+        "event.data",
+        "event.data.members",
+        "event.summary",
+        "event.workflow",
+        "tenant.name",
+        "tenant.website",
+    ] {
+        let text = format!("[${{{name}}},${{{name}}}]");
+        let refused = Pattern::<EnvelopeVariable>::parse(&text).expect_err(&text);
+        let position = text.rfind('$').expect("there is one");
+        assert_eq!(refused, InvalidPattern::Repeated { position, name: name.to_owned() });
+        let form = format!("name = 'own'\n[retry]\nwaits = []\n[envelope]\nbody = '{text}'");
+        let refused = Profile::from_toml(&form).expect_err(&form);
+        assert_eq!(refused.pointer(), "/envelope/body");
+        assert!(
+            refused.detail.contains(&format!("before position {position} already")),
+            "{}",
+            refused.detail
+        );
+    }
 }
 
 #[test]
