@@ -22,7 +22,7 @@ use crate::precondition::entity_tag;
 use crate::state::ManageState;
 
 const LIST: ListIdentity<'_> = ListIdentity { kind: "profiles", tenant: "" };
-/// Each is a contract that somebody has to know.
+/// Each is a contract that somebody has to know. Deleted ones count: every process keeps them in memory.
 const MAX_STORED: usize = 1_000;
 
 /// A delivery contract: all that a receiver can observe.

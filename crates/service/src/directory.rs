@@ -284,6 +284,12 @@ impl Directory {
         self.read(Contents::offered_profiles)
     }
 
+    /// How many profiles there are beside the built-in ones, withdrawn ones included.
+    #[must_use]
+    pub fn own_profile_count(&self) -> usize {
+        self.read(Contents::own_profile_count)
+    }
+
     /// Who names this profile: tenants first, each kind in the order of their ids.
     #[must_use]
     pub fn profile_uses(&self, name: &ProfileName) -> Vec<ProfileUse> {

@@ -90,7 +90,10 @@ pub(crate) async fn put_profile(
         if_match.check_present(offered.map(|before| before.revision))?;
         let after = StoredProfile::Offered(profile.definition().clone());
         let Some(before) = offered else {
-            check_count(&state)?;
+            // One that was deleted comes again in its place.
+            if before.is_none() {
+                check_count(&state)?;
+            }
             fit::check_profile(&state, &profile)?;
             return Ok((Some(after), Written::Made));
         };
@@ -180,9 +183,13 @@ fn check_catalogue(profile: &CompiledProfile) -> Result<(), Problem> {
     Err(Problem::invalid_field("/catalogue", format!("must be one of {}", known.join(", "))))
 }
 
+/// Deleted ones stay where they are, for what goes on by them, so they count.
 fn check_count(state: &ManageState) -> Result<(), Problem> {
-    if state.directory().offered_profiles().len() < MAX_STORED {
+    if state.directory().own_profile_count() < MAX_STORED {
         return Ok(());
     }
-    Err(Problem::new(Code::Conflict, format!("there are {MAX_STORED} profiles already")))
+    let detail = format!(
+        "there have been {MAX_STORED} profiles, those counted that were deleted: use the name of one of these again"
+    );
+    Err(Problem::new(Code::Conflict, detail))
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use http::Request;
+use postrider_contract::ports::{ConfigKey, ConfigKind, ConfigStore, ConfigWrite, Expected};
 use serde_json::{Value, json};
 
 use super::fixture::{ADMIN, Answer, Api, text};
@@ -293,4 +294,24 @@ async fn while_the_store_is_away_no_profile_changes() {
     api.call(ADMIN, "DELETE", "/v1/profiles/own", None).await.expect(503);
     api.outage.end();
     assert_eq!(api.call(ADMIN, "GET", "/v1/profiles/own", None).await.expect(200)["version"], 1);
+}
+
+/// Their documents stay, in every process's memory: whoever may write profiles could fill it with names.
+#[tokio::test]
+async fn profiles_that_were_deleted_count_among_those_there_may_be() {
+    let api = Api::start().await;
+    put(&api, "first", form()).await.expect(201);
+    api.call(ADMIN, "DELETE", "/v1/profiles/first", None).await.expect(204);
+    let key = |name: &str| ConfigKey { kind: ConfigKind::Profile, tenant: None, id: name.to_owned() };
+    let withdrawn = api.store.read(&key("first")).await.expect("answers").expect("it stays").document;
+    let others = (1..1_000).map(|number| ConfigWrite {
+        key: key(&format!("old-{number}")),
+        expected: Expected::Absent,
+        document: withdrawn.clone(),
+    });
+    api.store.write(others.collect()).await.expect("nobody else writes");
+    let refused = put(&api, "one-more", form()).await.expect(409);
+    assert!(text(&refused, "detail").contains("those counted that were deleted"), "{refused}");
+    put(&api, "first", form()).await.expect(201);
+    put(&api, "first", form_with(json!({"version": 2}))).await.expect(200);
 }

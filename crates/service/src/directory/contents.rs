@@ -221,6 +221,10 @@ impl Contents {
         names.filter_map(|name| Some((name.clone(), self.offered_profile(name)?))).collect()
     }
 
+    pub(super) fn own_profile_count(&self) -> usize {
+        self.profiles.len()
+    }
+
     /// Its tenants by their ids, then the webhooks that name it themselves.
     pub(super) fn profile_uses(&self, name: &ProfileName) -> Vec<ProfileUse> {
         let tenants = self.tenants.values().flatten().filter(|(tenant, _)| tenant.profile == *name);
