@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use postrider_contract::clock::Day;
 use postrider_contract::ids::TenantId;
 use postrider_contract::ports::{
     Changes, ConfigKey, ConfigKind, ConfigRecord, ConfigStore, ConfigWrite, ConfigWriteError, Expected,
@@ -39,6 +40,12 @@ const INSERT_HISTORY: &str =
 const UPSERT: &str = "INSERT INTO config_documents (kind, tenant, id, revision, document)
     VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (kind, tenant, id) DO UPDATE SET revision = excluded.revision, document = excluded.document";
+/// Of every document the states before the one that was newest when the counter was at $1.
+const FORGET: &str = "DELETE FROM config_history h USING (
+        SELECT kind, tenant, id, max(revision) AS revision FROM config_history
+        WHERE revision <= $1 GROUP BY kind, tenant, id
+    ) kept
+    WHERE h.kind = kept.kind AND h.tenant = kept.tenant AND h.id = kept.id AND h.revision < kept.revision";
 /// One snapshot of the counter and of what lies after a revision.
 const CHANGES: &str = "SELECT c.revision AS up_to, d.kind, d.tenant, d.id, d.revision, d.document
     FROM config_counter c LEFT JOIN LATERAL (
@@ -138,6 +145,20 @@ impl ConfigStore for Configuration {
         let has_more = rows.len() > limit;
         let last = records.last().map(|record| record.revision).filter(|_| has_more);
         Ok(Changes { records, up_to: last.unwrap_or(counter), has_more })
+    }
+
+    async fn forget_superseded_before(&self, day: Day, today: Day) -> Result<u64, StoreError> {
+        let note = "INSERT INTO config_days (day, revision) SELECT $1::integer, revision FROM config_counter
+            ON CONFLICT (day) DO NOTHING";
+        self.database.execute(note, &[&today.number()]).await?;
+        let sql = "SELECT max(revision) AS revision FROM config_days WHERE day < $1";
+        let rows = self.database.query(sql, &[&day.number()]).await?;
+        let mark = rows.first().map(|row| get::<Option<i64>>(row, "revision")).transpose()?.flatten();
+        let Some(mark) = mark else { return Ok(0) };
+        let forgotten = self.database.execute(FORGET, &[&mark]).await?;
+        // Last, so that what ends in between is done again.
+        self.database.execute("DELETE FROM config_days WHERE day < $1", &[&day.number()]).await?;
+        Ok(forgotten)
     }
 
     async fn changed(&self) {

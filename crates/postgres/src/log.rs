@@ -71,6 +71,10 @@ impl DeliveryLog for Log {
         self.days.prepare(&self.writing, first, last).await
     }
 
+    async fn first_day(&self) -> Result<Option<Day>, StoreError> {
+        self.days.first(&self.writing).await
+    }
+
     async fn drop_days_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
         self.days.drop_before(&self.writing, day).await
     }

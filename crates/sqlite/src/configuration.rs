@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use postrider_contract::clock::Day;
 use postrider_contract::ids::TenantId;
 use postrider_contract::ports::{
     Changes, ConfigKey, ConfigKind, ConfigRecord, ConfigStore, ConfigWrite, ConfigWriteError, Expected,
@@ -21,6 +22,8 @@ use crate::reader::Reader;
 
 /// The longest that [`ConfigStore::changed`] waits: its promise, and the cure of a notice that was missed.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// States dropped in one transaction: a few milliseconds of the writer's time.
+const FORGOTTEN_AT_ONCE: usize = 5_000;
 /// The columns of a record, as [`record`] reads them.
 const COLUMNS: &str = "kind, tenant, id, revision, document";
 
@@ -94,6 +97,25 @@ impl ConfigStore for SqliteConfigStore {
 
     async fn changes_since(&self, revision: Revision, limit: u32) -> Result<Changes, StoreError> {
         self.reader.read(move |connection| changes_since(connection, revision, limit.max(1))).await
+    }
+
+    async fn forget_superseded_before(&self, day: Day, today: Day) -> Result<u64, StoreError> {
+        let work = move |connection: &Connection| note_day(connection, day, today);
+        let Some(mark) = self.running.writer.write(0, work, |mark| mark).await? else { return Ok(0) };
+        let mut forgotten = 0;
+        loop {
+            let work = move |connection: &Connection| forget_some(connection, mark);
+            let dropped = self.running.writer.write(0, work, |dropped| dropped).await?;
+            forgotten += u64::try_from(dropped).unwrap_or(u64::MAX);
+            if dropped < FORGOTTEN_AT_ONCE {
+                break;
+            }
+        }
+        // Last, so that what ends in between is done again.
+        let sql = "DELETE FROM config_day WHERE day < ?1";
+        let work = move |connection: &Connection| connection.execute(sql, [day.number()]);
+        self.running.writer.write(0, work, |_| ()).await?;
+        Ok(forgotten)
     }
 
     async fn changed(&self) {
@@ -173,6 +195,26 @@ fn write_one(connection: &Connection, write: &ConfigWrite, revision: Revision) -
         ])?;
     }
     Ok(())
+}
+
+/// Notes how far today begins; answers how far the last day that was noted before `day` began.
+fn note_day(connection: &Connection, day: Day, today: Day) -> rusqlite::Result<Option<i64>> {
+    let note = "INSERT INTO config_day (day, revision) SELECT ?1, value FROM counter WHERE name = 'revision' \
+                ON CONFLICT DO NOTHING";
+    connection.prepare_cached(note)?.execute([today.number()])?;
+    let sql = "SELECT max(revision) FROM config_day WHERE day < ?1";
+    connection.prepare_cached(sql)?.query_row([day.number()], |row| row.get(0))
+}
+
+/// Of every document some of the states before the one that was newest when the counter was at `mark`.
+fn forget_some(connection: &Connection, mark: i64) -> rusqlite::Result<usize> {
+    let sql = "DELETE FROM config_history WHERE (kind, tenant, id, revision) IN ( \
+                   SELECT kind, tenant, id, revision FROM config_history AS old WHERE revision < ( \
+                       SELECT max(kept.revision) FROM config_history AS kept WHERE kept.kind = old.kind \
+                       AND kept.tenant = old.tenant AND kept.id = old.id AND kept.revision <= ?1) \
+                   LIMIT ?2)";
+    let some = i64::try_from(FORGOTTEN_AT_ONCE).unwrap_or(i64::MAX);
+    connection.prepare_cached(sql)?.execute(params![mark, some])
 }
 
 fn changes_since(connection: &Connection, since: Revision, limit: u32) -> rusqlite::Result<Changes> {

@@ -110,6 +110,10 @@ impl DeliveryLog for SqliteLog {
         self.run(move |days| upkeep::prepare_days(days, first, last)).await
     }
 
+    async fn first_day(&self) -> Result<Option<Day>, StoreError> {
+        self.run(|days| Ok(days.newest_first(None, None).last().copied())).await
+    }
+
     async fn drop_days_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
         let _turn = self.applying.lock().await;
         self.run(move |days| upkeep::drop_days_before(days, day)).await

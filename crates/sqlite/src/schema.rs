@@ -21,8 +21,13 @@ pub(crate) struct Schema {
 }
 
 /// "PsQu" and "PsLo".
-pub(crate) const QUEUE: Schema =
-    Schema { application_id: 0x5073_5175, migrations: &[include_str!("migrations/queue/0001_first.sql")] };
+pub(crate) const QUEUE: Schema = Schema {
+    application_id: 0x5073_5175,
+    migrations: &[
+        include_str!("migrations/queue/0001_first.sql"),
+        include_str!("migrations/queue/0002_config_days.sql"),
+    ],
+};
 pub(crate) const DAY: Schema =
     Schema { application_id: 0x5073_4c6f, migrations: &[include_str!("migrations/day/0001_first.sql")] };
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postrider_contract::clock::Clock;
 use postrider_contract::ports::{
-    DeliveryLog, Journal, KeyedRequests, Lead, Leadership, LogQueries, WaitingRoom, WorkQueue,
+    ConfigStore, DeliveryLog, Journal, KeyedRequests, Lead, Leadership, LogQueries, WaitingRoom, WorkQueue,
 };
 use postrider_service::directory::Directory;
 use postrider_service::lifecycle::Stop;
@@ -37,6 +37,7 @@ pub struct DutyParts {
     pub log: Arc<dyn DeliveryLog>,
     pub queries: Arc<dyn LogQueries>,
     pub keyed: Arc<dyn KeyedRequests>,
+    pub configuration: Arc<dyn ConfigStore>,
     pub directory: Arc<Directory>,
     pub board: Arc<TryBoard>,
     pub rerendering: Arc<Rerendering>,

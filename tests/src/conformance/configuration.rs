@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use postrider_contract::clock::Day;
 use postrider_contract::ids::TenantId;
 use postrider_contract::ports::{
     ConfigKey, ConfigKind, ConfigRecord, ConfigStore, ConfigWrite, ConfigWriteError, Expected, ListConfig,
@@ -153,6 +154,51 @@ pub async fn an_old_revision_is_still_there(engine: &mut dyn StoreUnderTest) {
     }
 }
 
+fn day(number: i32) -> Day {
+    Day::from_number(20_000 + number)
+}
+
+async fn forget(store: &dyn ConfigStore, before: i32, today: i32) -> u64 {
+    soon(store.forget_superseded_before(day(before), day(today))).await.expect("it answers")
+}
+
+async fn state_at(store: &dyn ConfigStore, id: &str, revision: Revision) -> Option<Revision> {
+    store.read_at(&key(id), revision).await.expect("it answers").map(|record| record.revision)
+}
+
+pub async fn what_was_superseded_before_a_day_is_forgotten_and_nothing_else(engine: &mut dyn StoreUnderTest) {
+    let store = engine.configuration();
+    let first = put(&*store, write("wh_1", Expected::Absent, "1")).await;
+    let second = put(&*store, write("wh_1", Expected::At(first), "2")).await;
+    let alone = put(&*store, write("wh_2", Expected::Absent, "1")).await;
+    assert_eq!(forget(&*store, 0, 0).await, 0, "nobody noted how it was before");
+    let third = put(&*store, write("wh_1", Expected::At(second), "3")).await;
+    let short = put(&*store, write("wh_3", Expected::Absent, "1")).await;
+    let deleted = put(&*store, delete("wh_3", Expected::At(short))).await;
+    assert_eq!(forget(&*store, 0, 1).await, 0, "what was newest on that day may be needed");
+    let fourth = put(&*store, write("wh_1", Expected::At(third), "4")).await;
+    assert_eq!(forget(&*store, 1, 2).await, 1, "superseded before that day was noted");
+    assert_eq!(state_at(&*store, "wh_1", first).await, None);
+    assert_eq!(state_at(&*store, "wh_1", second).await, Some(second));
+    assert_eq!(state_at(&*store, "wh_3", short).await, Some(short));
+    assert_eq!(forget(&*store, 2, 3).await, 2);
+    assert_eq!(forget(&*store, 2, 3).await, 0, "all of that is done");
+    engine.reopen().await;
+    let store = engine.configuration();
+    for (id, revision, kept) in [
+        ("wh_1", second, None),
+        ("wh_1", third, Some(third)),
+        ("wh_1", fourth, Some(fourth)),
+        ("wh_2", fourth, Some(alone)),
+        ("wh_3", short, None),
+        ("wh_3", fourth, Some(deleted)),
+    ] {
+        assert_eq!(state_at(&*store, id, revision).await, kept, "{id} at {revision:?}");
+    }
+    let newest = store.changes_since(Revision::ZERO, 10).await.expect("it answers").records;
+    assert_eq!(newest.iter().map(|record| record.revision).collect::<Vec<_>>(), [alone, deleted, fourth]);
+}
+
 pub async fn a_list_is_newest_first_and_paged(engine: &mut dyn StoreUnderTest) {
     let store = engine.configuration();
     for id in ["wh_3", "wh_1", "wh_5", "wh_2", "wh_4"] {
@@ -295,6 +341,7 @@ macro_rules! configuration_promises {
             each_write_of_a_call_takes_the_next_number,
             a_deleted_document_is_not_an_unknown_one,
             an_old_revision_is_still_there,
+            what_was_superseded_before_a_day_is_forgotten_and_nothing_else,
             a_list_is_newest_first_and_paged,
             changes_come_in_order_with_the_newest_state_only,
             following_changes_misses_nothing_under_concurrent_writers,

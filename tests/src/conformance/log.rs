@@ -307,6 +307,7 @@ pub async fn old_days_go_unless_something_in_them_is_not_over(engine: &mut dyn S
     let dropped = soon(log.drop_days_before(today.plus(-2))).await.expect("it answers");
     assert!(dropped.contains(&today.plus(-4)) && !dropped.contains(&today.plus(-3)), "{dropped:?}");
     assert!(dropped.iter().all(|day| *day < today.plus(-2)));
+    assert_eq!(soon(log.first_day()).await.expect("it answers"), Some(today.plus(-3)));
     assert_eq!((find(engine, &over).await, event(engine, &over).await), (None, None));
     assert!(attempts(engine, &over).await.is_empty());
     for kept in [&waiting, &beside, &newer] {
@@ -315,6 +316,7 @@ pub async fn old_days_go_unless_something_in_them_is_not_over(engine: &mut dyn S
     apply(engine, vec![waiting.delivered(position(1, 0))]).await;
     let dropped = soon(log.drop_days_before(today.plus(-2))).await.expect("it answers");
     assert!(dropped.contains(&today.plus(-3)), "{dropped:?}");
+    assert_eq!(soon(log.first_day()).await.expect("it answers"), Some(today.plus(-2)));
     assert_eq!(find(engine, &waiting).await, None);
     assert!(find(engine, &newer).await.is_some());
 }

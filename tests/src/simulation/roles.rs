@@ -218,6 +218,7 @@ async fn start_status(life: &Arc<Life>) -> Result<()> {
         log: Arc::clone(&store) as _,
         queries: Arc::new(world.log.clone()),
         keyed: Arc::clone(&store) as _,
+        configuration: Arc::new(world.configuration.clone()),
         directory: directory_of(life).await?,
         board: Arc::clone(&board),
         rerendering: Rerendering::new(Arc::new(world.configuration.clone())),

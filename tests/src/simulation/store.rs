@@ -88,6 +88,11 @@ impl DeliveryLog for SimulatedStore {
         self.life.perform(Effect::Read, what, self.log().prepare_days(first, last)).await?
     }
 
+    async fn first_day(&self) -> Result<Option<Day>, StoreError> {
+        let what = || "asks for the oldest day".to_owned();
+        self.life.perform(Effect::Read, what, self.log().first_day()).await?
+    }
+
     async fn drop_days_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
         let what = || "drops old days".to_owned();
         self.life.perform(Effect::Read, what, self.log().drop_days_before(day)).await?

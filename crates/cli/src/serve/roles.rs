@@ -164,6 +164,7 @@ fn start_status(
         log: Arc::clone(&engine.log),
         queries: Arc::clone(&engine.queries),
         keyed: Arc::clone(&engine.keyed),
+        configuration: Arc::clone(&engine.configuration),
         directory: Arc::clone(&foundation.directory),
         board,
         rerendering: Arc::clone(rerendering),

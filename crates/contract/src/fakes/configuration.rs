@@ -1,13 +1,14 @@
 //! The configuration store in memory: every state of every document, in the order they were written.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
 use super::Outage;
 use super::watched::Watched;
+use crate::clock::Day;
 use crate::ports::{
     Changes, ConfigKey, ConfigRecord, ConfigStore, ConfigWrite, ConfigWriteError, Expected, ListConfig,
     StoreError,
@@ -20,15 +21,22 @@ type History = Vec<ConfigRecord>;
 #[derive(Debug)]
 pub struct FakeConfiguration {
     history: Arc<Watched<History>>,
+    /// How far it was when a day was first noted.
+    days: Arc<Mutex<BTreeMap<Day, Revision>>>,
     outage: Arc<Outage>,
-    /// How much of the history this process was told of.
-    told: AtomicUsize,
+    /// The last revision that this process was told of.
+    told: AtomicU64,
 }
 
 impl FakeConfiguration {
     #[must_use]
     pub fn new(outage: Arc<Outage>) -> Self {
-        FakeConfiguration { history: Arc::new(Watched::new(Vec::new())), outage, told: AtomicUsize::new(0) }
+        FakeConfiguration {
+            history: Arc::new(Watched::new(Vec::new())),
+            days: Arc::default(),
+            outage,
+            told: AtomicU64::new(0),
+        }
     }
 }
 
@@ -36,8 +44,9 @@ impl Clone for FakeConfiguration {
     fn clone(&self) -> Self {
         FakeConfiguration {
             history: Arc::clone(&self.history),
+            days: Arc::clone(&self.days),
             outage: Arc::clone(&self.outage),
-            told: AtomicUsize::new(0),
+            told: AtomicU64::new(0),
         }
     }
 }
@@ -126,9 +135,27 @@ impl ConfigStore for FakeConfiguration {
         }))
     }
 
+    async fn forget_superseded_before(&self, day: Day, today: Day) -> Result<u64, StoreError> {
+        self.outage.check()?;
+        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.history.change(|history| {
+            days.entry(today).or_insert(last_revision(history));
+            let Some(mark) = days.range(..day).next_back().map(|(_, mark)| *mark) else { return 0 };
+            let before = history.len();
+            let of_mark: Vec<ConfigRecord> =
+                history.iter().filter(|record| record.revision <= mark).cloned().collect();
+            history.retain(|record| {
+                newest(&of_mark, &record.key).is_none_or(|kept| record.revision >= kept.revision)
+            });
+            days.retain(|noted, _| *noted >= day);
+            u64::try_from(before - history.len()).unwrap_or(u64::MAX)
+        }))
+    }
+
     async fn changed(&self) {
         let is_news = |history: &mut History| {
-            (self.told.swap(history.len(), Ordering::SeqCst) != history.len()).then_some(())
+            let last = last_revision(history).number();
+            (self.told.swap(last, Ordering::SeqCst) != last).then_some(())
         };
         self.history.when(is_news).await;
     }

@@ -252,6 +252,11 @@ impl DeliveryLog for FakeLog {
         self.outage.check()
     }
 
+    async fn first_day(&self) -> Result<Option<Day>, StoreError> {
+        self.outage.check()?;
+        Ok(self.rows.read(|rows| rows.days().first().copied()))
+    }
+
     async fn drop_days_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
         self.outage.check()?;
         Ok(self.rows.change(|rows| {

@@ -1,12 +1,13 @@
 //! The configuration store: small documents with revisions, written by manage alone.
 //!
 //! One counter numbers every change of the installation, in commit order, so "what changed since" misses
-//! nothing. Old revisions are kept: a delivery names those it was rendered with.
+//! nothing. Old revisions are kept for as long as deliveries may name them: those they were rendered with.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::StoreError;
+use crate::clock::Day;
 use crate::ids::TenantId;
 use crate::revision::Revision;
 
@@ -142,6 +143,14 @@ pub trait ConfigStore: Send + Sync {
     /// # Errors
     /// When the store does not answer.
     async fn changes_since(&self, revision: Revision, limit: u32) -> Result<Changes, StoreError>;
+
+    /// Drops every state that was superseded before `day` began, as far as earlier calls noted on each day how far the
+    /// configuration was; this one notes it for `today`. The newest state of a document stays, and so does what is not
+    /// known to be so old. Answers how many were dropped.
+    ///
+    /// # Errors
+    /// When the store does not answer; some may be dropped by then.
+    async fn forget_superseded_before(&self, day: Day, today: Day) -> Result<u64, StoreError>;
 
     /// Resolves when something may have changed since the last call; may resolve without reason, and
     /// resolves within a second at the latest while the store answers. Safe to cancel.

@@ -180,6 +180,12 @@ pub trait DeliveryLog: Send + Sync {
     /// When the store does not answer.
     async fn prepare_days(&self, first: Day, last: Day) -> Result<(), StoreError>;
 
+    /// The oldest day of which something is kept; days that were made ready and stayed empty may count.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn first_day(&self) -> Result<Option<Day>, StoreError>;
+
     /// Drops whole days before `day`, but never one that still has deliveries that are not concluded.
     /// Answers those dropped.
     ///

@@ -50,6 +50,10 @@ impl DeliveryLog for EvenLog {
         Ok(())
     }
 
+    async fn first_day(&self) -> Result<Option<Day>, StoreError> {
+        Ok(None)
+    }
+
     async fn drop_days_before(&self, _: Day) -> Result<Vec<Day>, StoreError> {
         Ok(Vec::new())
     }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
+use postrider_contract::clock::Day;
 use postrider_contract::fakes::FakeConfiguration;
 use postrider_contract::ports::{
     Changes, ConfigKey, ConfigRecord, ConfigStore, ConfigWrite, ConfigWriteError, Expected, ListConfig,
@@ -56,6 +57,10 @@ impl ConfigStore for RacingStore {
 
     async fn changes_since(&self, revision: Revision, limit: u32) -> Result<Changes, StoreError> {
         self.inner.changes_since(revision, limit).await
+    }
+
+    async fn forget_superseded_before(&self, day: Day, today: Day) -> Result<u64, StoreError> {
+        self.inner.forget_superseded_before(day, today).await
     }
 
     async fn changed(&self) {

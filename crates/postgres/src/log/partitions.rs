@@ -127,6 +127,12 @@ impl Days {
         self.lock().get(&day) != Some(&Bodies::Gone)
     }
 
+    pub(super) async fn first(&self, database: &Database) -> Result<Option<Day>, StoreError> {
+        let mut session = database.session().await?;
+        self.learn(&mut session).await?;
+        Ok(self.lock().keys().next().copied())
+    }
+
     /// Drops days, oldest first, each in a transaction of its own.
     pub(super) async fn drop_before(&self, database: &Database, day: Day) -> Result<Vec<Day>, StoreError> {
         let mut session = database.session().await?;

@@ -69,6 +69,7 @@ impl Office {
             log: Arc::new(log.clone()),
             queries: Arc::new(log.clone()),
             keyed: keyed.clone(),
+            configuration: Arc::new(configuration.clone()),
             directory: Arc::clone(&directory),
             board: TryBoard::new(),
             rerendering: Rerendering::new(Arc::new(configuration.clone())),

@@ -42,6 +42,10 @@ impl DeliveryLog for Counting {
         self.log.prepare_days(first, last).await
     }
 
+    async fn first_day(&self) -> Result<Option<Day>, StoreError> {
+        self.log.first_day().await
+    }
+
     async fn drop_days_before(&self, day: Day) -> Result<Vec<Day>, StoreError> {
         self.log.drop_days_before(day).await
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use postrider_contract::clock::Timestamp;
+use postrider_contract::clock::{Day, Timestamp};
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::fakes::FakeConfiguration;
 use postrider_contract::ids::WebhookId;
@@ -57,6 +57,10 @@ impl ConfigStore for CountingStore {
         // Others get their turn, as with a store that is asked over a network.
         tokio::task::yield_now().await;
         self.store.changes_since(revision, limit).await
+    }
+
+    async fn forget_superseded_before(&self, day: Day, today: Day) -> Result<u64, StoreError> {
+        self.store.forget_superseded_before(day, today).await
     }
 
     async fn changed(&self) {
