@@ -3,6 +3,7 @@
 mod end_to_end {
     mod a_failed_delivery_follows_its_schedule;
     mod a_filter_chooses_events;
+    mod a_folder_gives_profiles_from_the_start;
     mod a_paused_webhook_is_held_and_resumed;
     mod a_profile_of_ones_own_is_followed;
     mod a_repeated_request_counts_once;

@@ -1,6 +1,7 @@
 //! `postrider serve`: opens the engine, starts the roles, serves the API, ends in order.
 
 mod api;
+mod profile_folder;
 mod roles;
 mod under_test;
 
@@ -25,6 +26,7 @@ use postrider_service::telemetry::{self, LogFormat};
 use crate::admin_key::{self, AdminAccess};
 use crate::assemble::{self, ClusterUrls, Engine, ProducerIntake};
 use crate::config::{LogFormatSetting, Settings};
+use profile_folder::FolderProfile;
 
 pub use api::api_description;
 
@@ -51,6 +53,10 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     under_test::arm_failpoints()?;
     let clock: Arc<dyn Clock> = under_test::clock()?;
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let profiles = match &settings.manage.profiles {
+        Some(folder) if settings.server.roles.manage => profile_folder::read(folder)?,
+        Some(_) | None => Vec::new(),
+    };
     // Taken first: a second process on the same port must not touch the data.
     let listener = bind(settings.server.listen).await?;
     let address = listener.local_addr().context("cannot ask which address is listened on")?;
@@ -71,7 +77,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         Foundation { settings, engine, directory, authenticator, secrets, metrics, health, clock, entropy };
     greet(&foundation, address, made.as_ref());
     let queue = Arc::clone(&foundation.engine.queue);
-    start(&foundation, intake, listener, &mut lifecycle).await?;
+    start(&foundation, intake, profiles, listener, &mut lifecycle).await?;
     let stopped = lifecycle.run_until_stopped(end_signals()?).await;
     // What was acknowledged last is written before the process ends.
     queue.close().await;
@@ -81,10 +87,15 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
 async fn start(
     foundation: &Foundation,
     intake: Option<ProducerIntake>,
+    profiles: Vec<FolderProfile>,
     listener: tokio::net::TcpListener,
     lifecycle: &mut Lifecycle,
 ) -> anyhow::Result<()> {
     let running = roles::start(foundation, intake, lifecycle)?;
+    if let Some((intake, _)) = running.intake.as_ref().filter(|_| !profiles.is_empty()) {
+        let state = api::manage_state(foundation, Arc::clone(intake) as _);
+        profile_folder::put_all(&state, profiles).await?;
+    }
     let router = api::router(foundation, running)?;
     let limits = HttpLimits {
         connections: usize::try_from(foundation.settings.server.max_connections.get()).unwrap_or(usize::MAX),

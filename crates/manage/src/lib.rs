@@ -24,6 +24,7 @@ mod webhooks;
 mod whole_number;
 
 pub use disabling::Disabler;
+pub use profiles::change::put_at_start;
 pub use routes::{description, routes};
 pub use state::{ManageLimits, ManageParts, ManageState};
 

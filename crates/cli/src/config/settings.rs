@@ -175,8 +175,12 @@ section! {
 }
 
 section! {
-    /// How much one tenant may have.
-    Quotas = "manage" {
+    /// What there is from the start, and how much one tenant may have.
+    Management = "manage" {
+        /// A folder with profiles, each a file `NAME.toml` or `NAME.json`. At every start of a process with the role
+        /// `manage` each is put as the API would put it, over whatever was put there since; one that is wrong, or that a
+        /// webhook would not fit, keeps the process from starting.
+        profiles: PathBuf,
         /// Webhooks of one tenant. Every event is matched against all of them.
         webhooks_per_tenant: NonZeroU32 = "10000",
         /// Keys of one tenant: enough for a key per service and its rotation.
@@ -286,7 +290,7 @@ pub struct Settings {
     pub ingest: Ingest,
     pub worker: Worker,
     pub status: StatusSection,
-    pub quotas: Quotas,
+    pub manage: Management,
     pub security: Security,
     pub log: Logs,
     pub(super) effective: Vec<(Declared, Option<toml::Value>)>,
@@ -306,7 +310,7 @@ impl Settings {
         let ingest = Ingest::read(&mut reader);
         let worker = Worker::read(&mut reader);
         let status = StatusSection::read(&mut reader);
-        let quotas = Quotas::read(&mut reader);
+        let manage = Management::read(&mut reader);
         let security = Security::read(&mut reader);
         let log = Logs::read(&mut reader);
         reader.finish();
@@ -326,7 +330,7 @@ impl Settings {
             check_bounds(ingest, worker, status, &mut reader);
         }
         let effective = std::mem::take(&mut reader.effective);
-        let all = (server, engine, egress, ingest, worker, status, quotas, security, log);
+        let all = (server, engine, egress, ingest, worker, status, manage, security, log);
         match all {
             (
                 Some(server),
@@ -335,7 +339,7 @@ impl Settings {
                 Some(ingest),
                 Some(worker),
                 Some(status),
-                Some(quotas),
+                Some(manage),
                 Some(security),
                 Some(log),
             ) if reader.problems.0.is_empty() => Ok(Settings {
@@ -345,7 +349,7 @@ impl Settings {
                 ingest,
                 worker,
                 status,
-                quotas,
+                manage,
                 security,
                 log,
                 effective,
@@ -363,7 +367,7 @@ impl Settings {
             (Ingest::SECTION, Ingest::declared()),
             (Worker::SECTION, Worker::declared()),
             (StatusSection::SECTION, StatusSection::declared()),
-            (Quotas::SECTION, Quotas::declared()),
+            (Management::SECTION, Management::declared()),
             (Security::SECTION, Security::declared()),
             (Logs::SECTION, Logs::declared()),
         ]

@@ -90,7 +90,7 @@ async fn error_page(InPath(code): InPath<String>) -> Result<impl IntoResponse, P
     Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], page))
 }
 
-fn manage_state(foundation: &Foundation, intake: Arc<dyn EventIntake>) -> ManageState {
+pub(super) fn manage_state(foundation: &Foundation, intake: Arc<dyn EventIntake>) -> ManageState {
     ManageState::new(ManageParts {
         store: Arc::clone(&foundation.engine.configuration),
         authenticator: Arc::clone(&foundation.authenticator),
@@ -108,7 +108,7 @@ fn manage_state(foundation: &Foundation, intake: Arc<dyn EventIntake>) -> Manage
             .iter()
             .map(ToString::to_string)
             .collect(),
-        limits: quotas(&foundation.settings),
+        limits: limits(&foundation.settings),
     })
 }
 
@@ -125,11 +125,11 @@ pub fn api_description() -> anyhow::Result<String> {
     Ok(description.to_pretty_json()?)
 }
 
-fn quotas(settings: &Settings) -> ManageLimits {
+fn limits(settings: &Settings) -> ManageLimits {
     let number = |setting: NonZeroU32| usize::try_from(setting.get()).unwrap_or(usize::MAX);
     ManageLimits {
-        webhooks_per_tenant: number(settings.quotas.webhooks_per_tenant),
-        keys_per_tenant: number(settings.quotas.keys_per_tenant),
-        template_bytes_per_tenant: number(settings.quotas.template_bytes_per_tenant),
+        webhooks_per_tenant: number(settings.manage.webhooks_per_tenant),
+        keys_per_tenant: number(settings.manage.keys_per_tenant),
+        template_bytes_per_tenant: number(settings.manage.template_bytes_per_tenant),
     }
 }

@@ -80,8 +80,32 @@ pub(crate) async fn put_profile(
     if_match: IfMatch,
     WrittenProfile(form): WrittenProfile,
 ) -> Result<Response, Problem> {
-    refuse_builtin(&name)?;
-    let profile = form.named(&name).and_then(Profile::compile).map_err(|error| refused(&error))?;
+    let (stored, written) = put(&state, &name, &if_match, form).await?;
+    let status = match written {
+        Written::Made => StatusCode::CREATED,
+        Written::Changed => StatusCode::OK,
+    };
+    let view = ProfileView::new(stored.object.definition().clone(), stored.revision);
+    Ok((status, [(ETAG, entity_tag(stored.revision))], Json(view)).into_response())
+}
+
+/// Makes a profile, or replaces it as a whole, for whoever starts the process.
+///
+/// # Errors
+/// What `PUT /v1/profiles/{name}` would answer.
+pub async fn put_at_start(state: &ManageState, profile: Profile) -> Result<(), Problem> {
+    let name = profile.name.clone();
+    put(state, &name, &IfMatch::Any, profile).await.map(drop)
+}
+
+async fn put(
+    state: &ManageState,
+    name: &ProfileName,
+    if_match: &IfMatch,
+    form: Profile,
+) -> Result<(Stored<StoredProfile>, Written), Problem> {
+    refuse_builtin(name)?;
+    let profile = form.named(name).and_then(Profile::compile).map_err(|error| refused(&error))?;
     check_catalogue(&profile)?;
     // What was decided elsewhere until now counts.
     state.directory().refresh().await.map_err(unavailable)?;
@@ -92,25 +116,18 @@ pub(crate) async fn put_profile(
         let Some(before) = offered else {
             // One that was deleted comes again in its place.
             if before.is_none() {
-                check_count(&state)?;
+                check_count(state)?;
             }
-            fit::check_profile(&state, &profile)?;
+            fit::check_profile(state, &profile)?;
             return Ok((Some(after), Written::Made));
         };
         if before.object == after {
             return Ok((None, Written::Changed));
         }
-        fit::check_profile(&state, &profile)?;
+        fit::check_profile(state, &profile)?;
         Ok((Some(after), Written::Changed))
     };
-    let (stored, written) =
-        state.documents().put::<StoredProfile, Written>(&profile_key(&name), apply).await?;
-    let status = match written {
-        Written::Made => StatusCode::CREATED,
-        Written::Changed => StatusCode::OK,
-    };
-    let view = ProfileView::new(stored.object.definition().clone(), stored.revision);
-    Ok((status, [(ETAG, entity_tag(stored.revision))], Json(view)).into_response())
+    state.documents().put::<StoredProfile, Written>(&profile_key(name), apply).await
 }
 
 /// Deletes a profile that no tenant and no webhook uses. Deliveries under way go on by it.

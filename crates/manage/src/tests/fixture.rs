@@ -153,6 +153,7 @@ impl Answer {
 /// Manage, and what it works with.
 pub(super) struct Api {
     pub(super) router: Router,
+    pub(super) state: ManageState,
     pub(super) store: Arc<RacingStore>,
     /// Makes the store stop answering.
     pub(super) outage: Arc<Outage>,
@@ -197,9 +198,11 @@ impl Api {
             egress_addresses: vec!["192.0.2.7".to_owned()],
             limits,
         };
-        let (router, openapi) = routes(ManageState::new(parts)).split_for_parts();
+        let state = ManageState::new(parts);
+        let (router, openapi) = routes(state.clone()).split_for_parts();
         Api {
             router,
+            state,
             store,
             outage,
             clock,

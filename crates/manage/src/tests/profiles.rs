@@ -5,9 +5,11 @@ use std::sync::atomic::Ordering;
 use axum::body::Body;
 use http::Request;
 use postrider_contract::ports::{ConfigKey, ConfigKind, ConfigStore, ConfigWrite, Expected};
+use postrider_contract::profile::Profile;
 use serde_json::{Value, json};
 
 use super::fixture::{ADMIN, Answer, Api, text};
+use crate::put_at_start;
 
 const TOML: &str = r#"
 description = "Acme's own"
@@ -314,4 +316,26 @@ async fn profiles_that_were_deleted_count_among_those_there_may_be() {
     assert!(text(&refused, "detail").contains("those counted that were deleted"), "{refused}");
     put(&api, "first", form()).await.expect(201);
     put(&api, "first", form_with(json!({"version": 2}))).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_profile_that_is_put_at_a_start_wins_over_what_was_put_since_and_is_checked_as_any() {
+    let api = Api::start().await;
+    let named = |text: &str| Profile::from_toml(&format!("name = \"acme\"\n{text}")).expect("a profile");
+    put_at_start(&api.state, named(TOML)).await.expect("it is put");
+    put(&api, "acme", form_with(json!({"version": 2}))).await.expect(200);
+    put_at_start(&api.state, named(TOML)).await.expect("it is put");
+    let read = api.call(ADMIN, "GET", "/v1/profiles/acme", None).await.expect(200);
+    assert_eq!((&read["version"], &read["revision"]), (&json!(1), &json!(3)));
+    put_at_start(&api.state, named(TOML)).await.expect("it is put");
+    assert_eq!(api.revision().await, 3, "what is there already is not written again");
+
+    let key = api.tenant_with_key("acme", "acme").await;
+    api.webhook(&key, json!({"headers": {"X-Mine": "1"}})).await;
+    let owning =
+        TOML.replace("[secret]", "[request]\nheaders = [{ name = \"X-Mine\", value = \"2\" }]\n[secret]");
+    let refused = put_at_start(&api.state, named(&owning)).await.expect_err("a webhook would not fit");
+    assert!(refused.detail().contains("would not fit it"), "{refused}");
+    let builtin = Profile::from_toml(&format!("name = \"standard\"\n{TOML}")).expect("a profile");
+    assert!(put_at_start(&api.state, builtin).await.is_err());
 }
