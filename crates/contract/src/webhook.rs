@@ -82,6 +82,18 @@ pub enum Authentication {
     },
 }
 
+impl Authentication {
+    /// The header that it stands in.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Authentication::None => None,
+            Authentication::Bearer { .. } | Authentication::Basic { .. } => Some("Authorization"),
+            Authentication::ApiKey { header, .. } => Some(header),
+        }
+    }
+}
+
 /// A header of the webhook's own; its value may hold a credential, so it is sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustomHeader {

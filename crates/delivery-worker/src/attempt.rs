@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use postrider_contract::attempt::{Attempt, Header, SentRequest};
 use postrider_contract::clock::{Clock, Entropy};
@@ -54,11 +55,10 @@ impl Attempter {
         let keys = prepared.signing_keys(started_at);
         let profile = entry.profile.profile.as_ref();
         let made = request_headers(profile, &entry.webhook.overrides, &context, &delivery.body, &keys);
-        let headers = wire_headers(prepared, &made)?;
+        let (headers, shown) = wire_headers(prepared, made)?;
         let case = prepared.header_case(|| {
-            let own = prepared.own_headers.iter().map(|own| &*own.shown.name);
-            let made = made.iter().map(|header| &*header.name);
-            ["Host"].into_iter().chain(made).chain(own).chain(["Content-Length"]).collect()
+            let names = shown.iter().map(|header| &*header.name);
+            ["Host"].into_iter().chain(names).chain(["Content-Length"]).collect()
         });
         let outgoing = OutgoingRequest {
             endpoint: Arc::clone(&prepared.endpoint),
@@ -76,7 +76,7 @@ impl Attempter {
             id: AttemptId::draw(started_at, self.entropy.as_ref()),
             number: delivery.position.attempt,
             started_at,
-            request: sent_request(delivery, prepared, made),
+            request: sent_request(delivery, prepared, shown),
             address: exchange.address,
             timings: exchange.timings,
             result: exchange.result,
@@ -84,25 +84,29 @@ impl Attempter {
     }
 }
 
-/// `Host`, what the profile makes, then the webhook's own; where two are of one name, the profile's.
-fn wire_headers(prepared: &Prepared, made: &[Header]) -> Result<HeaderMap, NotTried> {
+/// `Host`, what the profile makes, then the webhook's own; where two are of one name, the profile's. With them, what the
+/// log shows of those that are sent: all but `Host`, in their order, credentials masked.
+fn wire_headers(prepared: &Prepared, made: Vec<Header>) -> Result<(HeaderMap, Vec<Header>), NotTried> {
     let mut headers = HeaderMap::with_capacity(made.len() + prepared.own_headers.len() + 2);
     headers.insert(http::header::HOST, prepared.host.clone());
-    for header in made {
+    for header in &made {
         let refused = || NotTried::Header { name: header.name.to_string() };
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| refused())?;
         let value = HeaderValue::from_maybe_shared(header.value.clone()).map_err(|_| refused())?;
         headers.insert(name, value);
     }
+    let mut shown = made;
     for own in &prepared.own_headers {
-        headers.entry(own.name.clone()).or_insert_with(|| own.value.clone());
+        if let Entry::Vacant(place) = headers.entry(own.name.clone()) {
+            place.insert(own.value.clone());
+            shown.push(own.shown.clone());
+        }
     }
-    Ok(headers)
+    Ok((headers, shown))
 }
 
-/// What the log shows: credentials masked, the path of the URL too, since for some receivers it is one.
-fn sent_request(delivery: &Delivery, prepared: &Prepared, mut headers: Vec<Header>) -> SentRequest {
-    headers.extend(prepared.own_headers.iter().map(|own| own.shown.clone()));
+/// What the log shows: the path of the URL masked too, since for some receivers it is a credential.
+fn sent_request(delivery: &Delivery, prepared: &Prepared, headers: Vec<Header>) -> SentRequest {
     SentRequest {
         method: prepared.method.as_str().to_owned(),
         url: prepared.entry.webhook.url.display_masked(),

@@ -1,5 +1,6 @@
 //! The path of one delivery through the worker: check → gate → attempt → decide → settle.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ const DEFERRALS: [Duration; 5] = [
     Duration::from_secs(60),
 ];
 
+/// So often a delivery waits for somebody to put its webhook right: by a minute each time, a day.
+const UNREPAIRED: u32 = 24 * 60;
 /// What was put right meanwhile is tried again after this.
 const AFTER_CHANGE: Duration = Duration::from_secs(1);
 
@@ -67,19 +70,18 @@ impl Path {
             Verdict::Defer(why) => self.defer(taken, why).await,
             Verdict::Try(entry) => match self.prepare(&entry) {
                 Ok(prepared) => self.attempt(taken, &prepared, slot).await,
-                Err(error) => {
-                    tracing::error!(webhook.id = %entry.webhook.id, %error, "a webhook's requests cannot be made");
-                    self.defer(taken, Deferral::NoSecrets).await
-                }
+                Err(error) => self.wait_for_repair(taken, error).await,
             },
         }
     }
 
-    /// A secret that is not one of the profile that the body was rendered with was given for another: then that one,
-    /// the webhook's present profile, makes the headers.
+    /// A secret that is not one of the profile that the body was rendered with was given for another, and so was a
+    /// credential that would stand in a header of that profile: then that other one, the webhook's present profile,
+    /// makes the headers.
     fn prepare(&self, entry: &Arc<WebhookEntry>) -> Result<Arc<Prepared>, PrepareError> {
         let prepared = self.preparations.of(entry);
-        let is_of_other_profile = matches!(prepared, Err(PrepareError::Secret(_)));
+        let is_of_other_profile =
+            matches!(prepared, Err(PrepareError::Secret(_) | PrepareError::Credential { .. }));
         match self.gate.present(entry.webhook.id).filter(|_| is_of_other_profile) {
             Some(present) => self.preparations.of(&present),
             None => prepared,
@@ -105,10 +107,7 @@ impl Path {
                 tracing::warn!(%shortage, "a try is put off");
                 return self.defer(taken, Deferral::NoSockets).await;
             }
-            Err(error @ NotTried::Header { .. }) => {
-                tracing::error!(webhook.id = %prepared.entry.webhook.id, %error, "a try is put off");
-                return self.defer(taken, Deferral::NoSecrets).await;
-            }
+            Err(error @ NotTried::Header { .. }) => return self.wait_for_repair(taken, error).await,
         };
         slot.free(pace_of(&attempt));
         let outcome = self.decide(&attempt, prepared).await;
@@ -174,6 +173,22 @@ impl Path {
     async fn cancel(&self, taken: Taken, reason: CancelReason) -> Result<(), Unsettled> {
         self.tally.note_canceled();
         self.settle.concluded(taken, Conclusion::Canceled(reason)).await
+    }
+
+    /// The webhook's requests cannot be made until somebody puts its secrets or its profile right. If nobody does, the
+    /// delivery ends where it is seen, and can be sent again, instead of waiting without end.
+    async fn wait_for_repair(&self, taken: Taken, error: impl Display) -> Result<(), Unsettled> {
+        let Taken { delivery, .. } = &taken;
+        let (id, webhook) = (delivery.reference.id, delivery.reference.webhook);
+        if delivery.position.deferrals < UNREPAIRED {
+            tracing::error!(webhook.id = %webhook, delivery.id = %id, %error, "a try cannot be made, and is put off");
+            return self.defer(taken, Deferral::NoSecrets).await;
+        }
+        tracing::error!(
+            webhook.id = %webhook, delivery.id = %id, %error,
+            "for a day a try could not be made; the delivery has failed"
+        );
+        self.settle.concluded(taken, Conclusion::Failed(FailureReason::Internal)).await
     }
 
     async fn defer(&self, taken: Taken, why: Deferral) -> Result<(), Unsettled> {

@@ -14,9 +14,9 @@ use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::WebhookId;
 use postrider_contract::profile::{ProfileName, SecretRule};
 use postrider_contract::revision::Revision;
-use postrider_contract::secret::Secret;
+use postrider_contract::secret::{SealedSecret, Secret};
 use postrider_contract::signature::{InvalidSecret, SigningKey};
-use postrider_contract::webhook::{Authentication, WebhookKind};
+use postrider_contract::webhook::{Authentication, PreviousSecret, WebhookKind};
 use postrider_service::directory::WebhookEntry;
 use postrider_service::secret_box::{OpenError, SecretBox};
 use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
@@ -37,6 +37,9 @@ pub enum PrepareError {
     Secret(#[from] InvalidSecret),
     #[error("header {name} of the webhook cannot be written")]
     Header { name: String },
+    /// The profile's would be sent in place of the credential.
+    #[error("the webhook's credential stands in {name}, a header of its profile")]
+    Credential { name: String },
     #[error("the path of the webhook's url cannot be written in a request")]
     Target,
 }
@@ -77,6 +80,10 @@ impl Prepared {
         let webhook = &entry.webhook;
         let profile = &entry.profile.profile;
         let secrets = WebhookSecrets::new(secrets, &webhook.tenant, webhook.id);
+        let credential = webhook.authentication.header();
+        if let Some(name) = credential.filter(|name| profile.sets_header(name, &webhook.overrides)) {
+            return Err(PrepareError::Credential { name: name.to_owned() });
+        }
         let keys = match (&profile.definition().signature, &profile.definition().secret) {
             (Some(_), Some(rule)) => signing_keys(&entry, &secrets, rule)?,
             (Some(_) | None, _) => Vec::new(),
@@ -156,19 +163,31 @@ impl Preparations {
     }
 }
 
+/// The present secret must be one of the profile. One that goes on beside it may be of the profile before: nobody who
+/// reads signatures of this profile has it, so it signs nothing, and holds nothing up.
 fn signing_keys(
     entry: &WebhookEntry,
     secrets: &WebhookSecrets<'_>,
     rule: &SecretRule,
 ) -> Result<Vec<Key>, PrepareError> {
     let stored = &entry.webhook.secrets;
-    let current = stored.current.iter().map(|sealed| (sealed, None));
-    let previous = stored.previous.iter().map(|previous| (&previous.secret, Some(previous.until)));
-    let read = current.chain(previous).map(|(sealed, until)| {
+    let key_of = |sealed: &SealedSecret| -> Result<SigningKey, PrepareError> {
         let secret = secrets.open(SecretPlace::Signing, sealed)?;
-        Ok(Key { key: SigningKey::parse(secret.reveal(), rule)?, until })
-    });
-    read.collect()
+        Ok(SigningKey::parse(secret.reveal(), rule)?)
+    };
+    let mut keys = Vec::with_capacity(1 + stored.previous.len());
+    if let Some(current) = &stored.current {
+        keys.push(Key { key: key_of(current)?, until: None });
+    }
+    for PreviousSecret { secret, until } in &stored.previous {
+        match key_of(secret) {
+            Ok(key) => keys.push(Key { key, until: Some(*until) }),
+            Err(error) => {
+                tracing::info!(webhook.id = %entry.webhook.id, %error, "an earlier secret signs nothing");
+            }
+        }
+    }
+    Ok(keys)
 }
 
 fn own_headers(entry: &WebhookEntry, secrets: &WebhookSecrets<'_>) -> Result<Vec<OwnHeader>, PrepareError> {

@@ -73,6 +73,13 @@ impl CompiledProfile {
             || self.definition.signature.as_ref().is_some_and(is_signature)
     }
 
+    /// The same for a webhook that may have chosen where its signature stands.
+    #[must_use]
+    pub fn sets_header(&self, name: &str, overrides: &ProfileOverride) -> bool {
+        let chosen = overrides.signature_header.as_ref();
+        self.owns_header(name) || chosen.is_some_and(|header| header.is(name))
+    }
+
     /// Whether an old secret can go on signing beside a new one: receivers read several signatures.
     #[must_use]
     pub fn signs_with_several(&self) -> bool {

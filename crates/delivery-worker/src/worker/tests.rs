@@ -1,6 +1,7 @@
 //! The whole worker over the fake engine and a receiver on loopback.
 
 mod former_profiles;
+mod misfits;
 
 use postrider_contract::attempt::{AttemptResult, FailureClass, Header};
 use postrider_contract::clock::ManualClock;

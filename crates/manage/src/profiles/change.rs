@@ -1,8 +1,10 @@
 //! `PUT` and `DELETE /v1/profiles/{name}`: an installation's own delivery contracts, kept by the admin.
 //!
 //! A change must leave every webhook fit for its profile, and only what nobody uses can be deleted: both are looked up
-//! in the directory of that moment. What is decided beside it, in another process at the same time, does no harm: a
-//! webhook that chose a profile in the moment of its deletion goes on with it.
+//! in the directory of that moment. Another process may decide something beside it at the same time. A webhook that chose
+//! a profile in the moment of its deletion goes on with it. One that changed in the moment of its profile's change may not
+//! fit it: where header names meet, the profile's is sent; without a secret or a credential that fits, its deliveries wait
+//! at no cost of a try until it is put right, and after a day fail, which the worker's log says with the reason.
 
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};

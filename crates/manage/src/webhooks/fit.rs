@@ -5,7 +5,7 @@ use postrider_contract::ids::TenantId;
 use postrider_contract::profile::{CompiledProfile, SecretOrigin};
 use postrider_contract::signature::SigningKey;
 use postrider_contract::tenant::Tenant;
-use postrider_contract::webhook::{Authentication, Webhook};
+use postrider_contract::webhook::Webhook;
 use postrider_service::problem::{FieldErrors, Problem, pointer_step};
 use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
 
@@ -33,15 +33,8 @@ pub(super) fn check(
 }
 
 fn check_headers(webhook: &Webhook, profile: &CompiledProfile, errors: &mut FieldErrors) {
-    let is_profiles = |name: &str| {
-        let chosen = webhook.overrides.signature_header.as_ref();
-        profile.owns_header(name) || chosen.is_some_and(|header| header.is(name))
-    };
-    let of_authentication = match &webhook.authentication {
-        Authentication::None => None,
-        Authentication::Bearer { .. } | Authentication::Basic { .. } => Some("Authorization"),
-        Authentication::ApiKey { header, .. } => Some(header.as_str()),
-    };
+    let is_profiles = |name: &str| profile.sets_header(name, &webhook.overrides);
+    let of_authentication = webhook.authentication.header();
     for header in &webhook.headers {
         let pointer = format!("/headers/{}", pointer_step(&header.name));
         if is_profiles(&header.name) {
