@@ -48,6 +48,7 @@ use kept_headers::kept_headers;
 use lookups::{Lookups, MAX_LOOKUPS};
 use pool::Pool;
 use progress::{Progress, Shown};
+use tls::Connectors;
 
 /// What the client is made of.
 pub struct ClientParts {
@@ -120,7 +121,7 @@ impl HttpClient {
     /// # Errors
     /// When the extra authorities cannot be used.
     pub fn new(parts: ClientParts) -> Result<Self, TlsSetupError> {
-        let tls = tls::connector(&parts.extra_authorities)?;
+        let tls = Connectors::new(&parts.extra_authorities)?;
         let ClientParts { rule, resolver, connect, limits, .. } = parts;
         let lookups = Lookups::new(resolver, MAX_LOOKUPS);
         Ok(HttpClient { dialer: Dialer { rule, lookups, connect, tls }, pool: Pool::new(limits) })

@@ -92,7 +92,7 @@ impl Prepared {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| PrepareError::Target)?;
         let host = HeaderValue::from_str(webhook.url.authority());
         Ok(Prepared {
-            endpoint: Arc::new(Endpoint::of(&webhook.url)),
+            endpoint: Arc::new(Endpoint::of(&webhook.url, profile.definition().request.minimum_tls)),
             target: webhook.url.path_and_query().parse().map_err(|_| PrepareError::Target)?,
             method: match webhook.kind {
                 WebhookKind::Webhook => method,

@@ -13,7 +13,6 @@ use postrider_contract::attempt::{FailureClass, Phase};
 use postrider_contract::egress::{AddressRule, Host, VettedAddress};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
 use super::failure::CallFailure;
@@ -21,7 +20,7 @@ use super::lookups::Lookups;
 use super::pool::{Endpoint, Scheme};
 use super::progress::Progress;
 use super::stream::{FirstByte, Stream, Wire};
-use super::tls::server_name;
+use super::tls::{Connectors, server_name};
 
 /// How many addresses of a name are tried; a name with more of them than this has enough.
 const MAX_ADDRESSES: usize = 8;
@@ -53,7 +52,7 @@ pub struct Dialer {
     pub rule: AddressRule,
     pub lookups: Lookups,
     pub connect: Arc<dyn Connect>,
-    pub tls: TlsConnector,
+    pub tls: Connectors,
 }
 
 impl Dialer {
@@ -136,7 +135,8 @@ impl Dialer {
         let name = server_name(&endpoint.host).ok_or_else(|| {
             CallFailure::counted(FailureClass::Tls, "the host is no name for a certificate")
         })?;
-        let stream = self.tls.connect(name, tcp).await.map_err(|error| CallFailure::of_handshake(&error))?;
+        let connector = self.tls.since(endpoint.minimum_tls);
+        let stream = connector.connect(name, tcp).await.map_err(|error| CallFailure::of_handshake(&error))?;
         progress.secured();
         Ok(Wire::Tls(Box::new(stream)))
     }

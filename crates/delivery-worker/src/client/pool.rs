@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postrider_contract::egress::{Host, WebhookUrl};
+use postrider_contract::profile::TlsVersion;
 use tokio::time::Instant;
 
 use super::connection::Connection;
@@ -17,6 +18,8 @@ pub struct Endpoint {
     pub scheme: Scheme,
     pub host: Host,
     pub port: u16,
+    /// With another one it is another connection: an open one is not older than asked for.
+    pub minimum_tls: TlsVersion,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,9 +30,9 @@ pub enum Scheme {
 
 impl Endpoint {
     #[must_use]
-    pub fn of(url: &WebhookUrl) -> Self {
+    pub fn of(url: &WebhookUrl, minimum_tls: TlsVersion) -> Self {
         let scheme = if url.is_tls() { Scheme::Https } else { Scheme::Http };
-        Endpoint { scheme, host: url.host().clone(), port: url.port() }
+        Endpoint { scheme, host: url.host().clone(), port: url.port(), minimum_tls }
     }
 }
 

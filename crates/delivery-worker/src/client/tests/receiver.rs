@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use postrider_contract::attempt::{AttemptResult, FailureClass, Response};
 use postrider_contract::egress::{AddressRule, WebhookUrl};
+use postrider_contract::profile::TlsVersion;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -145,7 +146,7 @@ pub fn request(url: &str) -> OutgoingRequest {
         headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static(value));
     }
     OutgoingRequest {
-        endpoint: Arc::new(Endpoint::of(&url)),
+        endpoint: Arc::new(Endpoint::of(&url, TlsVersion::Tls12)),
         method: Method::POST,
         target: url.path_and_query().parse().unwrap(),
         headers,

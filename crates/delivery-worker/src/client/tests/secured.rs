@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use postrider_contract::attempt::{FailureClass, Phase};
+use postrider_contract::profile::TlsVersion;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -12,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::receiver::{OK, call, failure, hasty, parts, read_request, request, response};
-use crate::client::{ClientParts, HttpClient};
+use crate::client::{ClientParts, Endpoint, HttpClient, OutgoingRequest};
 
 /// A certificate authority of the test's own.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -37,10 +38,16 @@ impl Authority {
     }
 }
 
-fn config((certificate, key): (CertificateDer<'static>, KeyPair)) -> ServerConfig {
+fn config(identity: (CertificateDer<'static>, KeyPair)) -> ServerConfig {
+    config_of(identity, rustls::ALL_VERSIONS)
+}
+
+fn config_of(
+    (certificate, key): (CertificateDer<'static>, KeyPair),
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     builder.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap()
 }
@@ -106,6 +113,26 @@ async fn a_receiver_that_cannot_be_trusted_is_sent_nothing() {
         assert_eq!(failure(&exchange), FailureClass::Tls, "{exchange:?}");
         assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 0);
     }
+}
+
+/// What the connection that is open was made with must not be good enough by chance.
+#[tokio::test]
+async fn a_receiver_that_speaks_no_version_as_new_as_the_profile_asks_for_is_sent_nothing() {
+    let authority = Authority::new();
+    let (address, count) = serve(config_of(authority.issue(|_| ()), &[&rustls::version::TLS12])).await;
+    let client = authority.client();
+    let asking_for = |address, minimum_tls| {
+        let asked = request(&url(address));
+        let endpoint = Arc::new(Endpoint { minimum_tls, ..Endpoint::clone(&asked.endpoint) });
+        OutgoingRequest { endpoint, ..asked }
+    };
+    assert_eq!(response(&call(&client, asking_for(address, TlsVersion::Tls12)).await).status, 200);
+    let exchange = call(&client, asking_for(address, TlsVersion::Tls13)).await;
+    assert_eq!(failure(&exchange), FailureClass::Tls, "{exchange:?}");
+    assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
+
+    let (newer, _) = serve(config(authority.issue(|_| ()))).await;
+    assert_eq!(response(&call(&client, asking_for(newer, TlsVersion::Tls13)).await).status, 200);
 }
 
 #[tokio::test]

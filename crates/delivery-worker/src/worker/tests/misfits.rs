@@ -2,10 +2,14 @@
 //! delivered is, and what cannot does not wait without end.
 
 use postrider_contract::journal::Conclusion;
+use postrider_contract::profile::{Profile, TlsVersion};
+use postrider_contract::revision::Revision;
 use postrider_contract::secret::SealedSecret;
 use postrider_contract::webhook::PreviousSecret;
+use postrider_service::directory::{ProfileEntry, WebhookEntry};
 
 use super::*;
+use crate::prepared::Prepared;
 
 /// A key of `standard`, which takes base64 alone.
 const BASE64: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
@@ -18,6 +22,13 @@ fn seal(place: SecretPlace<'_>, text: &str) -> SealedSecret {
 
 fn standard(number: u32) -> Delivery {
     Delivery { profile: "standard".parse().unwrap(), ..numbered_delivery(number) }
+}
+
+fn under(profile: &str, webhook: Webhook) -> Arc<WebhookEntry> {
+    let profile = Profile::from_toml(profile).and_then(Profile::compile).unwrap();
+    let revision = Revision::from_number(5);
+    let profile = ProfileEntry { profile: Arc::new(profile), revision };
+    Arc::new(WebhookEntry { profile, ..WebhookEntry::clone(&entry(webhook, "standard", 1)) })
 }
 
 fn value_of(request: &str, wanted: &str) -> Vec<String> {
@@ -109,4 +120,16 @@ async fn no_try_is_made_without_the_credential_that_its_webhook_asks_for() {
     assert!(matches!(record, JournalRecord::Deferred(_)), "{record:?}");
     assert_eq!(receiver.seen.requests().len(), 1);
     stage.drained().await.unwrap();
+}
+
+#[test]
+fn a_try_asks_for_the_version_of_tls_that_its_profile_names() {
+    let form = |minimum: &str| {
+        format!("name = 'own'\nenvelope.body = '{{}}'\nretry.waits = []\nrequest.minimum_tls = '{minimum}'")
+    };
+    for (minimum, expected) in [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)] {
+        let entry = under(&form(minimum), webhook("https://receiver.example/"));
+        let prepared = Prepared::new(entry, &secret_box()).unwrap();
+        assert_eq!(prepared.endpoint.minimum_tls, expected);
+    }
 }
