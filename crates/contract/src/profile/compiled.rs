@@ -80,6 +80,15 @@ impl CompiledProfile {
         self.owns_header(name) || chosen.is_some_and(|header| header.is(name))
     }
 
+    /// Whether its requests hold JSON and say no more of it than that: what a body of a webhook's own form is.
+    #[must_use]
+    pub fn sends_plain_json(&self) -> bool {
+        let content_type = &self.definition.request.content_type;
+        let literal: String = content_type.literals().collect();
+        let media_type = literal.split(';').next().unwrap_or_default().trim();
+        content_type.variables().next().is_none() && media_type.eq_ignore_ascii_case("application/json")
+    }
+
     /// Whether an old secret can go on signing beside a new one: receivers read several signatures.
     #[must_use]
     pub fn signs_with_several(&self) -> bool {

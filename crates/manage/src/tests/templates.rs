@@ -1,8 +1,9 @@
-//! Templates: saved as they were written, refused with their place, removed by `null`.
+//! Templates: saved as they were written, refused with their place, removed by `null`; and bodies of a form of their own
+//! under profiles that send none such.
 
 use serde_json::json;
 
-use super::fixture::{Api, text, webhook_body};
+use super::fixture::{ADMIN, Api, text, webhook_body};
 use crate::ManageLimits;
 
 #[tokio::test]
@@ -88,4 +89,48 @@ async fn the_templates_and_filters_of_a_tenant_have_so_many_bytes_together() {
     api.call(&key, "PATCH", &path, Some(json!({"name": "full"}))).await.expect(200);
     api.call(&key, "PATCH", &path, Some(template(499))).await.expect(200);
     api.webhook(&key, filter(101)).await;
+}
+
+/// What it would be sent as is not what it is: a chat would refuse it, and so would who reads CloudEvents.
+#[tokio::test]
+async fn a_body_of_its_own_form_is_refused_where_the_profile_sends_something_else_than_json() {
+    let api = Api::start().await;
+    let key = api.tenant_with_key("acme", "cloudevents").await;
+    let slack = json!({"url": "https://hooks.slack.com/services/T0/B0/x"});
+    let template = json!({"template": {"text": "{{summary}}"}});
+    for (more, pointer) in [(&slack, "/provider"), (&template, "/template")] {
+        let answer = api.call(&key, "POST", "/v1/webhooks", Some(webhook_body(more.clone()))).await;
+        assert_eq!((answer.status.as_u16(), answer.pointers()), (422, vec![pointer.to_owned()]), "{more}");
+        let mut body = webhook_body(more.clone());
+        body["profile"] = json!("cloudevents-binary");
+        api.call(&key, "POST", "/v1/webhooks", Some(body)).await.expect(201);
+    }
+    let plain = json!({"url": "https://hooks.slack.com/services/T0/B0/x", "provider": "webhook"});
+    api.call(&key, "POST", "/v1/webhooks", Some(webhook_body(plain))).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_chat_is_written_to_by_post_alone_and_no_profile_may_change_that_under_it() {
+    let api = Api::start().await;
+    let form = |request: serde_json::Value| json!({"request": request, "envelope": {"body": "{}"}, "retry": {"waits": []}});
+    let put = |request| api.call(ADMIN, "PUT", "/v1/profiles/own", Some(form(request)));
+    let json_by = |method: &str| json!({"method": method, "content_type": "Application/JSON; charset=utf-8"});
+    put(json_by("PUT")).await.expect(201);
+    let key = api.tenant_with_key("acme", "own").await;
+    let templated = api.webhook(&key, json!({"template": {"text": "{{summary}}"}})).await;
+    let slack = webhook_body(json!({"url": "https://hooks.slack.com/services/T0/B0/x"}));
+    let refused = api.call(&key, "POST", "/v1/webhooks", Some(slack.clone())).await;
+    assert_eq!(refused.pointers(), ["/provider"]);
+    put(json_by("POST")).await.expect(200);
+    let chat = api.call(&key, "POST", "/v1/webhooks", Some(slack)).await.expect(201);
+    for (request, webhook) in [
+        (json_by("PUT"), &chat),
+        (json!({"content_type": "application/vnd.acme+json"}), &templated),
+        (json!({"content_type": "application/json; event=${event.type}"}), &templated),
+    ] {
+        let refused = put(request.clone()).await.expect(422);
+        assert!(refused.to_string().contains(text(webhook, "id")), "{request}: {refused}");
+    }
+    let moved = api.call(ADMIN, "PATCH", "/v1/tenants/acme", Some(json!({"profile": "cloudevents"}))).await;
+    assert_eq!((moved.status.as_u16(), moved.pointers()), (422, vec!["/profile".to_owned()]));
 }

@@ -1,11 +1,12 @@
-//! Does a webhook fit a profile? What no single field shows: headers that would meet, waits and limits out of the
-//! profile's bounds, a secret that is not one of the profile's.
+//! Does a webhook fit a profile? What no single field shows: headers that would meet, a body of its own form under a
+//! content type that is none of it, waits and limits out of the profile's bounds, a secret that is not one of the
+//! profile's.
 
 use postrider_contract::ids::TenantId;
-use postrider_contract::profile::{CompiledProfile, SecretOrigin};
+use postrider_contract::profile::{CompiledProfile, Method, SecretOrigin};
 use postrider_contract::signature::SigningKey;
 use postrider_contract::tenant::Tenant;
-use postrider_contract::webhook::Webhook;
+use postrider_contract::webhook::{Webhook, WebhookKind};
 use postrider_service::problem::{FieldErrors, Problem, pointer_step};
 use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
 
@@ -19,6 +20,7 @@ pub(super) fn check(
     errors: &mut FieldErrors,
 ) {
     check_headers(webhook, profile, errors);
+    check_own_form(webhook, profile, errors);
     let overrides = &webhook.overrides;
     if let Err(error) = profile.check_override(overrides) {
         let pointer = match error.path.as_str() {
@@ -47,6 +49,29 @@ fn check_headers(webhook: &Webhook, profile: &CompiledProfile, errors: &mut Fiel
         && is_profiles(name)
     {
         errors.add("/api_key_header", format!("{name} is a header of the profile {}", profile.name()));
+    }
+}
+
+/// A body of the webhook's own form goes out under the profile's method and content type, which must not belie it.
+fn check_own_form(webhook: &Webhook, profile: &CompiledProfile, errors: &mut FieldErrors) {
+    match webhook.kind {
+        WebhookKind::Webhook => {}
+        // What it sends is no event in an envelope.
+        WebhookKind::Postback => return,
+    }
+    let (name, method) = (profile.name(), profile.definition().request.method);
+    let is_plain_json = profile.sends_plain_json();
+    if webhook.template.is_some() && !is_plain_json {
+        let detail = format!("makes application/json, and the profile {name} sends another content type");
+        errors.add("/template", detail);
+    }
+    let provider = webhook.provider();
+    if provider.has_own_format() && !(is_plain_json && method == Method::Post) {
+        let detail = format!(
+            "{provider} takes application/json by POST, and the profile {name} sends otherwise: choose another \
+             profile, or the provider webhook"
+        );
+        errors.add("/provider", detail);
     }
 }
 
