@@ -41,7 +41,9 @@ impl<'a> DeliveryRules<'a> {
     }
 
     fn is_success(&self, response: &Response) -> bool {
-        self.answers.success.contains(response.status) && !self.habits.tells_of_an_error(response)
+        let is_meant =
+            self.answers.success.contains(response.status) || self.habits.is_success(response.status);
+        is_meant && !self.habits.tells_of_an_error(response)
     }
 
     /// A provider that limits its rate takes the delivery later, whatever the profile says.

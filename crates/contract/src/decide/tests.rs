@@ -241,6 +241,54 @@ fn what_a_provider_says_of_success_is_understood() {
 }
 
 #[test]
+fn what_a_provider_takes_for_a_success_is_one_whatever_the_profile_takes_for_one() {
+    let text = "name = 'own'\nenvelope.body = '{}'\nretry.waits = ['5s']\nanswers.success = ['201', '299']";
+    let own = Profile::from_toml(text).and_then(Profile::compile).expect("a profile");
+    let overrides = ProfileOverride::default();
+    let decided = |provider, result: &AttemptResult| {
+        let rules = DeliveryRules::new(&own, &overrides).at(provider);
+        decide(result, AttemptNumber::FIRST, &rules, NOW, Jitter::NONE)
+    };
+    for (provider, statuses) in [
+        (Provider::Slack, &[200][..]),
+        (Provider::Discord, &[200, 204]),
+        (Provider::TeamsWebhook, &[200, 202]),
+        (Provider::Zapier, &[200]),
+        (Provider::Make, &[200]),
+    ] {
+        for status in statuses.iter().chain(&[201, 299]) {
+            assert_eq!(decided(provider, &answer(*status)), Outcome::Delivered, "{provider} {status}");
+        }
+        let other = answer(206);
+        assert_eq!(decided(provider, &other), retry(seconds(5), Cause::Status(206)), "{provider}");
+    }
+    let refused = answer_saying(200, &[], "invalid_payload");
+    assert_eq!(decided(Provider::Slack, &refused), retry(seconds(5), Cause::Status(200)));
+    assert_eq!(decided(Provider::Webhook, &answer(204)), retry(seconds(5), Cause::Status(204)));
+}
+
+/// A success counts as soon as the head is in: what of Slack's `ok` is still to come when the time is over is not held
+/// against it.
+#[test]
+fn a_word_of_success_that_was_cut_off_is_a_success_and_another_word_is_none() {
+    for (body, extent, is_success) in [
+        ("", BodyExtent::CutOff, true),
+        ("o", BodyExtent::CutOff, true),
+        ("OK", BodyExtent::CutOff, true),
+        ("ok, but", BodyExtent::CutOff, false),
+        ("inv", BodyExtent::CutOff, false),
+        ("\u{e9}", BodyExtent::CutOff, false),
+        ("o", BodyExtent::Whole, false),
+        ("ok", BodyExtent::Truncated, true),
+    ] {
+        let AttemptResult::Response(whole) = answer_saying(200, &[], body) else { panic!("an answer") };
+        let result = AttemptResult::Response(Response { extent, ..whole });
+        let expected = if is_success { Outcome::Delivered } else { retry(seconds(1), Cause::Status(200)) };
+        assert_eq!(decided_at(Provider::Slack, "trcker", &result), expected, "{body:?} {extent:?}");
+    }
+}
+
+#[test]
 fn a_provider_is_left_alone_for_as_long_as_it_asks_in_header_or_body_whatever_the_profile() {
     let refused = r#"{"message":"You are being rate limited.","retry_after":64.57,"global":false}"#;
     for (headers, body, wait) in [

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::Provider;
-use crate::attempt::Response;
+use crate::attempt::{BodyExtent, Response};
 use crate::clock::Timestamp;
 use crate::retry::RetryAfter;
 
@@ -13,6 +13,8 @@ const RATE_LIMITED: u16 = 429;
 /// A provider's habits, from its documentation.
 #[derive(Debug)]
 pub(crate) struct AnswerHabits {
+    /// It has taken the message, whatever the profile takes for a success.
+    success: &'static [u16],
     /// What a successful answer says, if it says anything. Another text is an error.
     success_text: Option<&'static str>,
     /// A successful answer that says this is an error all the same.
@@ -24,6 +26,7 @@ pub(crate) struct AnswerHabits {
 }
 
 const SLACK: AnswerHabits = AnswerHabits {
+    success: &[200],
     success_text: Some("ok"),
     error_text: None,
     permanent: &[400, 403, 404, 410],
@@ -31,6 +34,7 @@ const SLACK: AnswerHabits = AnswerHabits {
 };
 /// 401, 403 and 429 in numbers make Discord ban the address they come to.
 const DISCORD: AnswerHabits = AnswerHabits {
+    success: &[200, 204],
     success_text: None,
     error_text: None,
     permanent: &[400, 401, 403, 404],
@@ -39,15 +43,16 @@ const DISCORD: AnswerHabits = AnswerHabits {
 /// 202 says that a flow has begun, and the body is empty. Webhooks of the older kind answered 200 and told of what
 /// went wrong in the body.
 const TEAMS: AnswerHabits = AnswerHabits {
+    success: &[200, 202],
     success_text: None,
     error_text: Some("Webhook message delivery failed"),
     permanent: &[],
     limits_rate: true,
 };
 const OTHER_SERVICE: AnswerHabits =
-    AnswerHabits { success_text: None, error_text: None, permanent: &[], limits_rate: true };
+    AnswerHabits { success: &[200], success_text: None, error_text: None, permanent: &[], limits_rate: true };
 const NONE: AnswerHabits =
-    AnswerHabits { success_text: None, error_text: None, permanent: &[], limits_rate: false };
+    AnswerHabits { success: &[], success_text: None, error_text: None, permanent: &[], limits_rate: false };
 
 impl Provider {
     pub(crate) fn answer_habits(self) -> &'static AnswerHabits {
@@ -62,11 +67,22 @@ impl Provider {
 }
 
 impl AnswerHabits {
-    /// Whether an answer with a status of success tells of an error.
+    pub(crate) fn is_success(&self, status: u16) -> bool {
+        self.success.contains(&status)
+    }
+
+    /// Whether an answer with a status of success tells of an error. Of a text that was cut off, what came counts.
     pub(crate) fn tells_of_an_error(&self, response: &Response) -> bool {
         let text = String::from_utf8_lossy(&response.body);
         let text = text.trim();
-        let is_other = |expected: &str| !text.is_empty() && !text.eq_ignore_ascii_case(expected);
+        let is_other = |expected: &str| match response.extent {
+            BodyExtent::Whole | BodyExtent::Truncated => {
+                !text.is_empty() && !text.eq_ignore_ascii_case(expected)
+            }
+            BodyExtent::CutOff => {
+                !expected.get(..text.len()).is_some_and(|begun| text.eq_ignore_ascii_case(begun))
+            }
+        };
         self.success_text.is_some_and(is_other) || self.error_text.is_some_and(|error| text.contains(error))
     }
 
