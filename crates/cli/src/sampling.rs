@@ -39,7 +39,8 @@ impl StatusSampling {
         if let Ok(settled_until) = self.journal.settled_until(now).await {
             self.metrics.lag_seconds.set(now.since(settled_until).as_secs_f64());
         }
-        let states = [WebhookState::Active, WebhookState::Paused, WebhookState::Disabled];
+        let states =
+            [WebhookState::Active, WebhookState::Paused, WebhookState::Disabled, WebhookState::Unusable];
         for (state, (_, count)) in states.into_iter().zip(directory.webhook_counts()) {
             self.metrics.webhooks.at(state).set(i64::try_from(count).unwrap_or(i64::MAX));
         }

@@ -139,7 +139,9 @@ fn verdict_on(error: &IntakeError) -> Verdict {
             refuse("invalid_request", error, IngestResult::Invalid)
         }
         IntakeError::KeyReused => refuse("idempotency_key_reused", error, IngestResult::Invalid),
-        IntakeError::KeyInProgress
+        // Once this process is replaced, at the latest.
+        IntakeError::UnusableWebhook(_)
+        | IntakeError::KeyInProgress
         | IntakeError::Unavailable { .. }
         | IntakeError::InDoubt { .. }
         | IntakeError::Overloaded => Verdict::Later,

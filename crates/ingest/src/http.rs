@@ -279,6 +279,14 @@ fn problem_of(error: IntakeError, named: Option<&[WebhookId]>) -> Problem {
                 index.map_or_else(|| "/webhook_ids".to_owned(), |index| format!("/webhook_ids/{index}"));
             Problem::invalid_field(pointer, format!("webhook {id} does not exist"))
         }
+        IntakeError::UnusableWebhook(id) => {
+            tracing::warn!(webhook.id = %id, "an event was not accepted, since this version cannot read a webhook");
+            let detail = format!(
+                "the event was not accepted: it may be for webhook {id}, which this version of Postrider cannot read; \
+                 send it again, once every process is of the newer version"
+            );
+            Problem::new(Code::Unavailable, detail).with_retry_after(RETRY_SOON)
+        }
         IntakeError::KeyReused => Problem::new(Code::IdempotencyKeyReused, error.to_string()),
         IntakeError::KeyInProgress => {
             Problem::new(Code::IdempotencyInProgress, error.to_string()).with_retry_after(RETRY_SOON)

@@ -163,6 +163,10 @@ impl Intake {
         submission: Submission,
         origin: Origin,
     ) -> Result<Ready, IntakeError> {
+        let named = submission.webhook_ids.as_deref();
+        if let Some(webhook) = view.unusable_for(&submission.event_type, named) {
+            return Err(IntakeError::UnusableWebhook(webhook));
+        }
         let matches = match_webhooks(view, &submission, origin, &self.parts.room)
             .await
             .map_err(|UnknownWebhook(id)| IntakeError::UnknownWebhook(id))?;

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::ETAG;
-use postrider_contract::profile::{Profile, ProfileName, builtin_profile};
+use postrider_contract::profile::{Profile, ProfileName};
 use postrider_contract::revision::Revision;
 use postrider_service::cursor::ListIdentity;
 use postrider_service::directory::ProfileEntry;
@@ -42,7 +42,7 @@ pub(crate) struct ProfileView {
 
 impl ProfileView {
     fn new(definition: Profile, revision: Revision) -> Self {
-        let builtin = builtin_profile(&definition.name).is_some();
+        let builtin = revision == Revision::ZERO;
         ProfileView { object: "profile", builtin, revision: revision.number(), definition }
     }
 

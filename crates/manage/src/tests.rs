@@ -4,6 +4,7 @@ mod access;
 mod filters;
 mod fixture;
 mod keys;
+mod newer_versions;
 mod profiles;
 mod racing;
 mod secrets;

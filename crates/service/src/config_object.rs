@@ -116,7 +116,7 @@ pub async fn read_object_at<T: ConfigObject>(
     Ok(record.and_then(|record| read_object(&record).ok().flatten()))
 }
 
-/// A profile as it was at a revision; a built-in one has none of its own.
+/// A profile as it was at a revision; a built-in one is at revision zero, whatever is stored under its name.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -125,8 +125,8 @@ pub async fn read_profile_at(
     name: &ProfileName,
     revision: Revision,
 ) -> Result<Option<Arc<CompiledProfile>>, StoreError> {
-    if let Some(profile) = builtin_profile(name) {
-        return Ok(Some(profile));
+    if revision == Revision::ZERO {
+        return Ok(builtin_profile(name));
     }
     let stored = read_object_at::<StoredProfile>(store, &profile_key(name), revision).await?;
     Ok(stored.and_then(|stored| stored.definition().clone().compile().ok()).map(Arc::new))

@@ -7,12 +7,14 @@
 //! *Unknown* is never *deleted*: a tombstone is remembered, and what is merely not here answers [`Found::Unknown`].
 
 mod contents;
+mod unusable;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use postrider_contract::delivery::RenderedWith;
+use postrider_contract::event::EventType;
 use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::key::{ApiKey, KeyHash};
 use postrider_contract::ports::{ConfigStore, StoreError};
@@ -25,6 +27,7 @@ use tokio::time::Instant;
 use crate::config_object::{read_object_at, read_profile_at, tenant_key, webhook_key};
 use crate::lifecycle::Stop;
 use contents::Contents;
+pub use unusable::UnusableWebhook;
 
 /// Documents a refresh asks for at once.
 const PAGE: u32 = 1_000;
@@ -39,6 +42,14 @@ const RETRY_AFTER_FAILURE: Duration = Duration::from_millis(500);
 pub struct ProfileEntry {
     pub profile: Arc<CompiledProfile>,
     pub revision: Revision,
+}
+
+impl ProfileEntry {
+    /// A profile of the program, not one that is stored.
+    #[must_use]
+    pub fn is_builtin(&self) -> bool {
+        self.revision == Revision::ZERO
+    }
 }
 
 /// A webhook with all that a try of it needs, of one moment.
@@ -58,6 +69,20 @@ pub struct TenantView {
     pub revision: Revision,
     /// By id, oldest first; disabled and paused ones included.
     pub webhooks: Vec<Arc<WebhookEntry>>,
+    /// Those that are there beside them and cannot be used by this version: not among `webhooks`.
+    pub unusable: Vec<UnusableWebhook>,
+}
+
+impl TenantView {
+    /// A webhook that an event of this type, sent to these webhooks or to all, may be for, and that cannot be used here.
+    #[must_use]
+    pub fn unusable_for(&self, event_type: &EventType, named: Option<&[WebhookId]>) -> Option<WebhookId> {
+        let is_meant = |webhook: &&UnusableWebhook| match named {
+            Some(named) => named.contains(&webhook.id),
+            None => webhook.may_want(event_type),
+        };
+        self.unusable.iter().find(is_meant).map(|webhook| webhook.id)
+    }
 }
 
 /// Who chose a profile by its name.
@@ -92,9 +117,13 @@ pub struct Directory {
     /// One refresh at a time.
     refreshed: tokio::sync::Mutex<()>,
     refreshed_at: RwLock<Option<Instant>>,
-    /// Profiles as they were, which deliveries under way still go by.
-    former: Mutex<HashMap<(ProfileName, Revision), Arc<CompiledProfile>>>,
+    /// Profiles as they were, which deliveries under way still go by; `None` where that cannot be read.
+    former: Mutex<Former>,
+    /// One question about what was at a time; the others find its answer.
+    asked: tokio::sync::Mutex<()>,
 }
+
+type Former = HashMap<(ProfileName, Revision), Option<Arc<CompiledProfile>>>;
 
 impl Directory {
     /// Reads everything once.
@@ -108,6 +137,7 @@ impl Directory {
             refreshed: tokio::sync::Mutex::new(()),
             refreshed_at: RwLock::new(None),
             former: Mutex::default(),
+            asked: tokio::sync::Mutex::new(()),
         });
         directory.refresh().await?;
         Ok(directory)
@@ -160,9 +190,13 @@ impl Directory {
     async fn bring_in(&self) -> Result<(), StoreError> {
         loop {
             let asked_at = Instant::now();
-            let changes = self.store.changes_since(self.revision(), PAGE).await?;
+            let read_up_to = self.read(|contents| contents.read_up_to);
+            let changes = self.store.changes_since(read_up_to, PAGE).await?;
             let has_more = changes.has_more;
-            self.contents.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
+            let replaced = self.contents.write().unwrap_or_else(PoisonError::into_inner).apply(changes);
+            for ProfileEntry { profile, revision } in replaced {
+                self.remember(profile.name().clone(), revision, Some(profile));
+            }
             if !has_more {
                 *self.refreshed_at.write().unwrap_or_else(PoisonError::into_inner) = Some(asked_at);
                 return Ok(());
@@ -216,30 +250,51 @@ impl Directory {
         name: &ProfileName,
         revision: Revision,
     ) -> Result<Option<ProfileEntry>, StoreError> {
-        if let Some(entry) = self.profile_at_hand(name, revision) {
-            return Ok(Some(entry));
+        match self.known_profile_at(name, revision) {
+            Found::Known(entry) => return Ok(Some(entry)),
+            Found::Deleted => return Ok(None),
+            Found::Unknown => {}
         }
-        let Some(profile) = read_profile_at(&*self.store, name, revision).await? else { return Ok(None) };
+        let _one_at_a_time = self.asked.lock().await;
+        // Of many that ask for the same, the first has the answer for all.
+        match self.known_profile_at(name, revision) {
+            Found::Known(entry) => return Ok(Some(entry)),
+            Found::Deleted => return Ok(None),
+            Found::Unknown => {}
+        }
+        let profile = read_profile_at(&*self.store, name, revision).await?;
+        self.remember(name.clone(), revision, profile.clone());
+        Ok(profile.map(|profile| ProfileEntry { profile, revision }))
+    }
+
+    /// The same without asking the store: `None` where only that could tell, or has told that it cannot be read.
+    #[must_use]
+    pub fn profile_at_hand(&self, name: &ProfileName, revision: Revision) -> Option<ProfileEntry> {
+        self.known_profile_at(name, revision).known()
+    }
+
+    /// `Deleted` stands for a state that cannot be read any more; that does not change.
+    fn known_profile_at(&self, name: &ProfileName, revision: Revision) -> Found<ProfileEntry> {
+        if let Some(present) = self.read(|contents| contents.profile_at(name, revision)) {
+            return Found::Known(present);
+        }
+        match self.former().get(&(name.clone(), revision)) {
+            Some(Some(profile)) => Found::Known(ProfileEntry { profile: Arc::clone(profile), revision }),
+            Some(None) => Found::Deleted,
+            None => Found::Unknown,
+        }
+    }
+
+    fn remember(&self, name: ProfileName, revision: Revision, profile: Option<Arc<CompiledProfile>>) {
         let mut former = self.former();
         if former.len() >= MAX_FORMER {
             // What is still needed comes back by itself.
             former.clear();
         }
-        former.insert((name.clone(), revision), Arc::clone(&profile));
-        Ok(Some(ProfileEntry { profile, revision }))
+        former.insert((name, revision), profile);
     }
 
-    /// The same without asking the store: `None` where only that could tell.
-    #[must_use]
-    pub fn profile_at_hand(&self, name: &ProfileName, revision: Revision) -> Option<ProfileEntry> {
-        let present = self.profile(name).filter(|entry| entry.revision == revision);
-        present.or_else(|| {
-            let profile = self.former().get(&(name.clone(), revision)).cloned()?;
-            Some(ProfileEntry { profile, revision })
-        })
-    }
-
-    fn former(&self) -> MutexGuard<'_, HashMap<(ProfileName, Revision), Arc<CompiledProfile>>> {
+    fn former(&self) -> MutexGuard<'_, Former> {
         self.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -266,7 +321,7 @@ impl Directory {
         self.read(|contents| contents.webhook(id))
     }
 
-    /// A profile by name: a built-in one, or the installation's own, be it withdrawn since: for those who have it.
+    /// A profile by name: the installation's own, a built-in one, or one that is withdrawn: for those who have it.
     #[must_use]
     pub fn profile(&self, name: &ProfileName) -> Option<ProfileEntry> {
         self.read(|contents| contents.profile(name))
@@ -312,9 +367,9 @@ impl Directory {
         self.read(|contents| contents.admin_key.clone())
     }
 
-    /// How many webhooks are in each state: active, paused, disabled.
+    /// How many webhooks are in each state: active, paused, disabled; and how many cannot be used by this version.
     #[must_use]
-    pub fn webhook_counts(&self) -> [(&'static str, usize); 3] {
+    pub fn webhook_counts(&self) -> [(&'static str, usize); 4] {
         self.read(Contents::webhook_counts)
     }
 

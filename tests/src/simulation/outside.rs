@@ -58,6 +58,7 @@ async fn send(door: &Door, body: &Bytes, key: Option<&str>) -> Option<IntakeRece
         Err(
             error @ (IntakeError::UnknownTenant
             | IntakeError::UnknownWebhook(_)
+            | IntakeError::UnusableWebhook(_)
             | IntakeError::KeyReused
             | IntakeError::Unrenderable { .. }),
         ) => {

@@ -4,7 +4,7 @@ mod vectors;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method};
-use postrider_contract::profile::{CompiledProfile, Profile, ProfileName, builtin_profile, profile_schema};
+use postrider_contract::profile::{CompiledProfile, Profile, ProfileName, profile_schema};
 use serde_json::{Map, Value, json};
 
 use super::Output;
@@ -102,12 +102,14 @@ async fn show(session: &mut Session, name: &str) -> Result<(), ClientError> {
     }
     let object: Map<String, Value> = answer.read()?;
     let revision = object.get("revision").cloned().unwrap_or_default();
+    let is_builtin = object.get("builtin").and_then(Value::as_bool).unwrap_or_default();
     let profile = form_of(object)?;
     let written = toml::to_string(&profile)
         .map_err(|error| ClientError::NotWell(format!("cannot write the profile as TOML: {error}")))?;
-    let of = match builtin_profile(&profile.name) {
-        Some(_) => "Built in: to change it, put it under another name.".to_owned(),
-        None => format!("At revision {revision}."),
+    let of = if is_builtin {
+        "Built in: to change it, put it under another name.".to_owned()
+    } else {
+        format!("At revision {revision}.")
     };
     session.line(&format!("# {of}\n{written}"))
 }

@@ -60,6 +60,10 @@ pub enum IntakeError {
     UnknownTenant,
     #[error("webhook {0} does not exist")]
     UnknownWebhook(WebhookId),
+    /// It is there, the event may be for it, and this process cannot tell: a newer version wrote it, or its profile.
+    /// Nothing was published.
+    #[error("webhook {0}, which may want the event, cannot be read by this version")]
+    UnusableWebhook(WebhookId),
     #[error("the idempotency key was used with another body")]
     KeyReused,
     #[error("a request with this idempotency key is being worked on")]

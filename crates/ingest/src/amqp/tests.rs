@@ -165,9 +165,13 @@ async fn what_can_never_work_is_kept_with_its_problem_and_acknowledged() {
 #[tokio::test(start_paused = true)]
 async fn what_can_work_later_is_kept_in_hand_and_tried_again() {
     let mut broker = Broker::start(Door::open().await);
-    broker.door.put(&webhook(1)).await;
-    broker.door.queue.fail_publishes(PublishFault::Refused { reason: "gone".to_owned() });
+    let newer = Webhook { profile: Some("of-a-newer-version".parse().unwrap()), ..webhook(1) };
+    broker.door.put(&newer).await;
     broker.send(message("m", ORDER));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!broker.has_ended());
+    broker.door.queue.fail_publishes(PublishFault::Refused { reason: "gone".to_owned() });
+    broker.door.put(&webhook(1)).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(!broker.has_ended());
     broker.door.queue.fail_publishes(PublishFault::None);

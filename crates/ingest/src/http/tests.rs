@@ -133,6 +133,21 @@ async fn a_repeat_gets_the_same_answer_marked_as_replayed() {
 }
 
 #[tokio::test]
+async fn an_event_for_a_webhook_that_cannot_be_read_is_put_off_and_says_which() {
+    let site = Site::open(Door::open().await).await;
+    let newer = Webhook { profile: Some("of-a-newer-version".parse().unwrap()), ..webhook(1) };
+    site.door.put(&newer).await;
+    let answer = site.publish(ORDER).await;
+    assert_eq!((answer.status, answer.code()), (503, "unavailable"));
+    assert_eq!(answer.headers[RETRY_AFTER], "2");
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains(&newer.id.to_string()), "{detail}");
+    assert_eq!(site.metrics.events.at(IngestSource::Http, IngestResult::Unavailable).get(), 1);
+    let batch = site.publish_batch(&format!(r#"[{ORDER},{{"type":"cap.reached","data":{{}}}}]"#)).await;
+    assert_eq!((&batch.body["accepted"], &batch.body["rejected"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test]
 async fn a_key_with_another_body_or_a_first_request_still_running_is_told_apart() {
     let site = Site::open(Door::open().await).await;
     site.publish_keyed("k", ORDER).await;

@@ -3,6 +3,7 @@
 mod filters;
 mod keyed;
 mod pages;
+mod unusable;
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;

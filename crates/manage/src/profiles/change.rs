@@ -11,7 +11,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
-use postrider_contract::profile::{CompiledProfile, InvalidProfile, Profile, ProfileName, builtin_profile};
+use postrider_contract::profile::{CompiledProfile, InvalidProfile, Profile, ProfileName};
 use postrider_service::config_object::{StoredProfile, profile_key};
 use postrider_service::directory::ProfileUse;
 use postrider_service::in_path::InPath;
@@ -106,11 +106,11 @@ async fn put(
     if_match: &IfMatch,
     form: Profile,
 ) -> Result<(Stored<StoredProfile>, Written), Problem> {
-    refuse_builtin(name)?;
-    let profile = form.named(name).and_then(Profile::compile).map_err(|error| refused(&error))?;
-    check_catalogue(&profile)?;
     // What was decided elsewhere until now counts.
     state.directory().refresh().await.map_err(unavailable)?;
+    refuse_builtin(state, name)?;
+    let profile = form.named(name).and_then(Profile::compile).map_err(|error| refused(&error))?;
+    check_catalogue(&profile)?;
     let apply = |before: Option<&Stored<StoredProfile>>| {
         let offered = before.filter(|before| !before.object.is_withdrawn());
         if_match.check_present(offered.map(|before| before.revision))?;
@@ -154,8 +154,8 @@ pub(crate) async fn delete_profile(
     InPath(name): InPath<ProfileName>,
     if_match: IfMatch,
 ) -> Result<StatusCode, Problem> {
-    refuse_builtin(&name)?;
     state.directory().refresh().await.map_err(unavailable)?;
+    refuse_builtin(&state, &name)?;
     let apply = |before: &Stored<StoredProfile>| match &before.object {
         StoredProfile::Withdrawn { .. } => Err(Problem::not_found()),
         StoredProfile::Offered(definition) => {
@@ -168,8 +168,9 @@ pub(crate) async fn delete_profile(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn refuse_builtin(name: &ProfileName) -> Result<(), Problem> {
-    if builtin_profile(name).is_none() {
+/// An operator's own profile that had the name first is no built-in one, until it is deleted.
+fn refuse_builtin(state: &ManageState, name: &ProfileName) -> Result<(), Problem> {
+    if state.directory().offered_profile(name).is_none_or(|entry| !entry.is_builtin()) {
         return Ok(());
     }
     let detail = format!("the profile {name} is built in: copy it, and put the copy under another name");

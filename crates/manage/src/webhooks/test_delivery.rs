@@ -217,7 +217,10 @@ fn problem_of(error: IntakeError) -> Problem {
             tracing::warn!(reason, "a test event is in doubt");
             Problem::new(Code::InDoubt, "the test may be on its way; see the webhook's deliveries")
         }
-        IntakeError::KeyReused | IntakeError::KeyInProgress | IntakeError::Unavailable { .. } => {
+        IntakeError::UnusableWebhook(_)
+        | IntakeError::KeyReused
+        | IntakeError::KeyInProgress
+        | IntakeError::Unavailable { .. } => {
             tracing::warn!(%error, "a test event was not accepted");
             Problem::new(Code::Unavailable, "the test event was not accepted; try again")
                 .with_retry_after(RETRY_SOON)

@@ -1,5 +1,9 @@
 //! What the directory holds, and how changes go into it. Views are made anew for the tenants that a change
-//! touches, so that asking is a look-up and a pointer.
+//! touches, so that asking is a look-up and a pointer; they show changes when all of them are in.
+//!
+//! What cannot be read is not what was known of it before: a webhook that a newer version wrote is unusable here, and
+//! whoever matches events is told so. A profile alone is kept as it was last read: what is rendered with it is as if it
+//! had come before the change.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -12,6 +16,7 @@ use postrider_contract::revision::Revision;
 use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::{Webhook, WebhookState};
 
+use super::unusable::UnusableWebhook;
 use super::{Found, ProfileEntry, ProfileUse, TenantView, WebhookEntry};
 use crate::config_object::{ConfigObject, StoredProfile, UnreadableDocument, read_object};
 
@@ -20,16 +25,24 @@ type Slot<T> = Option<(Arc<T>, Revision)>;
 
 #[derive(Default)]
 pub(super) struct Contents {
+    /// Views show everything up to here.
     pub(super) revision: Revision,
+    /// Read up to here; views show it when there is no more to read.
+    pub(super) read_up_to: Revision,
+    touched: Touched,
     pub(super) admin_key: Option<KeyHash>,
     tenants: HashMap<TenantId, Slot<Tenant>>,
     webhooks: HashMap<WebhookId, Slot<Webhook>>,
+    /// Those whose newest state this version cannot read.
+    unreadable: HashMap<WebhookId, UnusableWebhook>,
     webhooks_of: HashMap<TenantId, BTreeSet<WebhookId>>,
     keys: HashMap<KeyHash, Arc<ApiKey>>,
     key_hashes: HashMap<KeyId, KeyHash>,
     profiles: HashMap<ProfileName, ProfileEntry>,
     /// Those of them that can be chosen no more.
     withdrawn: HashSet<ProfileName>,
+    /// States of profiles that are not the newest any more, and were nobody else's to keep yet.
+    replaced: Vec<ProfileEntry>,
     views: HashMap<TenantId, Arc<TenantView>>,
     entries: HashMap<WebhookId, Arc<WebhookEntry>>,
 }
@@ -42,26 +55,32 @@ struct Touched {
 }
 
 impl Contents {
-    pub(super) fn apply(&mut self, changes: Changes) {
-        let mut touched = Touched::default();
+    /// Takes in one page of changes; with the last one, views show them all. What belongs together (a webhook and the
+    /// profile that it names) may stand on two pages. Answers the states of profiles that were replaced.
+    pub(super) fn apply(&mut self, changes: Changes) -> Vec<ProfileEntry> {
         for record in &changes.records {
-            if let Err(error) = self.apply_one(record, &mut touched) {
+            if let Err(error) = self.apply_one(record) {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "a configuration document is not readable by this version and is left out"
                 );
             }
         }
-        self.revision = self.revision.max(changes.up_to);
-        if touched.all {
-            touched.tenants.extend(self.tenants.keys().cloned());
+        self.read_up_to = self.read_up_to.max(changes.up_to);
+        if !changes.has_more {
+            let mut touched = std::mem::take(&mut self.touched);
+            if touched.all {
+                touched.tenants.extend(self.tenants.keys().cloned());
+            }
+            for tenant in touched.tenants {
+                self.make_view(&tenant);
+            }
+            self.revision = self.read_up_to;
         }
-        for tenant in touched.tenants {
-            self.make_view(&tenant);
-        }
+        std::mem::take(&mut self.replaced)
     }
 
-    fn apply_one(&mut self, record: &ConfigRecord, touched: &mut Touched) -> Result<(), UnreadableDocument> {
+    fn apply_one(&mut self, record: &ConfigRecord) -> Result<(), UnreadableDocument> {
         match record.key.kind {
             ConfigKind::AdminKey => {
                 self.admin_key = read_object::<AdminKey>(record)?.map(|key| key.hash);
@@ -70,13 +89,13 @@ impl Contents {
                 let slot = slot::<Tenant>(record)?;
                 if let Ok(id) = record.key.id.parse::<TenantId>() {
                     self.tenants.insert(id.clone(), slot);
-                    touched.tenants.insert(id);
+                    self.touched.tenants.insert(id);
                 }
             }
-            ConfigKind::Webhook => self.apply_webhook(record, touched)?,
+            ConfigKind::Webhook => self.apply_webhook(record)?,
             ConfigKind::Key => self.apply_key(record)?,
             ConfigKind::Profile => {
-                touched.all = true;
+                self.touched.all = true;
                 self.apply_profile(record)?;
             }
             // Event types are looked up in the store by those who list or check them.
@@ -85,24 +104,30 @@ impl Contents {
         Ok(())
     }
 
-    fn apply_webhook(
-        &mut self,
-        record: &ConfigRecord,
-        touched: &mut Touched,
-    ) -> Result<(), UnreadableDocument> {
+    fn apply_webhook(&mut self, record: &ConfigRecord) -> Result<(), UnreadableDocument> {
         let (Ok(id), Some(tenant)) = (record.key.id.parse::<WebhookId>(), record.key.tenant.clone()) else {
             return Ok(());
         };
-        let slot = slot::<Webhook>(record)?;
+        self.unreadable.remove(&id);
+        let slot = slot::<Webhook>(record);
         let ids = self.webhooks_of.entry(tenant.clone()).or_default();
-        if slot.is_some() {
-            ids.insert(id);
-        } else {
-            ids.remove(&id);
-            self.entries.remove(&id);
+        match &slot {
+            Ok(Some(_)) => {
+                ids.insert(id);
+            }
+            Ok(None) => {
+                ids.remove(&id);
+                self.entries.remove(&id);
+            }
+            Err(_) => {
+                ids.insert(id);
+                self.entries.remove(&id);
+                self.webhooks.remove(&id);
+                self.unreadable.extend(UnusableWebhook::of_unreadable(id, record).map(|found| (id, found)));
+            }
         }
-        self.webhooks.insert(id, slot);
-        touched.tenants.insert(tenant);
+        self.touched.tenants.insert(tenant);
+        self.webhooks.insert(id, slot?);
         Ok(())
     }
 
@@ -121,7 +146,7 @@ impl Contents {
     fn apply_profile(&mut self, record: &ConfigRecord) -> Result<(), UnreadableDocument> {
         let Ok(name) = record.key.id.parse::<ProfileName>() else { return Ok(()) };
         let Some(stored) = read_object::<StoredProfile>(record)? else {
-            self.profiles.remove(&name);
+            self.replaced.extend(self.profiles.remove(&name));
             self.withdrawn.remove(&name);
             return Ok(());
         };
@@ -133,7 +158,7 @@ impl Contents {
                 } else {
                     self.withdrawn.remove(&name);
                 }
-                self.profiles.insert(name, entry);
+                self.replaced.extend(self.profiles.insert(name, entry));
             }
             Err(error) => tracing::error!(%error, profile = %name, "a stored profile is not usable"),
         }
@@ -150,8 +175,10 @@ impl Contents {
         };
         let ids: Vec<WebhookId> = self.webhooks_of.get(id).into_iter().flatten().copied().collect();
         let mut webhooks = Vec::with_capacity(ids.len());
+        let mut unusable = Vec::new();
         for webhook_id in ids {
             let Some(Some((webhook, webhook_revision))) = self.webhooks.get(&webhook_id).cloned() else {
+                unusable.extend(self.unreadable.get(&webhook_id).cloned());
                 continue;
             };
             let name = webhook.profile.as_ref().unwrap_or(&tenant.profile);
@@ -159,6 +186,7 @@ impl Contents {
                 tracing::error!(webhook.id = %webhook_id, profile = %name, "the profile of a webhook is not there");
                 // What is known must not depend on what was known before.
                 self.entries.remove(&webhook_id);
+                unusable.extend(UnusableWebhook::without_profile(&webhook));
                 continue;
             };
             // A tenant may have thousands: what has not changed is not made again.
@@ -181,7 +209,7 @@ impl Contents {
             self.entries.insert(webhook_id, Arc::clone(&entry));
             webhooks.push(entry);
         }
-        self.views.insert(id.clone(), Arc::new(TenantView { tenant, revision, webhooks }));
+        self.views.insert(id.clone(), Arc::new(TenantView { tenant, revision, webhooks, unusable }));
     }
 
     pub(super) fn tenant(&self, id: &TenantId) -> Found<Arc<TenantView>> {
@@ -206,13 +234,23 @@ impl Contents {
         }
     }
 
+    /// A name that an operator's profile had before a version came with a built-in one of that name stays the
+    /// operator's, until that profile is withdrawn.
     pub(super) fn profile(&self, name: &ProfileName) -> Option<ProfileEntry> {
-        let builtin = builtin_profile(name).map(|profile| ProfileEntry { profile, revision: Revision::ZERO });
-        builtin.or_else(|| self.profiles.get(name).cloned())
+        self.offered_profile(name).or_else(|| self.profiles.get(name).cloned())
     }
 
     pub(super) fn offered_profile(&self, name: &ProfileName) -> Option<ProfileEntry> {
-        self.profile(name).filter(|_| !self.withdrawn.contains(name))
+        let stored = self.profiles.get(name).filter(|_| !self.withdrawn.contains(name));
+        stored.cloned().or_else(|| builtin(name))
+    }
+
+    /// The profile in the state of that revision, if that is the newest, or built in.
+    pub(super) fn profile_at(&self, name: &ProfileName, revision: Revision) -> Option<ProfileEntry> {
+        if revision == Revision::ZERO {
+            return builtin(name);
+        }
+        self.profiles.get(name).filter(|entry| entry.revision == revision).cloned()
     }
 
     pub(super) fn offered_profiles(&self) -> BTreeMap<ProfileName, ProfileEntry> {
@@ -248,7 +286,8 @@ impl Contents {
         self.keys.get(hash).cloned()
     }
 
-    pub(super) fn webhook_counts(&self) -> [(&'static str, usize); 3] {
+    /// Active, paused, disabled, and those that are there but cannot be used here.
+    pub(super) fn webhook_counts(&self) -> [(&'static str, usize); 4] {
         let (mut active, mut paused, mut disabled) = (0, 0, 0);
         for entry in self.entries.values() {
             match entry.webhook.state {
@@ -257,8 +296,13 @@ impl Contents {
                 WebhookState::Disabled { .. } => disabled += 1,
             }
         }
-        [("active", active), ("paused", paused), ("disabled", disabled)]
+        let unusable = self.views.values().map(|view| view.unusable.len()).sum();
+        [("active", active), ("paused", paused), ("disabled", disabled), ("unusable", unusable)]
     }
+}
+
+fn builtin(name: &ProfileName) -> Option<ProfileEntry> {
+    builtin_profile(name).map(|profile| ProfileEntry { profile, revision: Revision::ZERO })
 }
 
 fn slot<T: ConfigObject>(record: &ConfigRecord) -> Result<Slot<T>, UnreadableDocument> {

@@ -1,4 +1,6 @@
 pub(crate) mod fixture;
+mod former;
+mod newer_versions;
 
 use postrider_contract::fakes::{FakeConfiguration, Outage};
 use postrider_contract::ports::{ConfigKey, ConfigKind, ConfigWrite, Expected};
@@ -50,7 +52,10 @@ async fn a_load_reads_every_page_and_finds_webhooks_that_come_long_before_their_
     assert_eq!(counting.asked(), 3);
     assert_eq!(webhooks_of(&directory), (1..=2_500).map(id).collect::<Vec<_>>());
     assert_eq!(directory.revision().number(), 2_501);
-    assert_eq!(directory.webhook_counts(), [("active", 2_500), ("paused", 0), ("disabled", 0)]);
+    assert_eq!(
+        directory.webhook_counts(),
+        [("active", 2_500), ("paused", 0), ("disabled", 0), ("unusable", 0)]
+    );
 }
 
 #[tokio::test]
@@ -182,31 +187,6 @@ async fn a_withdrawn_profile_serves_whoever_has_it_and_nobody_else_even_after_a_
     put(&store, &StoredProfile::Offered(form.clone())).await;
     running.refresh().await.unwrap();
     assert!(running.offered_profiles().contains_key(&form.name));
-}
-
-#[tokio::test]
-async fn a_profile_is_had_as_it_was_and_asked_for_once() {
-    let outage = Arc::new(Outage::default());
-    let store = FakeConfiguration::new(Arc::clone(&outage));
-    let first = write(&store, own_profile(Expected::Absent, "1s")).await;
-    let second = write(&store, own_profile(Expected::At(first), "2s")).await;
-    let directory = directory(&store).await;
-    let name: ProfileName = "own".parse().unwrap();
-    let wait = |entry: Option<ProfileEntry>| {
-        entry.map(|entry| entry.profile.definition().retry.waits.waits()[0].as_secs())
-    };
-    assert_eq!(wait(directory.profile_at_hand(&name, second)), Some(2));
-    assert!(directory.profile_at_hand(&name, first).is_none());
-    outage.begin("gone");
-    assert!(directory.profile_at(&name, first).await.is_err());
-    outage.end();
-    assert_eq!(wait(directory.profile_at(&name, first).await.unwrap()), Some(1));
-    outage.begin("gone");
-    assert_eq!(wait(directory.profile_at(&name, first).await.unwrap()), Some(1));
-    assert_eq!(wait(directory.profile_at(&name, second).await.unwrap()), Some(2));
-    outage.end();
-    let never = "never".parse().unwrap();
-    assert!(directory.profile_at(&never, first).await.unwrap().is_none());
 }
 
 #[tokio::test]

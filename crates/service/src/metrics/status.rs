@@ -11,6 +11,8 @@ label_enum! {
         Active = "active",
         Paused = "paused",
         Disabled = "disabled",
+        /// A newer version wrote it, or its profile is not there.
+        Unusable = "unusable",
     }
 }
 

@@ -18,19 +18,24 @@ use postrider_contract::webhook::Webhook;
 
 use crate::config_object::ConfigObject;
 
-/// Counts how often it was asked for changes.
+/// Counts how often it was asked for changes, and for what was.
 pub(crate) struct CountingStore {
     store: FakeConfiguration,
     asked: AtomicU64,
+    read: AtomicU64,
 }
 
 impl CountingStore {
     pub(crate) fn over(store: &FakeConfiguration) -> Arc<Self> {
-        Arc::new(CountingStore { store: store.clone(), asked: AtomicU64::new(0) })
+        Arc::new(CountingStore { store: store.clone(), asked: AtomicU64::new(0), read: AtomicU64::new(0) })
     }
 
     pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn read(&self) -> u64 {
+        self.read.load(Ordering::SeqCst)
     }
 }
 
@@ -45,6 +50,8 @@ impl ConfigStore for CountingStore {
     }
 
     async fn read_at(&self, key: &ConfigKey, revision: Revision) -> Result<Option<ConfigRecord>, StoreError> {
+        self.read.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
         self.store.read_at(key, revision).await
     }
 
