@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use postrider_contract::clock::Clock;
-use postrider_contract::ports::{
-    ConfigStore, ConfigWriteError, DisableOrder, Expected, StoreError, WebhookDisabler,
-};
+use postrider_contract::ports::{ConfigStore, ConfigWriteError, DisableOrder, StoreError, WebhookDisabler};
 use postrider_contract::webhook::{Webhook, WebhookState};
 use postrider_service::config_object::{ConfigObject, read_object, webhook_key};
 
@@ -38,7 +36,7 @@ impl WebhookDisabler for Disabler {
         let now = self.clock.now();
         let state = WebhookState::Disabled { since: now, reason: order.reason.clone() };
         let disabled = Webhook { state, updated_at: now, ..webhook };
-        match self.store.write(vec![disabled.write(Expected::At(record.revision))]).await {
+        match self.store.write(vec![disabled.write_over(&record)]).await {
             Ok(_) => Ok(true),
             // Its owner was quicker, and what they did counts.
             Err(ConfigWriteError::Conflict { .. }) => Ok(false),

@@ -38,10 +38,15 @@ impl Documents {
     /// # Errors
     /// 404 for what is unknown or deleted.
     pub(crate) async fn get<T: ConfigObject>(&self, key: &ConfigKey) -> Result<Stored<T>, Problem> {
+        Ok(self.found(key).await?.1)
+    }
+
+    /// With the document itself.
+    async fn found<T: ConfigObject>(&self, key: &ConfigKey) -> Result<(ConfigRecord, Stored<T>), Problem> {
         let record = self.store.read(key).await.map_err(unavailable)?.ok_or_else(Problem::not_found)?;
         let revision = record.revision;
         let object = read::<T>(&record)?.ok_or_else(Problem::not_found)?;
-        Ok(Stored { object, revision })
+        Ok((record, Stored { object, revision }))
     }
 
     /// # Errors
@@ -62,7 +67,7 @@ impl Documents {
     }
 
     /// Reads, lets `change` make the new state (and whatever else the caller wants to know), writes. `None` from
-    /// `change` means that there is nothing to write.
+    /// `change` means that there is nothing to write. Members that this version does not know stay.
     ///
     /// # Errors
     /// 404, what `change` refuses, or 409 after losing to other writers a few times.
@@ -72,10 +77,10 @@ impl Documents {
         mut change: impl FnMut(&Stored<T>) -> Result<(Option<T>, R), Problem>,
     ) -> Result<(Stored<T>, R), Problem> {
         for _ in 0..MAX_CHANGE_TRIES {
-            let before = self.get::<T>(key).await?;
+            let (record, before) = self.found::<T>(key).await?;
             let (after, result) = change(&before)?;
             let Some(object) = after else { return Ok((before, result)) };
-            match self.store.write(vec![object.write(Expected::At(before.revision))]).await {
+            match self.store.write(vec![object.write_over(&record)]).await {
                 Ok(revision) => {
                     self.bring_up_to_date().await;
                     return Ok((Stored { object, revision }, result));

@@ -15,6 +15,8 @@ use postrider_contract::webhook::Webhook;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::unknown_members::with_unknown_members;
+
 /// A type that is kept as one configuration document.
 pub trait ConfigObject: Serialize + DeserializeOwned {
     fn key(&self) -> ConfigKey;
@@ -23,6 +25,21 @@ pub trait ConfigObject: Serialize + DeserializeOwned {
     fn write(&self, expected: Expected) -> ConfigWrite {
         let json = serde_json::to_vec(self).expect("configuration types hold only what JSON can write");
         ConfigWrite { key: self.key(), expected, document: Some(Bytes::from(json)) }
+    }
+
+    /// The write that stores this state in place of `before`, which it was changed from. Members of that document which
+    /// this version does not know are kept: a newer one wrote them.
+    fn write_over(&self, before: &ConfigRecord) -> ConfigWrite {
+        let write = self.write(Expected::At(before.revision));
+        let merged = before.document.as_ref().zip(write.document.as_ref()).and_then(|(found, written)| {
+            let known = serde_json::to_string(&read_object::<Self>(before).ok()??).ok()?;
+            let (found, written) = (std::str::from_utf8(found).ok()?, std::str::from_utf8(written).ok()?);
+            with_unknown_members(found, &known, written)
+        });
+        match merged {
+            Some(merged) => ConfigWrite { document: Some(Bytes::from(merged)), ..write },
+            None => write,
+        }
     }
 }
 

@@ -28,4 +28,5 @@ pub mod secret_box;
 pub mod system;
 pub mod telemetry;
 mod timed_body;
+mod unknown_members;
 pub mod webhook_secrets;

@@ -4,6 +4,7 @@ use postrider_contract::clock::{ManualClock, Timestamp};
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::fakes::FakeConfiguration;
 use postrider_contract::ids::WebhookId;
+use postrider_contract::ports::{ConfigWrite, Expected};
 
 use super::*;
 
@@ -54,6 +55,22 @@ async fn an_active_webhook_is_disabled_with_its_reason() {
     let reason = "the receiver answered 410".to_owned();
     assert_eq!(scene.state().await, WebhookState::Disabled { since: scene.clock.now(), reason });
     assert!(!scene.disabler.disable(&scene.order()).await.unwrap(), "once is enough");
+}
+
+#[tokio::test]
+async fn what_a_newer_version_wrote_of_a_webhook_stays_when_it_is_disabled() {
+    let scene = Scene::with(WebhookState::Active).await;
+    let key = webhook_key(&scene.order().tenant, scene.order().webhook);
+    let record = scene.store.read(&key).await.unwrap().unwrap();
+    let newer = String::from_utf8(record.document.unwrap().to_vec()).unwrap();
+    let newer = newer.replacen('{', r#"{"newer":{"n":1e400},"#, 1);
+    let expected = Expected::At(record.revision);
+    let write = ConfigWrite { key: key.clone(), expected, document: Some(newer.into()) };
+    scene.store.write(vec![write]).await.unwrap();
+    assert!(scene.disabler.disable(&scene.order()).await.unwrap());
+    let record = scene.store.read(&key).await.unwrap().unwrap();
+    let after = String::from_utf8(record.document.unwrap().to_vec()).unwrap();
+    assert!(after.contains(r#""newer":{"n":1e400}"#) && after.contains("disabled"), "{after}");
 }
 
 #[tokio::test]
