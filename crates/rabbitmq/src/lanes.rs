@@ -21,8 +21,8 @@ use crate::lane::{Lane, LaneQueue, lane_for};
 use crate::settings::TopologyAtStart;
 use crate::topology::{Topology, close, look_at_queue};
 
-/// How many longer lanes are tried: the last of them is about two and a half times as long as the first. More
-/// broken ones than that are no longer one lane's problem.
+/// How many longer lanes are tried: the last of them is up to twice as long as the first. More broken ones than that are
+/// no longer one lane's problem.
 const LONGER: usize = 4;
 /// How long one lane may take to be declared before the next is tried. A broker that is well needs some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
