@@ -1,5 +1,7 @@
 //! Outcomes: what becomes of a delivery after a try, or instead of one; and the status its log row shows.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::FailureClass;
@@ -10,6 +12,16 @@ use crate::clock::Timestamp;
 pub enum Cause {
     Status(u16),
     Failure(FailureClass),
+}
+
+/// `status 500`, `timeout_headers`.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Status(status) => write!(f, "status {status}"),
+            Cause::Failure(class) => f.write_str(class.as_str()),
+        }
+    }
 }
 
 /// Why a delivery ended without success.
@@ -59,6 +71,47 @@ pub enum Outcome {
     Held { why: HoldReason },
     Canceled { reason: CancelReason },
     Expired,
+}
+
+impl Outcome {
+    /// The stable word for it in the log and the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Delivered => "delivered",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Failed { .. } => "failed",
+            Outcome::Held { .. } => "held",
+            Outcome::Canceled { .. } => "canceled",
+            Outcome::Expired => "expired",
+        }
+    }
+
+    /// What made it so: `status 500`, `permanent: status 404`.
+    #[must_use]
+    pub fn reason(self) -> Option<String> {
+        match self {
+            Outcome::Retry { cause, .. } => Some(cause.to_string()),
+            Outcome::Failed { reason, cause } => {
+                let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+                Some(format!("{}{cause}", StatusReason::Failed(reason).as_str()))
+            }
+            Outcome::Delivered | Outcome::Held { .. } | Outcome::Canceled { .. } | Outcome::Expired => None,
+        }
+    }
+
+    /// When the next try is due, if there is one.
+    #[must_use]
+    pub fn next_attempt_at(self) -> Option<Timestamp> {
+        match self {
+            Outcome::Retry { at, .. } => Some(at),
+            Outcome::Delivered
+            | Outcome::Failed { .. }
+            | Outcome::Held { .. }
+            | Outcome::Canceled { .. }
+            | Outcome::Expired => None,
+        }
+    }
 }
 
 /// The status of a delivery, as lists and the ledger show it.

@@ -280,7 +280,7 @@ async fn the_tail_shows_what_is_new_or_changed_and_nothing_twice() {
 /// As the server answers, name by name.
 const TESTED: &str = r#"{"id":"dlv_1","webhook_id":"wh_1","event_id":"evt_1","event_type":"conversion.created",
     "attempt":{"id":"att_1","number":1,"started_at":"2026-11-21T09:30:00.010Z",
-    "response":{"status":200,"body":"thank you"},"timings":{"total_ms":12.34}}}"#;
+    "response":{"status":200,"body":"thank you"},"timings":{"total_ms":12.34},"outcome":"delivered"}}"#;
 
 #[tokio::test]
 async fn a_test_shows_what_the_receiver_answered() {
@@ -298,14 +298,24 @@ async fn a_test_shows_what_the_receiver_answered() {
 }
 
 #[tokio::test]
-async fn a_test_that_is_not_answered_with_2xx_fails() {
-    let refused = TESTED.replace("200", "500");
+async fn a_test_that_is_not_delivered_fails_whatever_its_status() {
+    let delivered = r#""outcome":"delivered""#;
+    let retried = |reason: &str| format!(r#""outcome":"retry","outcome_reason":"{reason}""#);
+    let denied = TESTED.replace(delivered, &retried("status 200"));
+    let refused = TESTED.replace("200", "500").replace(delivered, &retried("status 500"));
+    let of_old_server = TESTED.replace("200", "500").replace(&format!(",{delivered}"), "");
     let response = r#""response":{"status":200,"body":"thank you"}"#;
     let error = r#""error":{"class":"connect","detail":"connection refused"}"#;
-    let unanswered = TESTED.replace(response, error);
+    let unanswered = TESTED.replace(response, error).replace(delivered, &retried("connect"));
     let untried = r#"{"id":"dlv_1","webhook_id":"wh_1","event_id":"evt_1","event_type":"a.b"}"#;
-    let api = FakeApi::answering(&[(200, refused.leak()), (200, unanswered.leak()), (202, untried)]).await;
-    for words in ["500 in 12.3 ms", "connect: connection refused in 12.3 ms"] {
+    let answers = [denied, refused, of_old_server, unanswered].map(|answer| (200, &*answer.leak()));
+    let api = FakeApi::answering(&[&answers[..], &[(202, untried)]].concat()).await;
+    for words in [
+        "200 (retry, status 200) in 12.3 ms",
+        "500 (retry, status 500) in 12.3 ms",
+        "500 in 12.3 ms",
+        "connect: connection refused in 12.3 ms",
+    ] {
         let (printed, result) = run(&api, &["webhooks", "test", "wh_1"]).await;
         assert!(printed.contains(words), "{printed}");
         assert!(matches!(result, Err(ClientError::NotWell(_))));

@@ -8,7 +8,7 @@ use postrider_contract::attempt::{Attempt, AttemptResult, BodyExtent, Response, 
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::{AttemptNumber, Origin};
 use postrider_contract::ids::AttemptId;
-use postrider_contract::outcome::Outcome;
+use postrider_contract::outcome::{Cause, FailureReason, Outcome};
 use postrider_contract::ports::{AnswerBody, AttemptView};
 use serde_json::json;
 
@@ -47,6 +47,8 @@ async fn a_test_sends_an_example_to_this_webhook_alone_and_answers_with_the_firs
     let answer = api.call(&key, "POST", &path, None).await.expect(200);
     assert_eq!(answer["attempt"]["response"], json!({"status": 204, "body": "ok"}));
     assert_eq!(answer["attempt"]["timings"]["total_ms"], 12.0);
+    assert_eq!(answer["attempt"]["outcome"], "delivered");
+    assert!(answer["attempt"].get("outcome_reason").is_none());
     assert!(text(&answer, "id").starts_with("dlv_"));
     let sent = api.intake.0.lock().expect("not poisoned");
     let [(tenant, submission, origin)] = sent.as_slice() else { panic!("one event") };
@@ -69,6 +71,30 @@ async fn a_test_that_is_not_tried_in_time_answers_with_the_delivery() {
     assert_eq!(text(&answer, "event_type"), "orders.test", "there is no example of such a type");
     let asked = *api.log.asked.lock().expect("not poisoned");
     assert!((10..100).contains(&asked), "asked {asked} times");
+}
+
+/// A chat says no in its text, and a profile may take other statuses for a success: the status alone tells nothing.
+#[tokio::test(start_paused = true)]
+async fn a_test_says_what_the_try_came_to_and_not_only_what_was_answered() {
+    let api = Api::start().await;
+    let key = api.tenant_with_key("acme", "trcker").await;
+    let webhook = api.webhook(&key, json!({})).await;
+    let path = format!("/v1/webhooks/{}/test", text(&webhook, "id"));
+    let cause = Cause::Status(200);
+    let at: Timestamp = "2026-11-21T09:30:05.000Z".parse().expect("a time");
+    let again = json!({"outcome": "retry", "outcome_reason": "status 200", "next_attempt_at": at});
+    let failed =
+        json!({"outcome": "failed", "outcome_reason": "permanent: status 200", "next_attempt_at": null});
+    for (outcome, expected) in [
+        (Outcome::Retry { at, cause }, again),
+        (Outcome::Failed { reason: FailureReason::Permanent, cause: Some(cause) }, failed),
+    ] {
+        *api.log.attempts.lock().expect("not poisoned") = vec![AttemptView { outcome, ..answered(200) }];
+        let answer = api.call(&key, "POST", &path, None).await.expect(200);
+        for (name, value) in expected.as_object().expect("an object") {
+            assert_eq!(answer["attempt"][name], *value, "{name}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

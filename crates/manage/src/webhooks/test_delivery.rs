@@ -73,6 +73,16 @@ pub(crate) struct TestAttempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<TestError>,
     timings: TestTimings,
+    /// What the try came to: `delivered`, `retry` or `failed`. An answer with 2xx may be none of success: a chat can say
+    /// no in its text.
+    outcome: &'static str,
+    /// Why it did not come to `delivered`: `status 500`, `permanent: status 404`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome_reason: Option<String>,
+    /// When it is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_attempt_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -96,7 +106,7 @@ struct TestTimings {
 }
 
 impl From<AttemptView> for TestAttempt {
-    fn from(AttemptView { attempt, outcome: _, body: _ }: AttemptView) -> Self {
+    fn from(AttemptView { attempt, outcome, body: _ }: AttemptView) -> Self {
         let (response, error) = match attempt.result {
             AttemptResult::Response(Response { status, body, .. }) => {
                 (Some(TestResponse { status, body: String::from_utf8_lossy(&body).into_owned() }), None)
@@ -112,6 +122,9 @@ impl From<AttemptView> for TestAttempt {
             response,
             error,
             timings: TestTimings { total_ms: attempt.timings.total.as_secs_f64() * 1000.0 },
+            outcome: outcome.as_str(),
+            outcome_reason: outcome.reason(),
+            next_attempt_at: outcome.next_attempt_at(),
         }
     }
 }

@@ -5,7 +5,6 @@ use base64::engine::general_purpose::STANDARD;
 use postrider_contract::attempt::{AttemptResult, BodyExtent, Header, Response, Timings};
 use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::AttemptId;
-use postrider_contract::outcome::{Cause, FailureReason, Outcome};
 use postrider_contract::ports::{AnswerBody, AttemptView, DeliveryView};
 use postrider_contract::profile::ProfileName;
 use postrider_contract::rendering::Rendered;
@@ -137,7 +136,6 @@ impl DeliveryAnswer {
 impl TryAnswer {
     fn new(view: AttemptView, rendered: Option<&([u8; 32], Rendered)>) -> Self {
         let AttemptView { attempt, outcome, body } = view;
-        let (word, reason, next_attempt_at) = outcome_words(outcome);
         let (response, error) = match attempt.result {
             AttemptResult::Response(response) => (Some(ResponseAnswer::new(response, body)), None),
             AttemptResult::Failure { class, detail } => {
@@ -167,9 +165,9 @@ impl TryAnswer {
             timings: TimingsAnswer::new(attempt.timings),
             response,
             error,
-            outcome: word,
-            outcome_reason: reason,
-            next_attempt_at,
+            outcome: outcome.as_str(),
+            outcome_reason: outcome.reason(),
+            next_attempt_at: outcome.next_attempt_at(),
         }
     }
 }
@@ -231,30 +229,4 @@ fn headers(headers: Vec<Header>) -> Vec<HeaderAnswer> {
         value: String::from_utf8_lossy(&header.value).into_owned(),
     };
     headers.into_iter().map(answer).collect()
-}
-
-fn outcome_words(outcome: Outcome) -> (&'static str, Option<String>, Option<Timestamp>) {
-    match outcome {
-        Outcome::Delivered => ("delivered", None, None),
-        Outcome::Retry { at, cause } => ("retry", Some(cause_words(cause)), Some(at)),
-        Outcome::Failed { reason, cause } => {
-            let word = match reason {
-                FailureReason::Exhausted => "exhausted",
-                FailureReason::Permanent => "permanent",
-                FailureReason::Internal => "internal",
-            };
-            let cause = cause.map(|cause| format!(": {}", cause_words(cause))).unwrap_or_default();
-            ("failed", Some(format!("{word}{cause}")), None)
-        }
-        Outcome::Held { why: _ } => ("held", None, None),
-        Outcome::Canceled { reason: _ } => ("canceled", None, None),
-        Outcome::Expired => ("expired", None, None),
-    }
-}
-
-fn cause_words(cause: Cause) -> String {
-    match cause {
-        Cause::Status(status) => format!("status {status}"),
-        Cause::Failure(class) => class.as_str().to_owned(),
-    }
 }
