@@ -1,9 +1,10 @@
 //! Notices webhooks that their profile says are to be disabled: by one answer (`410 Gone`), or by nothing but failures
 //! for so many days.
 //!
-//! Looks only at webhooks with a delivery that has just failed for good, as far as this process wrote it down.
+//! Looks only at webhooks with a try that has just failed, as far as this process wrote it down.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use postrider_contract::ports::{
 use postrider_service::directory::{Directory, Found, WebhookEntry};
 use postrider_service::lifecycle::Stop;
 
-use crate::tries::{Ending, TryBoard};
+use crate::tries::{Failing, TryBoard};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -36,7 +37,6 @@ impl Disabling {
     pub async fn run(self, stop: Stop) {
         let mut undone = HashMap::new();
         while !stop.is_draining() {
-            undone.extend(self.board.take_endings());
             undone = self.look(undone).await;
             tokio::select! {
                 () = stop.draining() => {}
@@ -45,27 +45,39 @@ impl Disabling {
         }
     }
 
-    /// Answers those that have to be looked at again, because the store did not answer.
-    pub(crate) async fn look(&self, endings: HashMap<WebhookId, Ending>) -> HashMap<WebhookId, Ending> {
+    /// At what was left undone the last time and what was noted since. Answers what has to be looked at again, because
+    /// the store did not answer.
+    pub(crate) async fn look(&self, undone: HashMap<WebhookId, Failing>) -> HashMap<WebhookId, Failing> {
+        let mut failing = self.board.take_failing();
+        for (webhook, before) in undone {
+            match failing.entry(webhook) {
+                Entry::Occupied(mut since) => since.get_mut().merge(before),
+                Entry::Vacant(nothing) => drop(nothing.insert(before)),
+            }
+        }
         let mut undone = HashMap::new();
-        for (webhook, ending) in endings {
-            if let Err(error) = self.judge(webhook, &ending).await {
+        for (webhook, failing) in failing {
+            if let Err(error) = self.judge(webhook, &failing).await {
                 tracing::warn!(webhook.id = %webhook, %error, "cannot see whether a failing webhook is to be disabled");
-                undone.insert(webhook, ending);
+                undone.insert(webhook, failing);
             }
         }
         undone
     }
 
-    async fn judge(&self, webhook: WebhookId, ending: &Ending) -> Result<(), StoreError> {
+    async fn judge(&self, webhook: WebhookId, failing: &Failing) -> Result<(), StoreError> {
         let Found::Known(entry) = self.directory.webhook(webhook) else { return Ok(()) };
-        let reason = match ending.status.filter(|status| is_disabling(&entry, *status)) {
-            Some(status) => Some(format!("the receiver answered {status}")),
-            None => self.failing_for_too_long(&entry).await?,
+        if !entry.webhook.state.is_active() {
+            return Ok(());
+        }
+        let answer = failing.answers.iter().find(|(status, _)| is_disabling(&entry, **status));
+        let found = match answer {
+            Some((status, at)) => Some((*at, format!("the receiver answered {status}"))),
+            None => self.failing_for_too_long(&entry, failing).await?.map(|why| (failing.tried_at, why)),
         };
-        let Some(reason) = reason.filter(|_| entry.webhook.state.is_active()) else { return Ok(()) };
+        let Some((tried_at, reason)) = found else { return Ok(()) };
         let tenant = entry.webhook.tenant.clone();
-        let order = DisableOrder { tenant, webhook, tried_at: ending.tried_at, reason };
+        let order = DisableOrder { tenant, webhook, tried_at, reason };
         if self.disabler.disable(&order).await? {
             tracing::warn!(webhook.id = %webhook, reason = order.reason, "disabled a webhook, as its profile says");
             self.directory.refresh().await?;
@@ -73,8 +85,12 @@ impl Disabling {
         Ok(())
     }
 
-    /// A delivery that old failed, and none was delivered since.
-    async fn failing_for_too_long(&self, entry: &WebhookEntry) -> Result<Option<String>, StoreError> {
+    /// A delivery that old failed, or still does, and none was delivered since, whenever it was accepted.
+    async fn failing_for_too_long(
+        &self,
+        entry: &WebhookEntry,
+        failing: &Failing,
+    ) -> Result<Option<String>, StoreError> {
         let rule = entry.profile.profile.definition().webhook.disable_after_failing_for;
         let Some(bound) = rule else { return Ok(None) };
         let since = self.clock.now().minus(bound.duration());
@@ -82,21 +98,28 @@ impl Disabling {
         if entry.webhook.updated_at > since {
             return Ok(None);
         }
+        let still_fails = failing.oldest_retried.is_some_and(|at| at <= since);
+        // Of the tries of younger deliveries it is asked once, when a delivery ends.
+        if !still_fails && !failing.has_ended {
+            return Ok(None);
+        }
         let of = |status| DeliveryFilter {
             webhook: Some(entry.webhook.id),
             status: Some(status),
             ..DeliveryFilter::default()
         };
-        let delivered = DeliveryFilter { since: Some(since), ..of(DeliveryStatus::Delivered) };
         let failed = DeliveryFilter { until: Some(since), ..of(DeliveryStatus::Failed) };
-        let is_any = async |filter: DeliveryFilter| {
-            let page = PageOf { before: None, limit: 1 };
-            Ok::<_, StoreError>(
-                !self.queries.deliveries(&entry.webhook.tenant, &filter, page).await?.is_empty(),
-            )
-        };
-        let is_failing = !is_any(delivered).await? && is_any(failed).await?;
-        Ok(is_failing.then(|| format!("nothing but failures for {bound}")))
+        if !still_fails && !self.is_any(entry, failed).await? {
+            return Ok(None);
+        }
+        let delivered = DeliveryFilter { concluded_since: Some(since), ..of(DeliveryStatus::Delivered) };
+        let is_well = self.is_any(entry, delivered).await?;
+        Ok((!is_well).then(|| format!("nothing but failures for {bound}")))
+    }
+
+    async fn is_any(&self, entry: &WebhookEntry, filter: DeliveryFilter) -> Result<bool, StoreError> {
+        let page = PageOf { before: None, limit: 1 };
+        Ok(!self.queries.deliveries(&entry.webhook.tenant, &filter, page).await?.is_empty())
     }
 }
 

@@ -1,7 +1,7 @@
 //! How the last tries of each webhook went, as far as this process wrote them: a sample of what the release window
 //! grows and shrinks by.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ const SLOW: Duration = Duration::from_secs(1);
 const MAX_WAITS: usize = 4_096;
 /// Webhooks remembered; beyond it the board is wiped, which only makes windows start anew.
 const MAX_WEBHOOKS: usize = 100_000;
+/// Different answers remembered of one webhook: more in one second is a receiver that says anything at all.
+const MAX_ANSWERS: usize = 32;
 
 /// What was seen of one webhook since the board was last read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,19 +32,61 @@ pub struct Seen {
     pub timed_out: u32,
 }
 
-/// The last delivery of a webhook that failed for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ending {
-    /// Of the last try's response; `None` where none came.
-    pub(crate) status: Option<u16>,
-    /// When that try began.
+/// What the failed tries of one webhook say of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failing {
+    /// The statuses that were answered, each with when the last try began that it answered.
+    pub(crate) answers: BTreeMap<u16, Timestamp>,
+    /// When the last try began.
     pub(crate) tried_at: Timestamp,
+    /// Whether a delivery failed for good.
+    pub(crate) has_ended: bool,
+    /// When the oldest delivery was accepted that failed more than once.
+    pub(crate) oldest_retried: Option<Timestamp>,
+}
+
+impl Failing {
+    /// `None` for a try that has not failed.
+    fn of(record: &AttemptedRecord) -> Option<Self> {
+        let has_ended = match record.outcome {
+            Outcome::Failed { .. } => true,
+            Outcome::Retry { .. } => false,
+            Outcome::Delivered | Outcome::Held { .. } | Outcome::Canceled { .. } | Outcome::Expired => {
+                return None;
+            }
+        };
+        let tried_at = record.attempt.started_at;
+        let answers = match &record.attempt.result {
+            AttemptResult::Response(response) => BTreeMap::from([(response.status, tried_at)]),
+            AttemptResult::Failure { .. } => BTreeMap::new(),
+        };
+        let is_first = record.position.attempt.is_first();
+        let oldest_retried = (!is_first).then_some(record.delivery.accepted_at);
+        Some(Failing { answers, tried_at, has_ended, oldest_retried })
+    }
+
+    /// Nothing that either was told is forgotten: what disables may have been answered by any of the tries.
+    pub(crate) fn merge(&mut self, other: Failing) {
+        for (status, at) in other.answers {
+            if let Some(known) = self.answers.get_mut(&status) {
+                *known = at.max(*known);
+            } else if self.answers.len() < MAX_ANSWERS {
+                self.answers.insert(status, at);
+            }
+        }
+        self.tried_at = self.tried_at.max(other.tried_at);
+        self.has_ended |= other.has_ended;
+        self.oldest_retried = match (self.oldest_retried, other.oldest_retried) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
 }
 
 #[derive(Default)]
 pub struct TryBoard {
     seen: Mutex<HashMap<WebhookId, Seen>>,
-    endings: Mutex<HashMap<WebhookId, Ending>>,
+    failing: Mutex<HashMap<WebhookId, Failing>>,
     waits: Mutex<Vec<Duration>>,
 }
 
@@ -53,7 +97,7 @@ impl TryBoard {
     }
 
     pub(crate) fn note(&self, record: &AttemptedRecord) {
-        self.note_ending(record);
+        self.note_failing(record);
         self.note_wait(record);
         let timed_out = matches!(
             record.attempt.result,
@@ -98,21 +142,20 @@ impl TryBoard {
         std::mem::take(&mut *self.waits.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn note_ending(&self, record: &AttemptedRecord) {
-        let Outcome::Failed { .. } = record.outcome else { return };
-        let status = match &record.attempt.result {
-            AttemptResult::Response(response) => Some(response.status),
-            AttemptResult::Failure { .. } => None,
-        };
-        let mut endings = self.endings.lock().unwrap_or_else(PoisonError::into_inner);
-        if endings.len() < MAX_WEBHOOKS {
-            endings.insert(record.delivery.webhook, Ending { status, tried_at: record.attempt.started_at });
+    fn note_failing(&self, record: &AttemptedRecord) {
+        let Some(failing) = Failing::of(record) else { return };
+        let mut known = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let webhook = record.delivery.webhook;
+        if let Some(known) = known.get_mut(&webhook) {
+            known.merge(failing);
+        } else if known.len() < MAX_WEBHOOKS {
+            known.insert(webhook, failing);
         }
     }
 
-    /// Which webhooks had a delivery fail for good since the last call.
-    pub(crate) fn take_endings(&self) -> HashMap<WebhookId, Ending> {
-        std::mem::take(&mut *self.endings.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Which webhooks had tries fail since the last call.
+    pub(crate) fn take_failing(&self) -> HashMap<WebhookId, Failing> {
+        std::mem::take(&mut *self.failing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What was seen since the last call.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::DeliveryId;
 use postrider_contract::journal::Conclusion;
-use postrider_contract::outcome::{DeliveryStatus, HoldReason};
+use postrider_contract::outcome::{CancelReason, DeliveryStatus, HoldReason};
 use postrider_contract::ports::{DeliveryFilter, EventFilter, Ledger, LedgerQuery, PageOf};
 use postrider_contract::webhook::WebhookKind;
 
@@ -111,6 +111,30 @@ pub async fn deliveries_are_filtered(engine: &mut dyn StoreUnderTest) {
     ];
     for (filter, expected) in cases {
         assert_eq!(deliveries(engine, filter.clone(), None, 10).await, expected, "{filter:?}");
+    }
+}
+
+pub async fn deliveries_are_filtered_by_when_they_were_concluded(engine: &mut dyn StoreUnderTest) {
+    let now = engine.now();
+    let (early, late, open) = (sample(1, now), sample(2, now), sample(3, now));
+    let canceled = Conclusion::Canceled(CancelReason::Requested);
+    let records = vec![
+        early.accepted(),
+        early.concluded(canceled, now.minus(Duration::from_secs(60))),
+        late.accepted(),
+        late.concluded(canceled, now),
+        open.accepted(),
+    ];
+    apply(engine, records).await;
+    let since = |at| DeliveryFilter { concluded_since: Some(at), ..DeliveryFilter::default() };
+    let seconds = |seconds| now.minus(Duration::from_secs(seconds));
+    for (at, expected) in [
+        (seconds(61), ids(&[&late, &early])),
+        (seconds(60), ids(&[&late, &early])),
+        (seconds(59), ids(&[&late])),
+        (now.plus(Duration::from_millis(1)), ids(&[])),
+    ] {
+        assert_eq!(deliveries(engine, since(at), None, 10).await, expected, "{at}");
     }
 }
 
@@ -232,6 +256,7 @@ macro_rules! log_lists_promises {
             deliveries_are_listed_newest_first_in_pages,
             deliveries_of_one_moment_are_paged_without_loss,
             deliveries_are_filtered,
+            deliveries_are_filtered_by_when_they_were_concluded,
             events_are_listed_newest_first_filtered_and_paged,
             the_ledger_counts_every_delivery_once,
             the_ledger_is_told_for_a_window_and_a_webhook,

@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use postrider_tests::harness::{Behaviour, eventually};
 use postrider_tests::on_both_engines;
-use postrider_tests::stage::{EngineKind, SOON, Stage, only_delivery, text};
+use postrider_tests::stage::{EngineKind, SOON, Stage, make_tenant, only_delivery, text};
 use serde_json::json;
 
 on_both_engines!(
     a_retry_comes_after_its_wait_with_the_same_body,
+    each_contracts_first_waits_are_kept,
     a_delivery_ends_as_failed_when_its_schedule_is_over,
     gone_ends_a_standard_delivery_at_once
 );
@@ -36,6 +37,53 @@ async fn a_retry_comes_after_its_wait_with_the_same_body(engine: EngineKind) -> 
         tries.len() == 3 && tries[0]["outcome"] == "retry" && tries[2]["outcome"] == "delivered",
         "{delivery}"
     );
+    Ok(())
+}
+
+/// Of each contract the first waits in seconds, and by what part chance may shorten each. The last is trakkr's whole
+/// schedule, after which a delivery has failed.
+const FIRST_WAITS: [(&str, &[u64], f64); 6] = [
+    ("standard", &[5], 0.1),
+    ("trcker", &[1, 5], 0.0),
+    ("trackdesk", &[5], 0.1),
+    ("track360", &[30], 0.0),
+    ("tracktile", &[5], 0.1),
+    ("trakkr", &[1, 2, 4], 0.0),
+];
+/// For what takes thirty seconds by its contract.
+const LONG: Duration = Duration::from_secs(90);
+
+async fn each_contracts_first_waits_are_kept(engine: EngineKind) -> Result<()> {
+    let stage = Stage::open(engine, "standard").await?;
+    let mut last = None;
+    for (profile, _, _) in FIRST_WAITS {
+        let (_, key) = make_tenant(&stage.server, profile).await?;
+        let api = stage.server.api(&key);
+        let path = format!("/{profile}");
+        stage.receiver.script(&path, Behaviour::status(500));
+        let webhook = json!({"name": profile, "url": stage.receiver.url(&path), "events": ["*"]});
+        api.post("/v1/webhooks", &webhook).await?.require(201)?;
+        let event = json!({"type": "a.b", "data": {}});
+        let accepted = api.post("/v1/events", &event).await?.require(202)?.json()?;
+        last = Some((api, only_delivery(&accepted)?));
+    }
+    for (profile, waits, jitter) in FIRST_WAITS {
+        let seen = stage.receiver.wait_for_requests(&format!("/{profile}"), waits.len() + 1, LONG).await?;
+        for (pair, wait) in seen.windows(2).zip(waits) {
+            let least = Duration::from_secs(*wait).mul_f64(1.0 - jitter);
+            let waited = pair[1].at - pair[0].at;
+            ensure!(waited + CLOCK_GRAIN >= least, "{profile}: {waited:?} instead of {wait} s");
+            ensure!(pair[1].body == pair[0].body, "{profile}: another body");
+        }
+    }
+    let (api, delivery) = last.context("no profile")?;
+    let path = format!("/v1/deliveries/{delivery}");
+    let failed = eventually("trakkr's schedule to be over", SOON, async || {
+        let delivery = api.get(&path).await?.require(200)?.json()?;
+        Ok((delivery["status"] == "failed").then_some(delivery))
+    })
+    .await?;
+    ensure!(failed["reason"] == "exhausted" && failed["attempts"] == 4, "{failed}");
     Ok(())
 }
 

@@ -1,8 +1,11 @@
+mod contracts;
+
 use bytes::Bytes;
 
 use super::*;
-use crate::attempt::{BodyExtent, FailureClass, Header, Phase};
+use crate::attempt::{BodyExtent, FailureClass, Header};
 use crate::profile::{Profile, builtin_profile};
+use contracts::{CONTRACTS, Contract};
 
 const NOW: Timestamp = Timestamp::EPOCH;
 
@@ -46,61 +49,9 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-const TRCKER: &[u64] = &[1, 5, 30, 300, 1800, 7200];
-const STANDARD: &[u64] = &[5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
-const TRAKKR: &[u64] = &[1, 2, 4];
-const TRACK360: &[u64] = &[30, 120, 600, 3600, 14_400];
-
-const SCHEDULES: [(&str, &[u64]); 6] = [
-    ("standard", STANDARD),
-    ("trcker", TRCKER),
-    ("trackdesk", STANDARD),
-    ("trakkr", TRAKKR),
-    ("track360", TRACK360),
-    ("tracktile", STANDARD),
-];
-
-#[test]
-fn every_profile_keeps_its_whole_schedule_and_then_the_delivery_has_failed() {
-    for (profile, waits) in SCHEDULES {
-        let causes = FailureClass::ALL.map(|class| (no_answer(class), Cause::Failure(class)));
-        for (result, cause) in causes.into_iter().chain([(answer(500), Cause::Status(500))]) {
-            for (tried, wait) in (1..).zip(waits) {
-                let outcome = decided(profile, &result, tried, Jitter::NONE);
-                assert_eq!(outcome, retry(seconds(*wait), cause), "{profile} try {tried}");
-            }
-            let last = u32::try_from(waits.len()).expect("few") + 1;
-            let failed = Outcome::Failed { reason: FailureReason::Exhausted, cause: Some(cause) };
-            assert_eq!(decided(profile, &result, last, Jitter::NONE), failed, "{profile}");
-            assert_eq!(decided(profile, &result, last + 1, Jitter::NONE), failed, "{profile}");
-        }
-    }
-}
-
-#[test]
-fn only_profiles_with_jitter_let_chance_move_a_wait() {
-    for (profile, _) in SCHEDULES {
-        let (early, late) = (
-            decided(profile, &answer(500), 2, Jitter::new(0.0)),
-            decided(profile, &answer(500), 2, Jitter::new(1.0)),
-        );
-        let cause = Cause::Status(500);
-        match profile {
-            "standard" | "trackdesk" | "tracktile" => {
-                assert_eq!(
-                    (early, late),
-                    (retry(seconds(270), cause), retry(seconds(330), cause)),
-                    "{profile}"
-                );
-            }
-            _ => assert_eq!(early, late, "{profile}"),
-        }
-    }
-}
-
 #[test]
 fn any_2xx_is_a_success_on_every_try_even_if_its_body_is_cut_off() {
-    for (profile, _) in SCHEDULES {
+    for Contract { profile, .. } in CONTRACTS {
         for status in [200, 201, 202, 204, 226, 299] {
             assert_eq!(decided(profile, &answer(status), 1, Jitter::NONE), Outcome::Delivered);
             assert_eq!(decided(profile, &answer(status), 99, Jitter::NONE), Outcome::Delivered);
@@ -108,83 +59,6 @@ fn any_2xx_is_a_success_on_every_try_even_if_its_body_is_cut_off() {
         let AttemptResult::Response(response) = answer(200) else { panic!("an answer") };
         let cut_off = AttemptResult::Response(Response { extent: BodyExtent::CutOff, ..response });
         assert_eq!(decided(profile, &cut_off, 1, Jitter::NONE), Outcome::Delivered);
-    }
-}
-
-#[test]
-fn what_is_tried_again_and_what_ends_a_delivery_is_each_profiles_own() {
-    let everything = [301, 302, 304, 307, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503, 504, 599];
-    for (profile, waits) in SCHEDULES {
-        for status in everything {
-            let is_permanent = match profile {
-                "standard" => status == 410,
-                "trcker" | "trackdesk" | "tracktile" => false,
-                _ => status < 500 && status != 429,
-            };
-            let cause = Cause::Status(status);
-            let expected = if is_permanent {
-                Outcome::Failed { reason: FailureReason::Permanent, cause: Some(cause) }
-            } else {
-                retry(seconds(waits[0]), cause)
-            };
-            assert_eq!(decided(profile, &answer(status), 1, Jitter::NONE), expected, "{profile} {status}");
-        }
-    }
-}
-
-#[test]
-fn retry_after_counts_where_the_profile_looks_at_it() {
-    for (profile, waits) in SCHEDULES {
-        for (status, value) in [
-            (429, "77"),
-            (503, "77"),
-            (500, "77"),
-            (429, "soon"),
-            (429, "-1"),
-            (429, "0"),
-            (429, "1000000000000"),
-        ] {
-            let is_looked_at = match profile {
-                "standard" | "trackdesk" | "tracktile" => status == 429 || status == 503,
-                "trakkr" | "track360" => status == 429,
-                _ => false,
-            };
-            let expected = match value {
-                "77" if is_looked_at => 77,
-                "0" if is_looked_at => 1,
-                "1000000000000" if is_looked_at => 86_400,
-                _ => waits[0],
-            };
-            let result = answer_with(status, &[("retry-after", value)]);
-            let outcome = decided(profile, &result, 1, Jitter::NONE);
-            assert_eq!(
-                outcome,
-                retry(seconds(expected), Cause::Status(status)),
-                "{profile} {status} {value}"
-            );
-        }
-        let date = answer_with(429, &[("Retry-After", "Thu, 01 Jan 1970 00:02:00 GMT")]);
-        let expected = if profile == "trcker" { 1 } else { 120 };
-        assert_eq!(
-            decided(profile, &date, 1, Jitter::NONE),
-            retry(seconds(expected), Cause::Status(429)),
-            "{profile}"
-        );
-        let last = u32::try_from(waits.len()).expect("few") + 1;
-        let exhausted = decided(profile, &date, last, Jitter::NONE);
-        assert!(matches!(exhausted, Outcome::Failed { reason: FailureReason::Exhausted, .. }), "{profile}");
-    }
-}
-
-#[test]
-fn only_gone_disables_and_only_where_the_profile_says_so() {
-    for (profile, _) in SCHEDULES {
-        let compiled = builtin_profile(&profile.parse().expect("a name")).expect("built in");
-        let overrides = ProfileOverride::default();
-        let rules = DeliveryRules::new(&compiled, &overrides);
-        assert_eq!(disables(&answer(410), &rules), profile == "standard", "{profile}");
-        assert!(!disables(&answer(404), &rules));
-        assert!(!disables(&no_answer(FailureClass::Timeout(Phase::Headers)), &rules));
     }
 }
 
@@ -231,7 +105,7 @@ fn what_a_provider_says_of_success_is_understood() {
         (Provider::Make, 200, "Accepted", true),
         (Provider::Webhook, 200, "invalid_payload", true),
     ] {
-        for (profile, waits) in SCHEDULES {
+        for Contract { profile, waits, .. } in CONTRACTS {
             let outcome = decided_at(provider, profile, &answer_saying(status, &[], body));
             let otherwise = retry(seconds(waits[0]), Cause::Status(status));
             let expected = if is_success { Outcome::Delivered } else { otherwise };
@@ -299,7 +173,7 @@ fn a_provider_is_left_alone_for_as_long_as_it_asks_in_header_or_body_whatever_th
         (&[], r#"{"retry_after":1e12}"#, seconds(86_400)),
         (&[], r#"{"retry_after":0}"#, seconds(1)),
     ] {
-        for (profile, _) in SCHEDULES {
+        for Contract { profile, .. } in CONTRACTS {
             let answer = answer_saying(429, headers, body);
             assert_eq!(
                 decided_at(Provider::Discord, profile, &answer),

@@ -36,6 +36,7 @@ fn is_listed(view: &DeliveryView, filter: &DeliveryFilter) -> bool {
         && is_asked(filter.kind.as_ref(), &reference.kind)
         && filter.code.is_none_or(|code| view.last_code == Some(code))
         && is_within(reference.accepted_at, filter.since, filter.until)
+        && filter.concluded_since.is_none_or(|since| view.concluded_at.is_some_and(|at| at >= since))
 }
 
 #[async_trait]

@@ -57,6 +57,8 @@ pub struct DeliveryFilter {
     pub code: Option<u16>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
+    /// Concluded then or later, whenever they were accepted.
+    pub concluded_since: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -151,8 +151,13 @@ impl Profile {
         if self.answers.success.is_empty() {
             return Err(InvalidProfile::at("answers.success", "must not be empty"));
         }
-        if let Some(status) = self.answers.success.overlap(&self.answers.permanent) {
-            return Err(InvalidProfile::at("answers.permanent", format!("{status} is a success too")));
+        for (path, set) in [
+            ("answers.permanent", &self.answers.permanent),
+            ("answers.disabling", &self.answers.disabling),
+        ] {
+            if let Some(status) = self.answers.success.overlap(set) {
+                return Err(InvalidProfile::at(path, format!("{status} is a success too")));
+            }
         }
         check_retry(&self.retry)?;
         let body = &self.envelope.body;

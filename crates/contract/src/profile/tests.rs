@@ -156,7 +156,7 @@ fn what_does_not_hold_together_is_refused() {
     fn secret(profile: &mut Profile) -> &mut SecretRule {
         profile.secret.as_mut().expect("it signs")
     }
-    let changes: [(&str, Change); 23] = [
+    let changes: [(&str, Change); 24] = [
         ("secret", |profile| profile.secret = None),
         ("secret", |profile| profile.signature = None),
         ("signature.signs", |profile| profile.request.headers.clear()),
@@ -193,6 +193,9 @@ fn what_does_not_hold_together_is_refused() {
         ("answers.success", |profile| profile.answers.success = StatusSet::default()),
         ("answers.permanent", |profile| {
             profile.answers.permanent = StatusSet::parse(["204"]).expect("a set")
+        }),
+        ("answers.disabling", |profile| {
+            profile.answers.disabling = StatusSet::parse(["299", "410"]).expect("a set")
         }),
         ("request.time_limit", |profile| profile.request.time_limit = Span::from_seconds(61)),
         ("request.user_agent", |profile| {

@@ -228,6 +228,9 @@ fn delivery_conditions(tenant: &TenantId, filter: &DeliveryFilter, page: &PageOf
     if let Some(until) = filter.until {
         conditions.add("id < ?", Id::first_at(until));
     }
+    if let Some(since) = filter.concluded_since {
+        conditions.add("concluded_at >= ?", since.as_millis());
+    }
     if let Some(before) = page.before {
         conditions.add("id < ?", Id::from(before));
     }

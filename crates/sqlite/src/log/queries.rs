@@ -177,6 +177,9 @@ impl DeliveryQuery {
         if let Some(until) = filter.until {
             query.add("id <", bytes(first_id_at(until)));
         }
+        if let Some(since) = filter.concluded_since {
+            query.add("concluded_at >=", Value::Integer(since.as_millis()));
+        }
         if let Some(before) = before {
             query.add("id <", bytes(before.as_u128().to_be_bytes()));
         }
