@@ -105,8 +105,11 @@ impl RabbitMqCluster {
         let number = self.nodes.iter().position(|node| connection.contains(&node.node()));
         let number = number.with_context(|| format!("{connection} is on no node of ours"))?;
         let member = |node: &str| format!("{{'{virtual_host}_{queue}','{node}'}}");
-        let leader = member(&self.nodes[self.leader_of(url, queue).await?].node());
-        let next = member(&self.nodes[number].node());
+        let leader = self.leader_of(url, queue).await?;
+        if leader == number {
+            return Ok(number);
+        }
+        let (leader, next) = (member(&self.nodes[leader].node()), member(&self.nodes[number].node()));
         self.ctl(&["eval", &format!("ra:transfer_leadership({leader}, {next}).")]).await?;
         eventually("the queue to be led by another node", JOIN, async || {
             Ok((self.leader_of(url, queue).await? == number).then_some(number))
