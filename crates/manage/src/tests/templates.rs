@@ -123,13 +123,13 @@ async fn a_chat_is_written_to_by_post_alone_and_no_profile_may_change_that_under
     assert_eq!(refused.pointers(), ["/provider"]);
     put(json_by("POST")).await.expect(200);
     let chat = api.call(&key, "POST", "/v1/webhooks", Some(slack)).await.expect(201);
-    for (request, webhook) in [
-        (json_by("PUT"), &chat),
-        (json!({"content_type": "application/vnd.acme+json"}), &templated),
-        (json!({"content_type": "application/json; event=${event.type}"}), &templated),
-    ] {
-        let refused = put(request.clone()).await.expect(422);
-        assert!(refused.to_string().contains(text(webhook, "id")), "{request}: {refused}");
+    let refused = put(json_by("PUT")).await.expect(422);
+    assert!(refused.to_string().contains(text(&chat, "id")), "{refused}");
+    // The first that does not fit is named: the other must be gone for this one to be.
+    api.call(&key, "DELETE", &format!("/v1/webhooks/{}", text(&chat, "id")), None).await.expect(204);
+    for content_type in ["application/vnd.acme+json", "application/json; event=${event.type}"] {
+        let refused = put(json!({"content_type": content_type})).await.expect(422);
+        assert!(refused.to_string().contains(text(&templated, "id")), "{content_type}: {refused}");
     }
     let moved = api.call(ADMIN, "PATCH", "/v1/tenants/acme", Some(json!({"profile": "cloudevents"}))).await;
     assert_eq!((moved.status.as_u16(), moved.pointers()), (422, vec!["/profile".to_owned()]));
