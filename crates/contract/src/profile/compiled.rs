@@ -151,10 +151,9 @@ impl Profile {
         if self.answers.success.is_empty() {
             return Err(InvalidProfile::at("answers.success", "must not be empty"));
         }
-        for (path, set) in [
-            ("answers.permanent", &self.answers.permanent),
-            ("answers.disabling", &self.answers.disabling),
-        ] {
+        for (path, set) in
+            [("answers.permanent", &self.answers.permanent), ("answers.disabling", &self.answers.disabling)]
+        {
             if let Some(status) = self.answers.success.overlap(set) {
                 return Err(InvalidProfile::at(path, format!("{status} is a success too")));
             }

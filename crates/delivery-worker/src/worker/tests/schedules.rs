@@ -94,12 +94,14 @@ async fn a_refusal_and_a_redirect_end_a_delivery_or_are_tried_again_as_each_cont
             match profile {
                 "trakkr" | "track360" => {
                     assert_waits(&waited, &[], jitter, profile);
-                    let ended = matches!(last.outcome, Outcome::Failed { reason: FailureReason::Permanent, .. });
+                    let ended =
+                        matches!(last.outcome, Outcome::Failed { reason: FailureReason::Permanent, .. });
                     assert!(ended, "{profile}: {:?}", last.outcome);
                 }
                 _ => assert_waits(&waited, waits, jitter, profile),
             }
-            let elsewhere = receiver.seen.requests().iter().any(|(_, text)| text.starts_with("POST /elsewhere"));
+            let elsewhere =
+                receiver.seen.requests().iter().any(|(_, text)| text.starts_with("POST /elsewhere"));
             assert!(!elsewhere, "{profile}: no redirect is followed");
             stage.drained().await.unwrap();
         }
