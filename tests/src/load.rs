@@ -71,6 +71,9 @@ pub struct Ledger {
     pub end: u64,
     /// Sent once without a name, and never answered for certain.
     pub doubtful: BTreeSet<u64>,
+    /// With a name, and so sent again: how many of its requests were never answered for certain. Each may have published
+    /// it once more.
+    pub in_doubt: BTreeMap<u64, usize>,
     /// Answers that no fault explains.
     pub unexpected: Vec<String>,
     /// How often it was told to come back: 429 and 503.
@@ -89,6 +92,7 @@ impl Ledger {
         self.end = later.end;
         self.accepted.extend(later.accepted);
         self.doubtful.extend(later.doubtful);
+        self.in_doubt.extend(later.in_doubt);
         self.unexpected.extend(later.unexpected);
         self.refusals += later.refusals;
         self.slowest_answer = self.slowest_answer.max(later.slowest_answer);
@@ -307,8 +311,15 @@ impl Shared {
         match target.post_with("/v1/events", key.as_slice(), body).await {
             Ok(answer) => self.judge(number, &answer, started.elapsed()),
             Err(error) if is_refused_connection(&error) => Sent::NotTaken,
-            Err(_) => Sent::InDoubt,
+            Err(_) => self.in_doubt(number),
         }
+    }
+
+    fn in_doubt(&self, number: u64) -> Sent {
+        if self.is_named(number) {
+            self.note(|ledger| *ledger.in_doubt.entry(number).or_default() += 1);
+        }
+        Sent::InDoubt
     }
 
     fn judge(&self, number: u64, answer: &Answer, took: Duration) -> Sent {
@@ -325,7 +336,7 @@ impl Shared {
                 return Sent::Settled;
             }
             (429, "too_many_requests") | (503, "unavailable") => Sent::NotTaken,
-            (503, "in_doubt") => Sent::InDoubt,
+            (503, "in_doubt") => self.in_doubt(number),
             (409, "idempotency_in_progress") if self.is_named(number) => return Sent::InDoubt,
             _ => {
                 self.note(|ledger| ledger.unexpected.push(format!("event {number}: {answer}")));

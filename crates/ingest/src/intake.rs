@@ -6,6 +6,9 @@
 //!
 //! What was accepted under a key stays accepted: a repeat that could not be accepted anew, because a webhook it names
 //! is gone or its profile takes no such data any more, is looked up before it is refused.
+//!
+//! A keyed event is published by one request at a time ([`InHand`]): so its copies are as many as the times that it came
+//! into doubt, however often its producer asked meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +32,7 @@ use postrider_service::journal_writer::JournalWriter;
 use sha2::{Digest, Sha256};
 
 use crate::backlog::Backlog;
+use crate::in_hand::InHand;
 use crate::key::IdempotencyKey;
 use crate::keyed_gate::{KeyedGate, Unanswered};
 use crate::matching::{UnknownWebhook, match_webhooks};
@@ -59,6 +63,7 @@ pub struct IntakeParts {
 /// Accepts events. Holds no state of its own that matters.
 pub struct Intake {
     parts: IntakeParts,
+    in_hand: InHand,
 }
 
 /// A submission with what makes its request recognisable.
@@ -98,7 +103,7 @@ impl Ready {
 impl Intake {
     #[must_use]
     pub fn new(parts: IntakeParts) -> Arc<Self> {
-        Arc::new(Intake { parts })
+        Arc::new(Intake { parts, in_hand: InHand::default() })
     }
 
     /// Accepts one event. `body` is the request's own bytes, by whose hash a repeat is told from a reuse of its key.
@@ -289,6 +294,8 @@ impl Intake {
         check: Check,
         keys: Vec<Keyed>,
     ) -> Result<IntakeReceipt, IntakeError> {
+        // Until the key is confirmed: a repeat that comes before then finds it pending, and a later one what came of it.
+        let Some(_taken) = self.in_hand.take(&ready.event) else { return Err(IntakeError::KeyInProgress) };
         let receipt = self.publish(ready, Origin::Producer, check).await?;
         hit("ingest.before_key_confirm")?;
         for key in keys {

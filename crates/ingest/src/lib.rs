@@ -7,6 +7,7 @@ mod amqp;
 mod backlog;
 mod batch;
 mod http;
+mod in_hand;
 mod in_time;
 mod intake;
 mod key;

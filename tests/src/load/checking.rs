@@ -306,7 +306,11 @@ fn check_subscriber(
         findings.deliveries += 1;
         let seen = arrivals.get(&(subscriber.path.as_str(), *number));
         let requests = seen.map_or(0, |seen| seen.requests.len());
-        findings.duplicates += requests.saturating_sub(subscriber.failures + 1);
+        let repeats = requests.saturating_sub(subscriber.failures + 1);
+        findings.duplicates += repeats;
+        if ledger.in_doubt.contains_key(number) {
+            findings.duplicates_of_doubt += repeats;
+        }
         let has_arrived = requests > subscriber.failures;
         let row = log.get(delivery);
         let status = row.and_then(|row| row["status"].as_str());

@@ -45,6 +45,8 @@ pub struct Findings {
     pub requests: usize,
     /// Requests beyond those that the receiver's failures explain.
     pub duplicates: usize,
+    /// Of these, for events whose producer had no certain answer and sent them again.
+    pub duplicates_of_doubt: usize,
     /// Requests without a try in the log.
     pub unlogged: usize,
     /// Deliveries of requests that were never answered, published again by status.
@@ -61,12 +63,14 @@ impl Findings {
     /// Fails, telling all, unless nothing is wrong and at most so many requests came twice, or have no try in the log.
     pub fn require_clean(self, at_most: usize) -> Result<Self> {
         println!(
-            "{} events, {} deliveries, {} requests: {}; {} repeats, {} not in the log, {at_most} may be; {} healed",
+            "{} events, {} deliveries, {} requests: {}; {} repeats ({} of events in doubt), {} not in the log, \
+             {at_most} may be; {} healed",
             self.accepted,
             self.deliveries,
             self.requests,
             self.counts(),
             self.duplicates,
+            self.duplicates_of_doubt,
             self.unlogged,
             self.healed
         );

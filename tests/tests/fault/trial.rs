@@ -58,6 +58,11 @@ pub fn as_in_a_trial(options: ServerOptions) -> ServerOptions {
 /// What may come twice when processes or servers die so many times: a worker's leases, which are twice its slots,
 /// since a slot is free again before its try is settled; and what was being published, which is published again
 /// under the same ids: on each connection one request as the fault comes and one more before it is noticed.
+///
+/// How often the producer asks again for a keyed event in doubt does not count. Its repeats may be hundreds while a
+/// server is away, and all of them come upon the same pending row when it is back; but ingest publishes the event by
+/// one of them at a time, and the first that is confirmed ends it. Before that it may be published once by the request
+/// that met the fault, which is what is counted here: while the queue is away nothing more is.
 pub fn in_flight(faults: usize) -> usize {
     let leases = 2 * SLOTS;
     let publishing = 2 * usize::try_from(CONNECTIONS).unwrap_or(0) * FAN_OUT;

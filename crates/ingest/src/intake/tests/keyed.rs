@@ -7,6 +7,7 @@ use postrider_contract::log::fold;
 use postrider_contract::outcome::CancelReason;
 use postrider_contract::ports::{BegunRequest, DeliveryLog, KeyedRequests, LedgerQuery, LogQueries};
 use postrider_contract::tenant::Tenant;
+use tokio::sync::watch;
 
 use super::*;
 
@@ -318,4 +319,98 @@ async fn a_request_in_doubt_is_published_again_although_its_webhook_is_gone() {
     assert_eq!(receipt.deliveries, [(first.reference.id, webhook(1).id)]);
     assert_eq!(door.deliveries().await.len(), 1);
     assert!(door.accept_keyed(Some("k"), body).await.unwrap().replayed);
+}
+
+/// Confirms nothing until it is let.
+struct Waiting {
+    journal: FakeQueue,
+    is_let: watch::Sender<bool>,
+    asked: watch::Sender<usize>,
+}
+
+impl Waiting {
+    fn before(journal: &FakeQueue) -> Arc<Self> {
+        let (is_let, asked) = (watch::Sender::new(true), watch::Sender::new(0));
+        Arc::new(Waiting { journal: journal.clone(), is_let, asked })
+    }
+}
+
+#[async_trait]
+impl Journal for Waiting {
+    async fn append(&self, batch: JournalBatch) -> Result<(), PublishError> {
+        self.asked.send_modify(|asked| *asked += 1);
+        self.is_let.subscribe().wait_for(|is_let| *is_let).await.unwrap();
+        self.journal.append(batch).await
+    }
+
+    async fn read(&self, prefetch: u16) -> Result<Box<dyn JournalSource>, QueueError> {
+        self.journal.read(prefetch).await
+    }
+
+    async fn settled_until(&self, now: Timestamp) -> Result<Timestamp, QueueError> {
+        self.journal.settled_until(now).await
+    }
+}
+
+async fn waiting_door() -> (Door, Arc<Waiting>) {
+    let door = Door::open().await;
+    let journal = Waiting::before(&door.journal);
+    let door = door.with_journal(Arc::clone(&journal) as Arc<dyn Journal>);
+    door.put(&webhook(1)).await;
+    (door, journal)
+}
+
+/// A request under the key, and another one once the first publishes and `meanwhile` was done. The first is let go on
+/// when the other is answered, which is at once.
+async fn two_at_once(
+    door: &Door,
+    journal: &Waiting,
+    meanwhile: impl FnOnce(),
+) -> [Result<IntakeReceipt, IntakeError>; 2] {
+    journal.is_let.send_replace(false);
+    let asked_before = *journal.asked.borrow();
+    let first = door.accept_keyed(Some("k"), ORDER);
+    let other = async {
+        journal.asked.subscribe().wait_for(|asked| *asked > asked_before).await.unwrap();
+        meanwhile();
+        let answered = tokio::time::timeout(STILL_RUNNING, door.accept_keyed(Some("k"), ORDER)).await;
+        journal.is_let.send_replace(true);
+        answered.expect("it publishes too")
+    };
+    tokio::join!(first, other).into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_publishes_for_long_is_not_taken_for_dead() {
+    let (door, journal) = waiting_door().await;
+    let [first, other] = two_at_once(&door, &journal, || door.clock.advance(STILL_RUNNING)).await;
+    assert!(matches!(other, Err(IntakeError::KeyInProgress)), "{other:?}");
+    assert!(!first.unwrap().replayed);
+    assert_eq!(door.deliveries().await.len(), 1);
+    assert!(door.accept_keyed(Some("k"), ORDER).await.unwrap().replayed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_repeats_that_come_together_one_publishes() {
+    let (door, journal) = waiting_door().await;
+    let first = in_doubt(&door, "k", ORDER).await;
+    let [repeat, other] = two_at_once(&door, &journal, || ()).await;
+    assert!(matches!(other, Err(IntakeError::KeyInProgress)), "{other:?}");
+    assert_eq!(repeat.unwrap().deliveries, [(first.reference.id, webhook(1).id)]);
+    assert_eq!(door.deliveries().await.len(), 1);
+    assert!(door.accept_keyed(Some("k"), ORDER).await.unwrap().replayed);
+}
+
+/// Nobody holds what has ended, however it ended.
+#[tokio::test]
+async fn what_came_into_doubt_again_is_published_again() {
+    let door = Door::open().await;
+    door.put(&webhook(1)).await;
+    let first = in_doubt(&door, "k", ORDER).await;
+    door.fail_journal();
+    assert!(matches!(door.accept_keyed(Some("k"), ORDER).await, Err(IntakeError::InDoubt { .. })));
+    door.journal.fail_publishes(PublishFault::None);
+    let receipt = door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    assert_eq!(receipt.deliveries, [(first.reference.id, webhook(1).id)]);
+    assert_eq!(door.deliveries().await.len(), 2, "a copy of the one in doubt, and one that counts");
 }
