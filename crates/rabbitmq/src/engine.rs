@@ -62,8 +62,14 @@ impl RabbitEngine {
             TopologyAtStart::Assume => {}
         }
         let (at_start, timings) = (settings.topology, settings.timings);
-        let publisher =
-            Publisher::start(Arc::clone(&topology), clock, at_start, timings, publishing.watch()).await;
+        let opening = Publisher::start(
+            Arc::clone(&topology),
+            Arc::clone(&clock),
+            at_start,
+            timings,
+            publishing.watch(),
+        );
+        let publisher = opening.await;
         let sources = Arc::new(Consuming::new(
             topology,
             at_start,
@@ -71,7 +77,7 @@ impl RabbitEngine {
             Arc::new(publisher),
             consuming.watch(),
         ));
-        let journal = Arc::new(RabbitJournal::new(Arc::clone(&sources), Arc::clone(&consuming)));
+        let journal = Arc::new(RabbitJournal::new(Arc::clone(&sources), Arc::clone(&consuming), clock));
         let queue = Arc::new(RabbitQueue { endpoint, sources, publishing, consuming });
         Ok(RabbitEngine { queue, journal })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use postrider_contract::clock::Timestamp;
+use postrider_contract::clock::{Clock, Timestamp};
 use postrider_contract::journal::JournalBatch;
 use postrider_contract::ports::{Journal, JournalSource, Lease, LeaseTicket, PublishError, QueueError};
 use postrider_contract::wire;
@@ -12,7 +12,7 @@ use postrider_contract::wire;
 use crate::connection::Link;
 use crate::consumer::{Consuming, Incoming, Reading, Source};
 use crate::publisher::{Destination, Message};
-use crate::settling::{JournalQueue, Settling};
+use crate::settling::{Appended, JournalQueue, Settling};
 use crate::topology::{QueueName, close, look_at_queue};
 
 pub(crate) struct RabbitJournal {
@@ -24,8 +24,8 @@ pub(crate) struct RabbitJournal {
 }
 
 impl RabbitJournal {
-    pub fn new(consuming: Arc<Consuming>, link: Arc<Link>) -> Self {
-        RabbitJournal { consuming, link, settling: Settling::default(), readers: Arc::default() }
+    pub fn new(consuming: Arc<Consuming>, link: Arc<Link>, clock: Arc<dyn Clock>) -> Self {
+        RabbitJournal { consuming, link, settling: Settling::new(clock), readers: Arc::default() }
     }
 
     async fn look(&self) -> Result<JournalQueue, QueueError> {
@@ -42,10 +42,13 @@ impl RabbitJournal {
 impl Journal for RabbitJournal {
     async fn append(&self, batch: JournalBatch) -> Result<(), PublishError> {
         let body = wire::encode_journal_batch(&batch);
-        let under_way = UnderWay::begin(&self.settling, batch.written_at);
+        let mut under_way = UnderWay::begin(&self.settling, batch.written_at);
         let message = Message::new(Destination::Queue(QueueName::Journal), body);
         let published = self.consuming.publisher.publish(vec![message]).await;
-        drop(under_way);
+        under_way.appended = match &published {
+            Ok(()) | Err(PublishError::InDoubt { .. }) => Appended::Perhaps,
+            Err(PublishError::Refused { .. }) => Appended::No,
+        };
         published
     }
 
@@ -62,18 +65,22 @@ impl Journal for RabbitJournal {
 }
 
 /// Keeps count of an append, also when its caller goes away meanwhile.
-struct UnderWay<'a>(&'a Settling);
+struct UnderWay<'a> {
+    settling: &'a Settling,
+    written_at: Timestamp,
+    appended: Appended,
+}
 
 impl<'a> UnderWay<'a> {
     fn begin(settling: &'a Settling, written_at: Timestamp) -> Self {
         settling.append_begins(written_at);
-        UnderWay(settling)
+        UnderWay { settling, written_at, appended: Appended::Perhaps }
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.append_ended();
+        self.settling.append_ended(self.written_at, self.appended);
     }
 }
 

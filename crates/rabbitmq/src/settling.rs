@@ -1,41 +1,84 @@
 //! How far the journal is known to be read.
 //!
-//! AMQP tells how many messages of a queue are ready, but not how old they are, and not which ones other
-//! processes have in hand. So this is a lower bound, made of what this process knows:
-//! - batches that it holds itself are certainly not settled;
-//! - while messages are ready, nothing newer than the last time the queue was seen empty is settled, nor
-//!   anything newer than the newest batch taken (the queue keeps its order), nor a batch that this process
-//!   appended and has not seen read;
-//! - while others consume too, they may hold batches as old as a hand-over takes: [`MARGIN`].
+//! AMQP tells how many messages of a queue are ready, but not how old they are, and not which ones other processes have
+//! in hand. So this is a lower bound, made of what this process knows:
+//! - what it has in hand, or is appending, is certainly not settled; nor is what it let go of and has not seen again, as
+//!   long as that may be on its way to a reader ([`LetGo`]);
+//! - the queue keeps its order, so what is ready is newer than the newest batch taken here, and than the last time the
+//!   queue was seen empty ([`Reached`]);
+//! - other readers may hold what was handed to them within [`MARGIN`]: that is newer than what had been reached before.
 //!
-//! The bound errs towards "not settled yet". It can err the other way only if another process keeps a batch in
-//! hand for longer than the margin while the queue is otherwise empty; the batch is then written late, and
-//! until it is, its deliveries look younger in the log than they are.
+//! Each of these moves on with the batches that are read, so none waits for the queue to be seen empty, which under
+//! constant load it never is. A process that has just started knows nothing, and claims nothing until it has taken a
+//! batch or seen the queue empty.
+//!
+//! The bound errs towards "not settled yet". It can err the other way only if another process keeps a batch in hand for
+//! longer than the margin, or takes the last of a backlog that this process, which asks rarely, did not see. The batch is
+//! then written late, and until it is, its deliveries look younger in the log than they are.
+
+mod let_go;
+mod reached;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use postrider_contract::clock::Timestamp;
+use postrider_contract::clock::{Clock, Timestamp};
 use postrider_contract::ports::{LeaseTicket, Settlement};
+
+use let_go::LetGo;
+use reached::Reached;
 
 /// How long a batch may be on its way: put together by its writer, confirmed, in another reader's hands.
 const MARGIN: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct Known {
-    /// `written_at` of the batches in hand here, with how many there are of each.
-    in_hand: BTreeMap<Timestamp, u32>,
-    /// The oldest batch that this process appended or gave back since the queue was last seen empty.
-    oldest_waiting: Option<Timestamp>,
-    newest_taken: Option<Timestamp>,
-    last_empty: Option<Timestamp>,
-    /// Appends that were begun and not answered: the queue is not called empty meanwhile.
-    appends_under_way: u32,
+    in_hand: Batches,
+    appending: Batches,
+    /// Of these, what was taken before its confirm came.
+    overtaken: Batches,
+    let_go: LetGo,
+    reached: Reached,
+    /// When messages were last seen ready, or may have been.
+    last_behind: Option<Timestamp>,
+    /// When others were last seen to consume too.
+    last_shared: Option<Timestamp>,
 }
 
-#[derive(Clone, Default)]
-pub(crate) struct Settling(Arc<Mutex<Known>>);
+/// Batches by when they were written, with how many there are of each moment.
+#[derive(Default)]
+struct Batches(BTreeMap<Timestamp, u32>);
+
+impl Batches {
+    fn add(&mut self, written_at: Timestamp) {
+        *self.0.entry(written_at).or_default() += 1;
+    }
+
+    /// `false` if there was none.
+    fn remove(&mut self, written_at: Timestamp) -> bool {
+        let Some(count) = self.0.get_mut(&written_at) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.0.remove(&written_at);
+        }
+        true
+    }
+
+    fn count(&self, written_at: Timestamp) -> u32 {
+        self.0.get(&written_at).copied().unwrap_or_default()
+    }
+
+    fn oldest(&self) -> Option<Timestamp> {
+        self.0.keys().next().copied()
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Settling {
+    known: Arc<Mutex<Known>>,
+    clock: Arc<dyn Clock>,
+}
 
 /// What the broker says about the journal queue.
 #[derive(Clone, Copy, Debug)]
@@ -44,52 +87,92 @@ pub(crate) struct JournalQueue {
     pub consumers: u32,
 }
 
+/// What is known of an append that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Appended {
+    /// Confirmed, or in doubt.
+    Perhaps,
+    /// Refused.
+    No,
+}
+
 impl Settling {
-    pub fn append_begins(&self, written_at: Timestamp) {
-        let mut known = self.lock();
-        known.appends_under_way += 1;
-        known.note_waiting(written_at);
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        // There may have been a backlog until just now, for all that it knows.
+        let known = Known { last_behind: Some(clock.now()), ..Known::default() };
+        Settling { known: Arc::new(Mutex::new(known)), clock }
     }
 
-    pub fn append_ended(&self) {
-        self.lock().appends_under_way -= 1;
+    pub fn append_begins(&self, written_at: Timestamp) {
+        self.lock().appending.add(written_at);
+    }
+
+    pub fn append_ended(&self, written_at: Timestamp, appended: Appended) {
+        let time = self.clock.now();
+        let mut known = self.lock();
+        known.appending.remove(written_at);
+        let was_overtaken = known.overtaken.remove(written_at);
+        match appended {
+            Appended::Perhaps if !was_overtaken => known.let_go.appended(written_at, time),
+            Appended::Perhaps | Appended::No => {}
+        }
     }
 
     /// A batch was taken; the ticket that is returned keeps count until it is settled.
     pub fn taken(&self, written_at: Timestamp, ticket: LeaseTicket) -> LeaseTicket {
+        let time = self.clock.now();
         let mut known = self.lock();
-        *known.in_hand.entry(written_at).or_default() += 1;
-        known.newest_taken = known.newest_taken.max(Some(written_at));
+        known.in_hand.add(written_at);
+        if known.overtaken.count(written_at) < known.appending.count(written_at) {
+            known.overtaken.add(written_at);
+        } else {
+            known.let_go.seen(written_at, time);
+        }
+        known.reached.note(time, written_at);
         LeaseTicket::new(Box::new(BatchSettlement { settling: self.clone(), written_at, ticket }))
     }
 
     /// The bound, given what the broker says and how many consumers of the queue are ours.
     pub fn bound(&self, now: Timestamp, queue: JournalQueue, own_consumers: u32) -> Timestamp {
+        let time = self.clock.now();
         let mut known = self.lock();
-        let in_hand = known.in_hand.keys().next().copied();
-        if queue.ready == 0 && in_hand.is_none() && known.appends_under_way == 0 {
-            known.last_empty = Some(now);
-            known.oldest_waiting = None;
-            return if queue.consumers > own_consumers { now.minus(MARGIN) } else { now };
-        }
-        let waiting = if queue.ready > 0 { known.waiting_since() } else { now };
-        [Some(now), Some(waiting), in_hand, known.oldest_waiting].into_iter().flatten().min().unwrap_or(now)
+        known.look(time.min(now), queue, own_consumers);
+        known.let_go.forget_passed(time);
+        let others = known.of_others(now, time, queue);
+        let own = [known.in_hand.oldest(), known.appending.oldest(), known.let_go.oldest()];
+        own.into_iter().flatten().fold(now.min(others), Timestamp::min)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Known {
-    fn note_waiting(&mut self, written_at: Timestamp) {
-        self.oldest_waiting = Some(self.oldest_waiting.map_or(written_at, |oldest| oldest.min(written_at)));
+    fn look(&mut self, time: Timestamp, queue: JournalQueue, own_consumers: u32) {
+        if queue.ready > 0 {
+            self.last_behind = Some(time);
+        } else {
+            self.let_go.all_handed_out(time);
+            self.reached.note(time, time);
+        }
+        if queue.consumers > own_consumers {
+            self.last_shared = Some(time);
+        }
     }
 
-    /// No ready message was written before this. A process that has seen neither an empty queue nor a batch
-    /// knows nothing.
-    fn waiting_since(&self) -> Timestamp {
-        self.last_empty.max(self.newest_taken).map_or(Timestamp::EPOCH, |since| since.minus(MARGIN))
+    /// No batch that is ready, or in the hands of others, was written before this.
+    fn of_others(&self, now: Timestamp, time: Timestamp, queue: JournalQueue) -> Timestamp {
+        let is_recent = |seen: Option<Timestamp>| seen.is_some_and(|seen| time.since(seen) < MARGIN);
+        let claimed = |reached: Option<Timestamp>| reached.map_or(Timestamp::EPOCH, |at| at.minus(MARGIN));
+        match (is_recent(self.last_shared), queue.ready > 0) {
+            (false, false) => now,
+            (false, true) => claimed(self.reached.by_now()),
+            // The others keep up: what they hold was written as long ago as they may hold it.
+            (true, false) if !is_recent(self.last_behind) => now.minus(MARGIN),
+            // They work on a backlog: what they hold is as old as what was read then.
+            (true, _) => claimed(self.reached.before(time.minus(MARGIN))),
+        }
     }
 }
 
@@ -99,89 +182,21 @@ struct BatchSettlement {
     ticket: LeaseTicket,
 }
 
-impl BatchSettlement {
-    fn leave_hand(&self) {
-        let mut known = self.settling.lock();
-        if let Some(count) = known.in_hand.get_mut(&self.written_at) {
-            *count -= 1;
-            if *count == 0 {
-                known.in_hand.remove(&self.written_at);
-            }
-        }
-    }
-}
-
 impl Settlement for BatchSettlement {
     fn acknowledge(self: Box<Self>) {
-        self.leave_hand();
+        self.settling.lock().in_hand.remove(self.written_at);
         self.ticket.acknowledge();
     }
 
     fn give_back(self: Box<Self>) {
-        self.settling.lock().note_waiting(self.written_at);
-        self.leave_hand();
+        let time = self.settling.clock.now();
+        let mut known = self.settling.lock();
+        known.in_hand.remove(self.written_at);
+        known.let_go.given_back(self.written_at, time);
+        drop(known);
         self.ticket.give_back();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EMPTY: JournalQueue = JournalQueue { ready: 0, consumers: 1 };
-    const BUSY: JournalQueue = JournalQueue { ready: 3, consumers: 1 };
-
-    struct Ignore;
-
-    impl Settlement for Ignore {
-        fn acknowledge(self: Box<Self>) {}
-        fn give_back(self: Box<Self>) {}
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_millis(second * 1000)
-    }
-
-    fn ticket() -> LeaseTicket {
-        LeaseTicket::new(Box::new(Ignore))
-    }
-
-    #[test]
-    fn an_empty_queue_of_our_own_is_settled_until_now() {
-        let settling = Settling::default();
-        assert_eq!(settling.bound(at(100), EMPTY, 1), at(100));
-        assert_eq!(settling.bound(at(100), JournalQueue { ready: 0, consumers: 2 }, 1), at(95));
-    }
-
-    #[test]
-    fn a_batch_in_hand_is_not_settled_until_it_is_acknowledged() {
-        let settling = Settling::default();
-        let held = settling.taken(at(50), ticket());
-        assert_eq!(settling.bound(at(100), EMPTY, 1), at(50));
-        held.acknowledge();
-        assert_eq!(settling.bound(at(100), EMPTY, 1), at(100));
-    }
-
-    #[test]
-    fn a_batch_that_was_given_back_is_not_settled() {
-        let settling = Settling::default();
-        drop(settling.taken(at(50), ticket()));
-        assert_eq!(settling.bound(at(100), BUSY, 1), at(45));
-        assert_eq!(settling.bound(at(100), EMPTY, 1), at(100));
-    }
-
-    #[test]
-    fn what_this_process_appended_and_nobody_has_read_is_not_settled() {
-        let settling = Settling::default();
-        assert_eq!(settling.bound(at(100), EMPTY, 1), at(100));
-        settling.append_begins(at(60));
-        assert_eq!(settling.bound(at(101), EMPTY, 1), at(60));
-        settling.append_ended();
-        assert_eq!(settling.bound(at(101), BUSY, 1), at(60));
-    }
-
-    #[test]
-    fn a_process_that_knows_nothing_claims_nothing() {
-        assert_eq!(Settling::default().bound(at(100), BUSY, 0), Timestamp::EPOCH);
-    }
-}
+mod tests;

@@ -103,6 +103,28 @@ pub async fn the_journal_is_settled_when_all_is_acknowledged(engine: &mut dyn Qu
     eventually(|| async { journal.settled_until(later).await.is_ok_and(|settled| settled == later) }).await;
 }
 
+/// There is always a batch in hand: nobody ever sees the journal empty.
+pub async fn what_is_read_under_constant_load_is_settled(engine: &mut dyn QueueUnderTest) {
+    let (journal, mut source) = (engine.journal(), source(engine).await);
+    let now = engine.now();
+    let at = |number: u32| now.plus(Duration::from_secs(60) * number);
+    append(engine, &batch(1, at(1))).await;
+    let mut in_hand = take(&mut source).await;
+    for number in 2..=10 {
+        append(engine, &batch(number, at(number))).await;
+        let next = take(&mut source).await;
+        std::mem::replace(&mut in_hand, next).ticket.acknowledge();
+        let journal = &journal;
+        eventually(|| async move {
+            let settled = journal.settled_until(at(number)).await.expect("it answers");
+            assert!(settled <= at(number), "{settled} is after what is in hand");
+            settled > at(number - 1)
+        })
+        .await;
+    }
+    in_hand.ticket.acknowledge();
+}
+
 pub async fn closing_the_queue_ends_the_journal(engine: &mut dyn QueueUnderTest) {
     let mut source = source(engine).await;
     soon(engine.queue().close()).await;
@@ -122,6 +144,7 @@ macro_rules! journal_promises {
             a_batch_that_is_not_acknowledged_comes_again,
             an_acknowledged_batch_never_comes_again,
             the_journal_is_settled_when_all_is_acknowledged,
+            what_is_read_under_constant_load_is_settled,
             closing_the_queue_ends_the_journal,
         }
     };
