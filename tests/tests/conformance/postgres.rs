@@ -1,5 +1,7 @@
 //! PostgreSQL: the conformance suite of the stores, and what is PostgreSQL's alone.
 
+#[path = "postgres/bodies.rs"]
+mod bodies;
 #[path = "postgres/outages.rs"]
 mod outages;
 #[path = "postgres/plans.rs"]

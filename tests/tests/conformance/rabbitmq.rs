@@ -4,6 +4,8 @@
 mod broker;
 #[path = "rabbitmq/consuming.rs"]
 mod consuming;
+#[path = "rabbitmq/handing_out.rs"]
+mod handing_out;
 #[path = "rabbitmq/lanes.rs"]
 mod lanes;
 #[path = "rabbitmq/producers.rs"]

@@ -1,5 +1,6 @@
 //! A crash at each step between a request and its 202, and between a try, its successor, the journal, the
-//! acknowledgement and the log: what follows repeats work, and loses none.
+//! acknowledgement and the log: what follows repeats work, and loses none. The same where a step fails and the process
+//! lives: what was done before it is then written out, as a crash right after it would not have let it be.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use super::trial::{DRAIN, RECOVERY, SLOTS, Trial, in_flight};
 
 on_both_engines!(
     a_crash_at_any_step_of_a_delivery_loses_nothing,
+    a_failure_at_any_step_of_a_delivery_loses_nothing,
     a_crash_at_any_step_into_and_out_of_the_waiting_room_loses_nothing,
     a_crash_at_any_step_of_healing_loses_nothing,
     a_crash_between_two_pages_of_a_fan_out_loses_nothing
@@ -101,6 +103,18 @@ async fn a_crash_at_any_step_of_a_delivery_loses_nothing(engine: EngineKind) -> 
     let crashes = crash_at_each(&mut trial, &PLACES).await?;
     trial.some_time(&load).await?;
     trial.check(load, in_flight(crashes)).await?;
+    Ok(())
+}
+
+async fn a_failure_at_any_step_of_a_delivery_loses_nothing(engine: EngineKind) -> Result<()> {
+    let failing = PLACES.map(|(place, passage)| format!("{place}=error@{passage}")).join(";");
+    let options = server_options(engine).await?.env(FAILPOINTS, &failing);
+    let mut trial = Trial::open("failure at each step", options).await?;
+    let load = trial.load(Naming::Mixed);
+    load.wait_for_accepted(1_000, RECOVERY).await?;
+    // Of each event that a failure concerns, every delivery may come twice.
+    let repeats = PLACES.len() * trial.subscribers.len();
+    trial.check(load, repeats).await?;
     Ok(())
 }
 

@@ -17,20 +17,20 @@ use postrider_tests::harness::{Knobs, RabbitMq};
 use super::broker::{Raw, connect, fresh_url, name_of, publish, settings};
 use super::proxy::Proxy;
 
-fn samples(count: u32) -> Vec<Sample> {
+pub fn samples(count: u32) -> Vec<Sample> {
     let now = SystemClock.now();
     (0..count).map(|number| Sample::numbered(number, now)).collect()
 }
 
-async fn publish_all(queue: &dyn WorkQueue, samples: &[Sample]) {
+pub async fn publish_all(queue: &dyn WorkQueue, samples: &[Sample]) {
     soon(queue.publish(samples.iter().map(Sample::first).collect())).await.expect("it is confirmed");
 }
 
-async fn take(source: &mut Box<dyn WorkSource>) -> Lease<Work> {
+pub async fn take(source: &mut Box<dyn WorkSource>) -> Lease<Work> {
     soon(source.next()).await.expect("the queue is open")
 }
 
-fn event_of(lease: &Lease<Work>) -> EventId {
+pub fn event_of(lease: &Lease<Work>) -> EventId {
     match &lease.message {
         Work::Deliver(delivery) => Some(delivery.reference.event_id.clone()),
         Work::FanOut(_) => None,

@@ -1,0 +1,147 @@
+//! What is handed out, by which consumer, and that what was settled is written. The broker's own list of consumers says
+//! when one was replaced.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use postrider_contract::clock::Clock;
+use postrider_contract::ports::WorkKind;
+use postrider_rabbitmq::QueueName;
+use postrider_service::system::SystemClock;
+use postrider_tests::conformance::samples::Sample;
+use postrider_tests::conformance::{eventually, soon, stays_quiet};
+use postrider_tests::harness::{Knobs, RabbitMq, shared_rabbitmq};
+
+use super::broker::{Raw, connect, fresh_url, name_of, publish, settings};
+use super::consuming::{event_of, publish_all, samples, take};
+use super::proxy::Proxy;
+
+/// The broker's word for the one consumer of a queue; each has another.
+struct Consumers<'a> {
+    broker: &'a RabbitMq,
+    virtual_host: String,
+}
+
+impl<'a> Consumers<'a> {
+    fn on(broker: &'a RabbitMq, url: &str) -> Self {
+        let virtual_host = url.rsplit('/').next().unwrap_or_default().replace("%2f", "/");
+        Consumers { broker, virtual_host }
+    }
+
+    /// `None` while there is none, or two.
+    async fn look(&self, queue: QueueName) -> Option<String> {
+        let question = ["list_consumers", "-p", &self.virtual_host, "queue_name", "consumer_tag"];
+        let listed = self.broker.ctl(&question).await.expect("the broker lists its consumers");
+        let name = name_of(queue);
+        let mut tags = listed.lines().filter_map(|line| line.strip_prefix(&name)?.strip_prefix('\t'));
+        let tag = tags.next()?.trim().to_owned();
+        tags.next().is_none().then_some(tag)
+    }
+
+    async fn of(&self, queue: QueueName) -> String {
+        soon(async {
+            loop {
+                if let Some(tag) = self.look(queue).await {
+                    return tag;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits until another one has taken its place.
+    async fn replaced(&self, queue: QueueName, before: &str) {
+        eventually(|| async { self.look(queue).await.is_some_and(|tag| tag != before) }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_prefetched_over_a_lost_connection_is_not_handed_out() {
+    let url = fresh_url().await;
+    let proxy = Proxy::before(&url).await;
+    let queue = connect(settings(proxy.url())).await.work_queue();
+    let samples = samples(5);
+    publish_all(&*queue, &samples).await;
+    let mut source = queue.consume(WorkKind::First, 10).await.expect("work can be taken");
+    let in_hand = take(&mut source).await;
+    let raw = Raw::connect(&url).await;
+    eventually(|| async { raw.ready(&name_of(QueueName::First)).await == Some(0) }).await;
+    let consumers = Consumers::on(shared_rabbitmq().await.expect("it runs"), &url);
+    let before = consumers.of(QueueName::First).await;
+    proxy.cut();
+    consumers.replaced(QueueName::First, &before).await;
+    for _ in &samples {
+        let lease = take(&mut source).await;
+        assert!(lease.redelivered, "it came over the connection that is lost, and comes again");
+        lease.ticket.acknowledge();
+    }
+    in_hand.ticket.acknowledge();
+    assert!(stays_quiet(source.next()).await, "all is done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_prefetched_over_a_channel_that_the_broker_closed_is_not_handed_out() {
+    let knobs = Knobs { consumer_timeout: Some(Duration::from_secs(2)), ..Knobs::default() };
+    let broker = RabbitMq::start_with(&knobs).await.expect("RabbitMQ starts");
+    let queue = connect(settings(&broker.url())).await.work_queue();
+    let samples = samples(3);
+    publish_all(&*queue, &samples).await;
+    let mut source = queue.consume(WorkKind::First, 10).await.expect("work can be taken");
+    let in_hand = take(&mut source).await;
+    let consumers = Consumers::on(&broker, &broker.url());
+    let before = consumers.of(QueueName::First).await;
+    consumers.replaced(QueueName::First, &before).await;
+    let mut seen = HashSet::new();
+    while seen.len() < samples.len() {
+        let lease = take(&mut source).await;
+        assert!(lease.redelivered, "it came over the channel that is closed, and comes again");
+        seen.insert(event_of(&lease));
+        lease.ticket.acknowledge();
+    }
+    in_hand.ticket.acknowledge();
+}
+
+/// Nothing tells an idle consumer from one that the broker has forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_consumer_is_replaced_again_and_again_and_one_with_work_in_hand_is_not() {
+    let url = fresh_url().await;
+    let mut settings = settings(&url);
+    settings.timings.renew_idle = Duration::from_millis(200);
+    let queue = connect(settings).await.work_queue();
+    publish(&*queue, &Sample::numbered(1, SystemClock.now())).await.expect("it is confirmed");
+    let mut busy = queue.consume(WorkKind::First, 10).await.expect("work can be taken");
+    let in_hand = take(&mut busy).await;
+    let _idle = queue.consume(WorkKind::Release, 10).await.expect("work can be taken");
+    let consumers = Consumers::on(shared_rabbitmq().await.expect("it runs"), &url);
+    let with_work = consumers.of(QueueName::First).await;
+    for _ in 0..2 {
+        let idle = consumers.of(QueueName::Release).await;
+        consumers.replaced(QueueName::Release, &idle).await;
+    }
+    assert_eq!(consumers.of(QueueName::First).await, with_work);
+    in_hand.ticket.acknowledge();
+    consumers.replaced(QueueName::First, &with_work).await;
+}
+
+/// With this prefetch acknowledgements wait a moment for those of older deliveries.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledgements_that_wait_for_an_older_one_are_written_when_the_queue_closes() {
+    let url = fresh_url().await;
+    let queue = connect(settings(&url)).await.work_queue();
+    let samples = samples(100);
+    publish_all(&*queue, &samples).await;
+    let mut source = queue.consume(WorkKind::First, 200).await.expect("work can be taken");
+    let hangs = take(&mut source).await;
+    let mut done = Vec::new();
+    for _ in &samples[1..] {
+        done.push(take(&mut source).await);
+    }
+    done.into_iter().for_each(|lease| lease.ticket.acknowledge());
+    soon(queue.close()).await;
+    let queue = connect(settings(&url)).await.work_queue();
+    let mut source = queue.consume(WorkKind::First, 200).await.expect("work can be taken");
+    let again = take(&mut source).await;
+    assert_eq!(event_of(&again), samples[0].event);
+    assert!(stays_quiet(source.next()).await, "all others are done");
+    drop(hangs);
+}
