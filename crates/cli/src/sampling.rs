@@ -51,16 +51,18 @@ impl Sampling {
     pub async fn run(self, stop: Stop) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut missing = Vec::new();
         loop {
             tokio::select! {
                 () = stop.halted() => return,
                 _ = ticks.tick() => {}
             }
-            self.sample().await;
+            self.sample(&mut missing).await;
         }
     }
 
-    async fn sample(&self) {
+    /// `missing`: the queues that were missing the last time.
+    async fn sample(&self, missing: &mut Vec<String>) {
         match self.queue.check_writable() {
             Ok(()) => self.queue_health.ready(),
             Err(error) => self.queue_health.not_ready(error.to_string()),
@@ -84,9 +86,27 @@ impl Sampling {
             for (queue, count) in queues {
                 self.metrics.messages.at(queue).set(i64::try_from(count).unwrap_or(i64::MAX));
             }
+            self.metrics.missing.set(i64::try_from(depths.missing.len()).unwrap_or(i64::MAX));
+            if *missing != depths.missing {
+                tell_missing(&depths.missing);
+                *missing = depths.missing;
+            }
         }
         if let Some(status) = &self.status {
             status.sample(&self.directory).await;
         }
+    }
+}
+
+/// Once, when it changes.
+fn tell_missing(queues: &[String]) {
+    if queues.is_empty() {
+        tracing::info!("every queue is on the broker again");
+    } else {
+        let names = queues.join(", ");
+        tracing::error!(
+            queues = names,
+            "queues are missing on the broker; `postrider topology declare` makes them"
+        );
     }
 }

@@ -191,7 +191,7 @@ impl RabbitQueue {
 
     async fn count_ready(&self) -> Result<QueueDepths, TopologyError> {
         let live = self.consuming.live().map_err(TopologyError::Failed)?;
-        let channel = live.open_channel().await?;
+        let mut channel = live.open_channel().await?;
         let mut depths = QueueDepths::default();
         for queue in QueueName::ALL {
             let depth = match queue {
@@ -206,7 +206,20 @@ impl RabbitQueue {
                 QueueName::Events | QueueName::EventsRefused => continue,
             };
             let name = self.sources.topology.queue(queue);
-            *depth += u64::from(look_at_queue(&live, &channel, &name).await?.message_count());
+            match look_at_queue(&live, &channel, &name).await {
+                Ok(found) => *depth += u64::from(found.message_count()),
+                Err(TopologyError::Missing(_)) => {
+                    depths.missing.push(name);
+                    // The broker has closed the other one for it.
+                    channel = live.open_channel().await?;
+                }
+                Err(
+                    error @ (TopologyError::Mismatch(_)
+                    | TopologyError::Failed(_)
+                    | TopologyError::Stumbled(_)
+                    | TopologyError::NoAnswer(_)),
+                ) => return Err(error),
+            }
         }
         close(&channel).await;
         Ok(depths)

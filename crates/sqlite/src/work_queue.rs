@@ -181,6 +181,8 @@ impl WorkQueue for SqliteWorkQueue {
             // Nothing is routed here, so nothing can be unroutable.
             catch_all: 0,
             unreadable: self.dead.kept(),
+            // They are tables of one file.
+            missing: Vec::new(),
         })
     }
 

@@ -258,6 +258,7 @@ impl WorkQueue for FakeQueue {
             dead: state.fallen.ready(StrayPlace::Dead),
             catch_all: state.fallen.ready(StrayPlace::CatchAll),
             unreadable: state.fallen.kept(),
+            missing: Vec::new(),
         }))
     }
 

@@ -67,7 +67,7 @@ pub enum QueueError {
 }
 
 /// Messages ready to be taken, where the engine knows; parked and leased ones are not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueDepths {
     pub first: u64,
     pub retry: u64,
@@ -81,12 +81,14 @@ pub struct QueueDepths {
     pub catch_all: u64,
     /// Kept for people, because nobody can read them ([`super::Strays::keep`]).
     pub unreadable: u64,
+    /// Queues that should be there and are not, by the broker's names: they count as empty above.
+    pub missing: Vec<String>,
 }
 
 impl QueueDepths {
     /// Tries that wait to be made, of every kind.
     #[must_use]
-    pub fn tries(self) -> u64 {
+    pub fn tries(&self) -> u64 {
         self.first + self.retry + self.release + self.large
     }
 }
@@ -106,6 +108,8 @@ pub trait WorkQueue: Send + Sync {
     /// Only what will not mend itself: [`QueueError::Mismatch`], [`QueueError::Closed`].
     async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError>;
 
+    /// A queue that is missing does not keep the others from being counted.
+    ///
     /// # Errors
     /// When the queue does not answer.
     async fn depths(&self) -> Result<QueueDepths, QueueError>;

@@ -1,7 +1,9 @@
 //! How much stands in the queues.
 
+use prometheus::IntGauge;
+
 use super::label::label_enum;
-use super::{GaugeTable, Metrics, MetricsError};
+use super::{GaugeTable, Metrics, MetricsError, options};
 
 label_enum! {
     /// The queues an operator watches.
@@ -22,13 +24,18 @@ label_enum! {
 pub struct QueueMetrics {
     /// Messages ready to be taken; parked and leased ones are not counted.
     pub messages: GaugeTable<QueueName>,
+    /// Queues that should be there and are not.
+    pub missing: IntGauge,
 }
 
 impl QueueMetrics {
     /// # Errors
     /// When the group is already registered.
     pub fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
+        let missing =
+            options("queues_missing", "Queues that are not on the broker and should be; 0 when all are.");
         Ok(QueueMetrics {
+            missing: metrics.register(IntGauge::with_opts(missing)?)?,
             messages: GaugeTable::register(
                 metrics,
                 "queue_messages",

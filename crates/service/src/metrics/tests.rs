@@ -28,6 +28,7 @@ async fn every_series_is_there_at_zero_from_the_start() {
         r#"postrider_delivery_attempts_total{outcome="success",provider="make",reason="2xx"} 0"#,
         r#"postrider_delivery_retries_scheduled_total{step="10+"} 0"#,
         r#"postrider_queue_messages{queue="dead"} 0"#,
+        "postrider_queues_missing 0",
         r#"postrider_webhooks{state="disabled"} 0"#,
         "postrider_status_lag_seconds 0",
         "process_cpu_seconds_total",

@@ -1,12 +1,17 @@
 //! A broker that is not there or not as expected is one clear line.
 
+use std::collections::HashSet;
+
+use postrider_contract::clock::Clock;
 use postrider_rabbitmq::{ConnectError, QueueName, Settings, TopologyAtStart};
+use postrider_service::system::SystemClock;
+use postrider_tests::conformance::samples::Sample;
 use postrider_tests::conformance::soon;
 use postrider_tests::harness::shared_rabbitmq;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use super::broker::{Raw, connect, fresh_url, name_of, settings, try_connect};
+use super::broker::{Raw, connect, fresh_url, name_of, publish, settings, try_connect};
 
 async fn problem(settings: Settings) -> ConnectError {
     let error = try_connect(settings).await.err().expect("it does not connect");
@@ -109,6 +114,23 @@ async fn verifying_finds_what_is_missing_and_what_is_different_and_changes_nothi
     let findings = soon(engine.verify_topology()).await.expect("it answers");
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(findings[0].object, name_of(QueueName::Journal));
+}
+
+#[tokio::test]
+async fn a_queue_that_is_missing_is_named_and_the_others_are_counted() {
+    let url = fresh_url().await;
+    let engine = connect(settings(&url)).await;
+    let (queue, raw) = (engine.work_queue(), Raw::connect(&url).await);
+    let missing = [QueueName::Retry, QueueName::Journal].map(name_of);
+    for name in &missing {
+        raw.delete(name).await;
+    }
+    publish(&*queue, &Sample::numbered(1, SystemClock.now())).await.expect("it is confirmed");
+    let depths = soon(queue.depths()).await.expect("it answers");
+    assert_eq!((depths.first, depths.tries()), (1, 1));
+    assert_eq!(depths.missing.iter().collect::<HashSet<_>>(), missing.iter().collect());
+    soon(engine.declare_topology()).await.expect("it is declared");
+    assert_eq!(soon(queue.depths()).await.expect("it answers").missing, [""; 0]);
 }
 
 #[tokio::test]
