@@ -22,6 +22,9 @@ const HARMFUL_SKEW: Duration = Duration::from_secs(60);
 const DAYS_AHEAD: i32 = 1;
 /// How many overdue ones are counted.
 const COUNTED: i64 = 10_000;
+/// Held deliveries from which on somebody should look why: some minutes of work for one worker, at the rate at which
+/// releases yield to first tries (320 a second).
+const MANY_HELD: i64 = 100_000;
 /// Share of the server's connections that may be in use.
 const BUSY_PERCENT: i64 = 80;
 
@@ -65,6 +68,8 @@ pub async fn examine(settings: &Settings, overdue_after: Duration, clock: &dyn C
     findings.push(asked("store.clock", judge_clock(client, clock)).await);
     if has_schema {
         findings.push(asked("store.days", judge_days(client)).await);
+        findings.push(asked("store.body_days", judge_body_days(client)).await);
+        findings.push(asked("store.room", judge_room(client)).await);
         findings.push(asked("store.overdue", judge_overdue(client, clock.now().minus(overdue_after))).await);
         findings.push(asked("store.refused", judge_refused(client)).await);
     }
@@ -170,13 +175,23 @@ fn judge_skew(skew: Duration) -> Finding {
     }
 }
 
+/// The server's day.
+const TODAY: &str = "(extract(epoch FROM now())::bigint / 86400)::integer";
+
+/// Numbers of the days that a table has partitions for.
+fn days_of(table: &str) -> String {
+    format!(
+        "SELECT substring(c.relname from '[0-9]+$')::integer AS number FROM pg_inherits i
+            JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass('{table}')"
+    )
+}
+
 async fn judge_days(client: &Client) -> Answer<Finding> {
-    let sql = "SELECT count(*) AS days,
-            min(number) AS first, max(number) AS last, (extract(epoch FROM now())::bigint / 86400)::integer AS today
-        FROM (SELECT substring(c.relname from '[0-9]+$')::integer AS number FROM pg_inherits i
-            JOIN pg_class c ON c.oid = i.inhrelid
-            WHERE i.inhparent = to_regclass('attempts')) AS known";
-    let row = one(client, sql).await?;
+    let sql = format!(
+        "SELECT count(*) AS days, min(number) AS first, max(number) AS last, {TODAY} AS today FROM ({}) AS known",
+        days_of("attempts")
+    );
+    let row = one(client, &sql).await?;
     let (count, today): (i64, i32) = (row.try_get("days")?, row.try_get("today")?);
     let (Some(first), Some(last)) =
         (row.try_get::<_, Option<i32>>("first")?, row.try_get::<_, Option<i32>>("last")?)
@@ -191,6 +206,51 @@ async fn judge_days(client: &Client) -> Answer<Finding> {
         Finding::warning("store.days", seen, advice)
     } else {
         Finding::well("store.days", seen)
+    })
+}
+
+/// A day has its partition for bodies from when it is made, unless a process of a version without them made it.
+async fn judge_body_days(client: &Client) -> Answer<Finding> {
+    const SUBJECT: &str = "store.body_days";
+    let sql = format!(
+        "SELECT count(*) AS days, count(bodies.number) AS with_bodies FROM ({}) AS log
+            LEFT JOIN ({}) AS bodies USING (number) WHERE number >= {TODAY}",
+        days_of("attempts"),
+        days_of("response_bodies")
+    );
+    let row = one(client, &sql).await?;
+    let (days, with_bodies): (i64, i64) = (row.try_get("days")?, row.try_get("with_bodies")?);
+    Ok(if with_bodies < days {
+        let seen = format!("{} of {days} days from today on keep no bodies of answers", days - with_bodies);
+        let advice = "a process of an older version made them: replace it; status then makes up for it within the hour";
+        Finding::warning(SUBJECT, seen, advice)
+    } else {
+        Finding::well(SUBJECT, format!("{days} days from today on keep the bodies of answers"))
+    })
+}
+
+/// By the counts, whose changes are folded in now and then.
+async fn judge_room(client: &Client) -> Answer<Finding> {
+    const SUBJECT: &str = "store.room";
+    let sql =
+        "SELECT coalesce(sum(waiting), 0)::bigint AS waiting, coalesce(sum(released), 0)::bigint AS released,
+            count(*) FILTER (WHERE waiting > 0) AS webhooks
+        FROM (SELECT sum(waiting) AS waiting, sum(released) AS released FROM (
+                SELECT webhook, waiting, released FROM room_counts
+                UNION ALL SELECT webhook, waiting, released FROM room_changes
+            ) AS changes GROUP BY webhook) AS counts";
+    let row = one(client, sql).await?;
+    let (waiting, released): (i64, i64) = (row.try_get("waiting")?, row.try_get("released")?);
+    let webhooks: i64 = row.try_get("webhooks")?;
+    let seen = format!(
+        "{waiting} deliveries of {webhooks} webhooks wait in the room; {released} are on their way out"
+    );
+    Ok(if waiting > MANY_HELD {
+        let advice = "`waiting` of each webhook says whose: resume what is paused, raise its rate or its window, or \
+                      cancel; if none is, start more of the role worker";
+        Finding::warning(SUBJECT, seen, advice)
+    } else {
+        Finding::well(SUBJECT, seen)
     })
 }
 

@@ -21,6 +21,12 @@ const LONG_WAL: u64 = 512 * MEBIBYTE;
 /// Batches of the journal that wait from which on the log is behind by more than a moment.
 const LONG_JOURNAL: i64 = 5_000;
 
+/// Tries that wait, from which on somebody should look why nobody gets through them: some seconds of work.
+const LONG_WORK: i64 = 50_000;
+/// Held deliveries from which on somebody should look why: some minutes of work, at the rate at which releases yield to
+/// first tries (320 a second).
+const MANY_HELD: i64 = 100_000;
+
 /// Looks at a data directory from end to end. Never fails: what cannot be done is what was found. Blocks.
 #[must_use]
 pub fn examine(folder: &Path) -> Vec<Finding> {
@@ -40,7 +46,12 @@ pub fn examine(folder: &Path) -> Vec<Finding> {
     }
     findings.push(judge_files(&queue, &folder.join("log")));
     match open_reader(&queue) {
-        Ok(connection) => findings.extend(judge_queue(&connection, &queue)),
+        Ok(connection) => {
+            findings.extend(judge_queue(&connection, &queue));
+            for (subject, look) in LOOKS {
+                findings.push(look(&connection).unwrap_or_else(|error| unreadable(subject, &error)));
+            }
+        }
         Err(error) => findings.push(unreadable("data.queue", &error)),
     }
     findings
@@ -176,6 +187,55 @@ fn judge_queue(connection: &Connection, path: &Path) -> Vec<Finding> {
     findings
 }
 
+type Look = fn(&Connection) -> rusqlite::Result<Finding>;
+const LOOKS: [(&str, Look); 2] = [("data.work", look_at_work), ("data.room", look_at_room)];
+
+/// Counts no further than it needs to: a row holds its body, and a table is read as a whole.
+fn look_at_work(connection: &Connection) -> rusqlite::Result<Finding> {
+    let count = |table: &str| -> rusqlite::Result<i64> {
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {LONG_WORK} + 1)");
+        connection.query_row(&sql, [], |row| row.get(0))
+    };
+    Ok(judge_work(count("work_first")? + count("work_release")? + count("work_large")?, count("work_retry")?))
+}
+
+/// Tries that wait for their turn, and retries, most of which wait for their time.
+fn judge_work(tries: i64, retries: i64) -> Finding {
+    const SUBJECT: &str = "data.work";
+    let told = |count: i64| if count > LONG_WORK { format!("over {LONG_WORK}") } else { count.to_string() };
+    let seen = format!("{} tries and {} retries wait", told(tries), told(retries));
+    if tries > LONG_WORK {
+        let advice =
+            "does a server run on it? If they keep growing, raise `worker.slots`, or look for slow receivers";
+        Finding::warning(SUBJECT, seen, advice)
+    } else if retries > LONG_WORK {
+        let advice = "many receivers fail: `postrider deliveries list --status retrying` says whose";
+        Finding::warning(SUBJECT, seen, advice)
+    } else {
+        Finding::well(SUBJECT, seen)
+    }
+}
+
+fn look_at_room(connection: &Connection) -> rusqlite::Result<Finding> {
+    let sql = "SELECT coalesce(sum(waiting), 0), coalesce(sum(released), 0), count(*) FILTER (WHERE waiting > 0) \
+               FROM room_count";
+    connection.query_row(sql, [], |row| Ok(judge_room(row.get(0)?, row.get(1)?, row.get(2)?)))
+}
+
+fn judge_room(waiting: i64, released: i64, webhooks: i64) -> Finding {
+    const SUBJECT: &str = "data.room";
+    let seen = format!(
+        "{waiting} deliveries of {webhooks} webhooks wait in the room; {released} are on their way out"
+    );
+    if waiting > MANY_HELD {
+        let advice = "`waiting` of each webhook says whose: resume what is paused, raise its rate or its window, or \
+                      cancel; if none is, raise `worker.slots`";
+        Finding::warning(SUBJECT, seen, advice)
+    } else {
+        Finding::well(SUBJECT, seen)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use postrider_contract::finding::Verdict;
@@ -189,6 +249,20 @@ mod tests {
         assert_eq!(judge_use(&folder).verdict, Verdict::Well);
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
         fs::remove_dir(&folder).unwrap();
+    }
+
+    #[test]
+    fn work_and_held_deliveries_that_pile_up_are_told() {
+        for (tries, retries, verdict) in [
+            (0, LONG_WORK, Verdict::Well),
+            (LONG_WORK, 0, Verdict::Well),
+            (LONG_WORK + 1, 0, Verdict::Warning),
+            (0, LONG_WORK + 1, Verdict::Warning),
+        ] {
+            assert_eq!(judge_work(tries, retries).verdict, verdict, "{tries}, {retries}");
+        }
+        assert_eq!(judge_room(MANY_HELD, 0, 1).verdict, Verdict::Well);
+        assert_eq!(judge_room(MANY_HELD + 1, 0, 1).verdict, Verdict::Warning);
     }
 
     #[test]

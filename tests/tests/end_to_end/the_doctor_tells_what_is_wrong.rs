@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use postrider_tests::harness::postgres;
 use postrider_tests::harness::postrider::{MASTER_KEY, run};
 use postrider_tests::harness::{
     RabbitMq, Server, ServerOptions, TempFolder, eventually, shared_postgres, shared_rabbitmq,
@@ -59,6 +60,8 @@ async fn a_healthy_data_directory_has_no_fault_and_a_foreign_file_is_named() -> 
     visit.require_no_fault()?;
     ensure!(visit.require("data.folder", "well")?.contains("a server runs on it"));
     visit.require("data.files", "well")?;
+    ensure!(visit.require("data.work", "well")?.contains("0 tries and 0 retries"));
+    ensure!(visit.require("data.room", "well")?.contains("0 deliveries"));
     let foreign = TempFolder::new("doctor")?;
     std::fs::write(foreign.join("queue.db"), "somebody's notes")?;
     let visit = Visit::pay(&["--data", &foreign.path().display().to_string()], &[], b"").await?;
@@ -84,13 +87,16 @@ mod cluster {
             Ok(Installation { queue, store })
         }
 
-        async fn visit(&self, arguments: &[&str], input: &[u8]) -> Result<Visit> {
-            let environment = [
+        fn environment(&self) -> [(&str, &str); 3] {
+            [
                 ("POSTRIDER_ENGINE_QUEUE", self.queue.as_str()),
                 ("POSTRIDER_ENGINE_STORE", self.store.as_str()),
                 ("POSTRIDER_MASTER_KEY", MASTER_KEY),
-            ];
-            Visit::pay(arguments, &environment, input).await
+            ]
+        }
+
+        async fn visit(&self, arguments: &[&str], input: &[u8]) -> Result<Visit> {
+            Visit::pay(arguments, &self.environment(), input).await
         }
     }
 
@@ -121,6 +127,8 @@ mod cluster {
             "store.durability",
             "store.clock",
             "store.overdue",
+            "store.body_days",
+            "store.room",
         ] {
             visit.require(subject, "well")?;
         }
@@ -138,6 +146,36 @@ mod cluster {
         for command in ["postrider topology declare", "postrider migrate", "rabbitmqctl report"] {
             ensure!(advice.contains(command), "{command} is not mentioned: {advice}");
         }
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_queue_that_is_missing_is_named_and_the_others_are_still_looked_at() -> Result<()> {
+        const MISSING: &str = "postrider.journal.v1";
+        let installation = Installation::new().await?;
+        run(&["topology", "declare"], &installation.environment(), b"").await?.require_success()?;
+        let vhost = installation.queue.rsplit('/').next().context("a virtual host")?;
+        shared_rabbitmq().await?.ctl(&["delete_queue", MISSING, "-p", vhost]).await?;
+        let visit = installation.visit(&[], b"").await?;
+        ensure!(visit.require("broker.topology", "fault")?.contains(MISSING));
+        visit.require("broker.queues", "well")?;
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn days_made_by_a_version_that_kept_no_bodies_are_told() -> Result<()> {
+        let installation = Installation::new().await?;
+        let server = Server::start(ServerOptions::cluster(&installation.queue, &installation.store)).await?;
+        eventually("the log's days to be made", SOON, async || {
+            let visit = installation.visit(&[], b"").await?;
+            Ok(visit.require("store.days", "well").is_ok().then_some(()))
+        })
+        .await?;
+        drop(server);
+        let emptied = "DROP TABLE response_bodies;
+            CREATE TABLE response_bodies (delivery uuid, attempt uuid, body bytea) PARTITION BY RANGE (delivery)";
+        postgres::connect(&installation.store).await?.batch_execute(emptied).await?;
+        installation.visit(&[], b"").await?.require("store.body_days", "warning")?;
         Ok(())
     }
 
