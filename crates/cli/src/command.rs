@@ -14,7 +14,7 @@ use crate::client::{ClientCommand, Connection, Output, verdict};
 use crate::config::{self, Purpose, Settings, Sources};
 use crate::doctor::{DoctorFlags, examine_installation};
 use crate::listen::Listen;
-use crate::serve;
+use crate::serve::{self, Ends};
 
 /// Delivers webhooks: at least once, signed, retried by the receiver's own contract, one receiver never delaying
 /// another, with a log that answers "where is my event?".
@@ -139,6 +139,10 @@ struct ServeFlags {
     /// error, warn, info, debug, or directives
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// End in order, as at SIGTERM, when standard input ends too: with the program that started this one, however that
+    /// ended
+    #[arg(long)]
+    until_input_ends: bool,
 }
 
 impl EngineFlags {
@@ -189,7 +193,10 @@ pub fn run() -> ExitCode {
 async fn dispatch(CommandLine { connection, output, command }: CommandLine) -> anyhow::Result<ExitCode> {
     let clock = || Arc::new(SystemClock);
     match command {
-        Command::Serve(flags) => serve::serve(config::load(&flags.sources(), Purpose::Serve)?).await,
+        Command::Serve(flags) => {
+            let ends = if flags.until_input_ends { Ends::WithInput } else { Ends::AtSignals };
+            serve::serve(config::load(&flags.sources(), Purpose::Serve)?, ends).await
+        }
         Command::Migrate(engine) => {
             println!("{}", assemble::migrate(&load(engine, Purpose::Migrate)?, clock()).await?);
             Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures_util::{Stream, stream};
 use postrider_contract::clock::{Clock, Entropy};
 use postrider_contract::secret::Secret;
 use postrider_service::authentication::Authenticator;
@@ -16,7 +17,7 @@ use postrider_service::directory::Directory;
 use postrider_service::file_limit::{FileLimit, raise_file_limit};
 use postrider_service::health::Health;
 use postrider_service::http_server::{HttpLimits, HttpServer, bind};
-use postrider_service::lifecycle::{Lifecycle, Stopped, end_signals};
+use postrider_service::lifecycle::{EndSignal, Lifecycle, Stopped, end_signals};
 use postrider_service::master_key::MasterKey;
 use postrider_service::metrics::Metrics;
 use postrider_service::secret_box::SecretBox;
@@ -29,6 +30,14 @@ use crate::config::{LogFormatSetting, Settings};
 use profile_folder::FolderProfile;
 
 pub use api::api_description;
+
+/// What ends a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    AtSignals,
+    /// At signals, and when standard input ends.
+    WithInput,
+}
 
 /// What every role is built from.
 struct Foundation {
@@ -47,7 +56,7 @@ struct Foundation {
 ///
 /// # Errors
 /// What keeps it from starting, as one line.
-pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+pub async fn serve(settings: Settings, ends: Ends) -> anyhow::Result<ExitCode> {
     start_logs(&settings)?;
     note_file_limit(&settings, raise_file_limit());
     under_test::arm_failpoints()?;
@@ -78,10 +87,25 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     greet(&foundation, address, made.as_ref());
     let queue = Arc::clone(&foundation.engine.queue);
     start(&foundation, intake, profiles, listener, &mut lifecycle).await?;
-    let stopped = lifecycle.run_until_stopped(end_signals()?).await;
+    let stopped = lifecycle.run_until_stopped(stream::select(end_signals()?, end_of_input(ends))).await;
     // What was acknowledged last is written before the process ends.
     queue.close().await;
     Ok(farewell(&stopped))
+}
+
+/// Standard input is held open by whoever started this process; the kernel closes it when that is no more.
+fn end_of_input(ends: Ends) -> impl Stream<Item = EndSignal> + Send {
+    stream::once(async move {
+        match ends {
+            Ends::AtSignals => std::future::pending().await,
+            Ends::WithInput => {
+                if let Err(error) = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await {
+                    tracing::warn!(%error, "cannot read standard input: ending as if it had ended");
+                }
+                EndSignal
+            }
+        }
+    })
 }
 
 async fn start(

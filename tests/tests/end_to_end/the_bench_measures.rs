@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use postrider_cli::report::{Cell, Report, Table};
-use postrider_tests::harness::TempFolder;
 use postrider_tests::harness::postrider::binary;
 use postrider_tests::harness::process::Launch;
+use postrider_tests::harness::signal::{self, Signal};
+use postrider_tests::harness::{TempFolder, eventually};
+use postrider_tests::stage::SOON;
 
 /// A few seconds on a quiet machine.
 const RUN: Duration = Duration::from_secs(300);
@@ -78,4 +80,27 @@ async fn every_lane_is_waited_for() -> Result<()> {
     let tries = counts(table(&report, "How late the next try came")?, "tries")?;
     ensure!(tries == [5, 5], "trakkr and trcker begin with 1 s: {report}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_bench_that_is_killed_leaves_no_process_behind() -> Result<()> {
+    let folder = TempFolder::new("bench")?;
+    let temporary = folder.path().to_str().context("the temporary folder's name is not UTF-8")?;
+    let options = ["bench", "throughput", "--duration", "10m", "--rate", "1", "--connections", "1"];
+    let launch = Launch::new("bench", binary()?, folder.path()).args(options).env("TMPDIR", temporary);
+    let mut bench = launch.spawn()?;
+    let both = eventually("its receiver and its server", SOON, async || {
+        let children = signal::children_of(bench.pid());
+        Ok((children.len() == 2).then_some(children))
+    });
+    let both = both.await?;
+    bench.kill()?;
+    let ended = eventually("them to end", SOON, async || {
+        Ok((!both.iter().any(|pid| signal::is_running(*pid))).then_some(()))
+    });
+    let ended = ended.await;
+    for left in both.into_iter().filter(|pid| signal::is_running(*pid)) {
+        signal::send(left, Signal::Kill)?;
+    }
+    ended
 }

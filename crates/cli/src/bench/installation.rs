@@ -14,7 +14,7 @@ use postrider_contract::clock::{Clock, Entropy};
 use postrider_service::system::{SystemClock, SystemEntropy};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::Instant;
 
 use super::cpu::Watched;
@@ -97,6 +97,9 @@ impl Subscription {
 struct Started {
     name: String,
     child: Child,
+    /// The process ends when it is closed: with this one, even if this one is killed. Not left to `child`, which closes
+    /// it as soon as its end is waited for: that would be a second signal, and cut short what the first one began.
+    _input: Option<ChildStdin>,
 }
 
 impl Installation {
@@ -193,8 +196,8 @@ impl Installation {
         let file = std::fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let mut command = Command::new(std::env::current_exe().context("finding this program")?);
         self.give_engine(&mut command, &engine);
-        let child = command
-            .args(["--dev", "--log-level", "warn", "--listen", &address.to_string()])
+        let mut child = command
+            .args(["--dev", "--until-input-ends", "--log-level", "warn", "--listen", &address.to_string()])
             .args(role.map(|role| ["--role", role]).into_iter().flatten())
             // Where there is no configuration file of somebody else's.
             .current_dir(self.folder())
@@ -202,13 +205,14 @@ impl Installation {
             .env("POSTRIDER_ADMIN_KEY", &self.admin_key)
             // 32 bytes in hexadecimal; what it seals lives as long as the bench.
             .env("POSTRIDER_MASTER_KEY", &self.admin_key)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(file)
             .kill_on_drop(true)
             .spawn()
             .context("starting a process")?;
-        self.servers.push(Started { name: name.to_owned(), child });
+        let input = child.stdin.take();
+        self.servers.push(Started { name: name.to_owned(), child, _input: input });
         let ends_at = Instant::now() + START;
         while call(address, "GET", "/readyz", "", &Value::Null).await.is_err() {
             let server = self.servers.last_mut().context("just started")?;
