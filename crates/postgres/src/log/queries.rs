@@ -1,9 +1,9 @@
 //! What the API asks of the log: single rows and pages, newest first.
 //!
 //! Every list walks an index backwards from the page's key: of the webhook where one is given, else of the
-//! tenant; for any status but delivered, the partial index of that status; for an odd
-//! status code, the one of those. What remains (type, kind) is compared row by row on the way, and the
-//! statement's time limit bounds it. An event's deliveries are found by its accept time, with which their ids
+//! tenant, or of its event type; for any status but delivered, the partial index of that status; for an odd
+//! status code, the one of those. What remains (the kind; a type besides a webhook or a status) is compared row by row
+//! on the way, and the statement's time limit bounds it. An event's deliveries are found by its accept time, with which their ids
 //! begin, and its replays by an index of their own.
 
 use std::collections::BTreeMap;

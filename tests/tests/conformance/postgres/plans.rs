@@ -30,12 +30,14 @@ const FILL: [&str; 5] = [
     "INSERT INTO events SELECT tenant, 'evt_' || e, at, type, 0, 1, 0, at, 3, '\\x7b7d', NULL, NULL
      FROM (SELECT e, $1::bigint + e * $2::bigint AS at,
         CASE WHEN e % 2 = 0 THEN 'acme' ELSE 'tenant_' || e % 199 END AS tenant,
-        'order.' || CASE e % 4 WHEN 0 THEN 'created' WHEN 1 THEN 'paid' WHEN 2 THEN 'sent' ELSE 'closed' END AS type
+        'order.' || CASE WHEN e % 200000 = 100000 THEN 'lost'
+            ELSE CASE e % 4 WHEN 0 THEN 'created' WHEN 1 THEN 'paid' WHEN 2 THEN 'sent' ELSE 'closed' END END AS type
         FROM generate_series(0, $3::bigint / 3 - 1) AS e) AS events",
     "INSERT INTO deliveries
      SELECT (lpad(to_hex(at), 12, '0') || substr(md5(n::text), 1, 20))::uuid,
         CASE WHEN e % 2 = 0 THEN 'acme' ELSE 'tenant_' || e % 199 END, 'evt_' || e,
-        'order.' || CASE e % 4 WHEN 0 THEN 'created' WHEN 1 THEN 'paid' WHEN 2 THEN 'sent' ELSE 'closed' END,
+        'order.' || CASE WHEN e % 200000 = 100000 THEN 'lost'
+            ELSE CASE e % 4 WHEN 0 THEN 'created' WHEN 1 THEN 'paid' WHEN 2 THEN 'sent' ELSE 'closed' END END,
         lpad(to_hex(CASE WHEN e % 2 = 0 THEN n * 7919 % 500 ELSE 1000 + e % 199 * 10 + n % 3 END), 32, '0')::uuid,
         (n % 20 = 0)::int, 0, (n % 5000 = 0)::int, at, CASE WHEN s = 3 THEN 2305843009213693956 ELSE $5::bigint END, s,
         CASE WHEN s = 4 THEN 'exhausted' WHEN s = 2 THEN 'paused' END,
@@ -207,6 +209,9 @@ async fn every_question_to_a_log_of_five_million_is_answered_by_an_index() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
+/// Of one event in two hundred thousand, all of the large tenant.
+const RARE: &str = "order.lost";
+
 /// A tenant, one of its webhooks, and a type of its events.
 const TENANTS: [(&str, &str, u128, &str); 2] =
     [("a large tenant", "acme", 4, "order.sent"), ("a small tenant", "tenant_7", 1070, "order.paid")];
@@ -233,6 +238,7 @@ fn filters_of(full: &FullLog, webhook: WebhookId, event_type: &str) -> Vec<(Stri
         ("of a day".to_owned(), DeliveryFilter { since: day.0, until: day.1, ..none.clone() }),
         ("of a code".to_owned(), DeliveryFilter { code: Some(503), ..none.clone() }),
         ("of a type".to_owned(), DeliveryFilter { event_type: event_type.parse().ok(), ..none.clone() }),
+        ("of a rare type".to_owned(), DeliveryFilter { event_type: RARE.parse().ok(), ..none.clone() }),
         (
             "of postbacks".to_owned(),
             DeliveryFilter { kind: Some(postrider_contract::webhook::WebhookKind::Postback), ..none.clone() },
@@ -257,6 +263,7 @@ fn event_filters(full: &FullLog) -> Vec<(String, TenantId, EventFilter)> {
                 ("all", none.clone()),
                 ("of a day", EventFilter { since: day.0, until: day.1, ..none.clone() }),
                 ("of a type", EventFilter { event_type: event_type.parse().ok(), ..none.clone() }),
+                ("of a rare type", EventFilter { event_type: RARE.parse().ok(), ..none.clone() }),
             ];
             filters.map(|(name, filter)| (format!("{name}, {size}"), tenant(id), filter))
         })
