@@ -31,6 +31,7 @@ const fn on_cluster(name: &'static str, arguments: &'static [&'static str]) -> S
 
 /// Those of one step run at the same time: they wait, nearly all the time.
 pub const STEPS: &[&[Section]] = &[
+    &[on_embedded("rendering", &["rendering"])],
     &[on_embedded("throughput, embedded", &["throughput"])],
     &[on_cluster("throughput, cluster", &["throughput"])],
     &[on_embedded("fan-out, embedded", &["throughput", "--fan-out", "5"])],

@@ -16,6 +16,7 @@ mod load;
 mod memory;
 mod neighbours;
 mod receiver;
+mod rendering;
 pub mod report;
 mod sample;
 mod scale;
@@ -29,9 +30,10 @@ use self::backlog::Backlog;
 use self::due_at_once::DueAtOnce;
 use self::lanes::Lanes;
 use self::neighbours::Neighbours;
+use self::rendering::Rendering;
 use self::report::Report;
 use self::scale::Scale;
-use self::setup::Setup;
+use self::setup::Reporting;
 use self::throughput::Throughput;
 use crate::client::Output;
 
@@ -55,6 +57,7 @@ use crate::client::Output;
 ///   postrider bench backlog --waiting 100000         memory, and how fast it drains
 ///   postrider bench throughput --json report.json    for a program to read
 ///   postrider bench neighbours --kind slow           one webhook beside a slow one
+///   postrider bench rendering                        a body and its signature, by profile
 #[derive(Args)]
 #[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_value_name = "SCENARIO")]
 #[command(subcommand_help_heading = "Scenarios")]
@@ -73,6 +76,7 @@ enum Scenario {
     Lanes(Box<Lanes>),
     DueAtOnce(Box<DueAtOnce>),
     Neighbours(Box<Neighbours>),
+    Rendering(Rendering),
     /// Used by the bench itself: be the receiver
     #[command(hide = true)]
     BeReceiver,
@@ -85,28 +89,34 @@ impl Bench {
     /// # Errors
     /// When the installation cannot be started or reached, or loses something.
     pub async fn run(self, output: Output) -> anyhow::Result<()> {
-        let (setup, report) = match self.scenario.unwrap_or(Scenario::Throughput(Box::new(self.throughput))) {
+        let (reporting, report) = match self
+            .scenario
+            .unwrap_or(Scenario::Throughput(Box::new(self.throughput)))
+        {
             Scenario::BeReceiver => return receiver::serve().await,
             Scenario::BeBadReceivers => return neighbours::serve().await,
-            Scenario::Throughput(throughput) => (throughput.setup.clone(), throughput.run().await?),
-            Scenario::Neighbours(neighbours) => (neighbours.setup.clone(), neighbours.run().await?),
-            Scenario::Scale(scale) => (scale.setup.clone(), scale.run().await?),
-            Scenario::Backlog(backlog) => (backlog.setup.clone(), backlog.run().await?),
-            Scenario::Lanes(lanes) => (lanes.setup.clone(), lanes.run().await?),
-            Scenario::DueAtOnce(due_at_once) => (due_at_once.setup.clone(), due_at_once.run().await?),
+            Scenario::Throughput(throughput) => (throughput.setup.reporting.clone(), throughput.run().await?),
+            Scenario::Neighbours(neighbours) => (neighbours.setup.reporting.clone(), neighbours.run().await?),
+            Scenario::Rendering(rendering) => (rendering.reporting.clone(), rendering.run()?),
+            Scenario::Scale(scale) => (scale.setup.reporting.clone(), scale.run().await?),
+            Scenario::Backlog(backlog) => (backlog.setup.reporting.clone(), backlog.run().await?),
+            Scenario::Lanes(lanes) => (lanes.setup.reporting.clone(), lanes.run().await?),
+            Scenario::DueAtOnce(due_at_once) => {
+                (due_at_once.setup.reporting.clone(), due_at_once.run().await?)
+            }
         };
-        show(&report, &setup, output)
+        show(&report, &reporting, output)
     }
 }
 
 /// Prints the report, writes it where it is wanted, and fails if something did not hold.
-fn show(report: &Report, setup: &Setup, output: Output) -> anyhow::Result<()> {
+fn show(report: &Report, reporting: &Reporting, output: Output) -> anyhow::Result<()> {
     let json = serde_json::to_string_pretty(report).context("writing the report as JSON")?;
     match output {
         Output::Table => print!("{report}"),
         Output::Json => println!("{json}"),
     }
-    if let Some(path) = &setup.json {
+    if let Some(path) = &reporting.json {
         std::fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
     }
     if !report.faults.is_empty() {

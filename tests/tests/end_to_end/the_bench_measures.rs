@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use postrider_cli::report::{Cell, Report, Table};
+use postrider_contract::profile::builtin_profiles;
 use postrider_tests::harness::postrider::binary;
 use postrider_tests::harness::process::Launch;
 use postrider_tests::harness::signal::{self, Signal};
@@ -103,4 +104,17 @@ async fn a_bench_that_is_killed_leaves_no_process_behind() -> Result<()> {
         signal::send(left, Signal::Kill)?;
     }
     ended
+}
+
+#[tokio::test]
+async fn rendering_is_measured_for_every_profile() -> Result<()> {
+    let report = bench(&["rendering", "--rounds", "1", "--each", "10"]).await?;
+    let measured = table(&report, "CPU of a body and its signature")?;
+    let names: Vec<String> =
+        measured.rows.iter().filter_map(|row| row.first()).map(Cell::to_string).collect();
+    let missing = builtin_profiles().iter().find(|profile| !names.contains(&profile.name().to_string()));
+    ensure!(missing.is_none(), "{missing:?} is not measured: {report}");
+    let sizes = counts(measured, "body bytes")?;
+    ensure!(sizes.iter().all(|bytes| *bytes > 200), "each has a body: {report}");
+    Ok(())
 }

@@ -6,21 +6,32 @@ use crate::config::{self, Settings};
 
 use super::load::micros_now;
 use super::report::Fact;
-use super::setup::Setup;
+use super::setup::{Reporting, Setup};
 
 /// What can be found out without asking anybody but this machine, then what the command line says.
 pub fn head(setup: &Setup) -> Vec<Fact> {
-    let mut facts = vec![
-        Fact::new("date", date()),
-        Fact::new("postrider", version()),
-        Fact::new("machine", machine()),
-        Fact::new("disk", disk(&std::env::temp_dir())),
-        Fact::new("engine", setup.engine_name()),
-        Fact::new("sync", setup.durability()),
-    ];
+    let mut facts = of_machine();
+    facts.push(Fact::new("disk", disk(&std::env::temp_dir())));
+    facts.push(Fact::new("engine", setup.engine_name()));
+    facts.push(Fact::new("sync", setup.durability()));
     facts.extend(config::of_environment().ok().map(|settings| Fact::new("settings", shown(&settings))));
-    facts.extend(setup.note.iter().map(|(name, value)| Fact::new(name, value.clone())));
+    facts.extend(noted(&setup.reporting));
     facts
+}
+
+/// The head of a report about what needs no installation.
+pub fn head_without_installation(reporting: &Reporting) -> Vec<Fact> {
+    let mut facts = of_machine();
+    facts.extend(noted(reporting));
+    facts
+}
+
+fn of_machine() -> Vec<Fact> {
+    vec![Fact::new("date", date()), Fact::new("postrider", version()), Fact::new("machine", machine())]
+}
+
+fn noted(reporting: &Reporting) -> impl Iterator<Item = Fact> {
+    reporting.note.iter().map(|(name, value)| Fact::new(name, value.clone()))
 }
 
 /// Those that decide about the figures, as every process of the bench's own installation gets them.

@@ -36,6 +36,13 @@ pub struct Setup {
     /// Other processes to account for, with their children, for instance broker=1234 (repeatable)
     #[arg(long, value_name = "NAME=PID")]
     watch: Vec<String>,
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// Where the report goes, and what it says of the run.
+#[derive(Args, Clone, Debug)]
+pub struct Reporting {
     /// What the bench cannot find out and the report should say, for instance revision=1a2b3c4 (repeatable)
     #[arg(long, value_name = "NAME=TEXT", value_parser = parse_note)]
     pub note: Vec<(String, String)>,
