@@ -20,5 +20,6 @@ mod end_to_end {
     mod the_command_line_works;
     mod the_doctor_tells_what_is_wrong;
     mod the_ledger_balances;
+    mod the_listener_shows_and_misbehaves;
     mod the_server_stops_in_order;
 }

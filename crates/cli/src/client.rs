@@ -30,6 +30,7 @@ use crate::table::Screen;
 
 pub use error::{ClientError, verdict};
 use session::Session;
+pub use transport::exchange;
 
 /// Which server, and as whom. The options may stand anywhere on the command line.
 #[derive(clap::Args, Clone)]

@@ -5,15 +5,18 @@ mod api_page;
 mod api_refusals;
 mod assemble;
 mod bench;
+mod capture;
 mod client;
 mod command;
 mod config;
 mod doctor;
 mod listen;
+mod migration;
 mod profile_argument;
 mod sampling;
 mod secret_argument;
 mod serve;
+mod shown_header;
 mod table;
 
 pub use bench::report;

@@ -1,13 +1,18 @@
 //! `listen`: a receiver on this machine, for trying webhooks out.
 //!
 //! Prints each request as a person reads it, checks its signature as a receiver of the profile would, from the
-//! profile's own data, recognises repeats, and answers as it is told to: at once, late, with an error, or by chance.
+//! profile's own data, recognises repeats, and answers as it is told to: at once, late, with an error, by chance, drop by
+//! drop, half-way, not at all, or as another server does.
 
+mod answer;
 mod behaviour;
 mod checking;
+mod head_tap;
 mod pretty;
 mod receiver;
+mod record;
 mod repeats;
+mod replay;
 mod report;
 
 #[cfg(test)]
@@ -18,31 +23,42 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use http::StatusCode;
-use postrider_contract::profile::Span;
+use http::{HeaderValue, StatusCode};
+use postrider_contract::profile::{HeaderName, Span};
 use postrider_service::system::{SystemClock, SystemEntropy};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::secret_argument::SecretArgument;
-use crate::table::Screen;
+use crate::table::{Screen, printable};
+use answer::Way;
 use behaviour::{Behaviour, FailRate};
 use checking::Checking;
-use receiver::Receiver;
+use receiver::{Duties, Receiver};
+use record::Record;
+use replay::Replay;
 use report::BodyShown;
 
 /// Receives webhooks on this machine: prints each request and checks its signature
 ///
-/// The profile is found out by the signature's header, unless --profile names
-/// one. Without --secret signatures are not checked. To see retries, let it
-/// misbehave: --respond, --fail-rate, --delay.
+/// The profile is found out by the headers, unless --profile names one. Without
+/// --secret signatures are not checked. To see retries, let it misbehave.
+///
+/// What came is kept with --record, for `postrider profiles check --capture`, or
+/// sent on with --replay-to, as it came, to a server that is to answer it.
 ///
 /// Examples:
 ///   postrider listen
 ///   postrider listen --secret whsec_… --port 9001
 ///   postrider listen --respond 500                      every request fails
 ///   postrider listen --respond 429 --retry-after 5s     … and says when to come back
+///   postrider listen --respond 503 --recover-after 2    the third try of each is taken
 ///   postrider listen --fail-rate 0.3 --delay 2s         slow, and fails by chance
+///   postrider listen --drip 1s                          a body that takes for ever
+///   postrider listen --close half-way                   … or breaks off
+///   postrider listen --redirect https://example.com/    sends the sender elsewhere
+///   postrider listen --replay-to http://127.0.0.1:3000  looks on while that one answers
+///   postrider listen --record captured.json             keeps what another sender sends
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Listen {
@@ -59,9 +75,26 @@ pub struct Listen {
     /// The delivery contract: a built-in profile's name, or a profile's file (.toml, .json)
     #[arg(long)]
     profile: Option<String>,
-    /// The status code to answer with
-    #[arg(long, value_name = "STATUS", default_value = "200", value_parser = behaviour::parse_status)]
-    respond: StatusCode,
+    /// The name that the webhook chose for the signature's header
+    #[arg(long, value_name = "NAME", requires = "profile")]
+    signature_header: Option<HeaderName>,
+    /// Adds every request to this file, a line of JSON each
+    #[arg(long, value_name = "FILE")]
+    record: Option<String>,
+    /// Prints bodies whole, not just their beginning
+    #[arg(long)]
+    full: bool,
+    #[command(flatten)]
+    misbehaving: Misbehaving,
+}
+
+/// How requests are answered.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Answers")]
+struct Misbehaving {
+    /// The status code to answer with (default: 200, with --redirect 302)
+    #[arg(long, value_name = "STATUS", value_parser = behaviour::parse_status)]
+    respond: Option<StatusCode>,
     /// The body to answer with
     #[arg(long, default_value = "")]
     body: String,
@@ -74,9 +107,59 @@ pub struct Listen {
     /// Sends Retry-After with every answer that is not a success
     #[arg(long, value_name = "DURATION")]
     retry_after: Option<Span>,
-    /// Prints bodies whole, not just their beginning
-    #[arg(long)]
-    full: bool,
+    /// Answers with a redirect to this URL
+    #[arg(long, value_name = "URL", value_parser = behaviour::parse_location)]
+    redirect: Option<HeaderValue>,
+    /// Sends the answer's head at once, and its body byte by byte, with so long before each
+    #[arg(long, value_name = "DURATION", conflicts_with = "close")]
+    drip: Option<Span>,
+    /// Closes the connection before it answers, or half-way through the answer's body
+    #[arg(long, value_enum, value_name = "WHEN")]
+    close: Option<Closing>,
+    /// Answers so many tries of each delivery like this, and all later ones with 200
+    #[arg(long, value_name = "TRIES")]
+    recover_after: Option<u64>,
+    /// Sends each request on to this server, as it came, and answers as it does; without a path of its own the URL
+    /// gets the one that was asked for
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["respond", "body", "fail_rate", "retry_after", "redirect", "drip", "close", "recover_after"]
+    )]
+    replay_to: Option<Replay>,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    Before,
+    HalfWay,
+}
+
+impl Misbehaving {
+    /// # Errors
+    /// What does not go together.
+    fn behaviour(self) -> anyhow::Result<Behaviour> {
+        let ordinary = if self.redirect.is_some() { StatusCode::FOUND } else { StatusCode::OK };
+        let way = match (self.drip, self.close) {
+            (Some(pause), _) => Way::Dripping(pause.duration()),
+            (None, Some(Closing::Before)) => Way::ClosedBefore,
+            (None, Some(Closing::HalfWay)) => Way::ClosedHalfWay,
+            (None, None) => Way::AtOnce,
+        };
+        let behaviour = Behaviour {
+            status: self.respond.unwrap_or(ordinary),
+            body: self.body.into(),
+            delay: self.delay.map(Span::duration),
+            fail_rate: self.fail_rate,
+            retry_after: self.retry_after.map(Span::duration),
+            redirect: self.redirect,
+            way,
+            recover_after: self.recover_after,
+            entropy: Arc::new(SystemEntropy),
+        };
+        behaviour.check().map_err(anyhow::Error::msg)?;
+        Ok(behaviour)
+    }
 }
 
 impl Listen {
@@ -94,33 +177,39 @@ impl Listen {
         self.run_until(stop, Screen::stdout()).await
     }
 
-    async fn run_until(self, stop: CancellationToken, screen: Screen) -> anyhow::Result<()> {
+    async fn run_until(mut self, stop: CancellationToken, screen: Screen) -> anyhow::Result<()> {
         let shown = if self.full { BodyShown::Whole } else { BodyShown::Excerpt };
         let secrets = self.secrets.into_iter().map(SecretArgument::resolve).collect::<Result<_, _>>();
-        let checking = Checking::new(self.profile.as_deref(), secrets.context("--secret")?)?;
-        let behaviour = Behaviour {
-            status: self.respond,
-            body: self.body.into(),
-            delay: self.delay.map(Span::duration),
-            fail_rate: self.fail_rate,
-            retry_after: self.retry_after.map(Span::duration),
-            entropy: Arc::new(SystemEntropy),
+        let secrets = secrets.context("--secret")?;
+        let record = self.record.map(|path| Record::open(&path).with_context(|| format!("--record {path}")));
+        let replay = self.misbehaving.replay_to.take();
+        let duties = Duties {
+            checking: Checking::new(self.profile.as_deref(), secrets, self.signature_header)?,
+            behaviour: self.misbehaving.behaviour()?,
+            replay,
+            record: record.transpose()?,
+            shown,
         };
         let listener = bind(&self.host, self.port).await?;
         let address = listener.local_addr().context("cannot tell the address listened on")?;
-        let receiver = Receiver::new(checking, behaviour, Arc::new(SystemClock), shown, screen, stop);
-        receiver.say(&greeting(address, receiver.behaviour()));
+        let greeting = greeting(address, &duties);
+        let receiver = Receiver::new(duties, Arc::new(SystemClock), screen, stop);
+        receiver.say(&greeting);
         receiver.serve(listener).await;
         Ok(())
     }
 }
 
-fn greeting(address: SocketAddr, behaviour: &Behaviour) -> String {
+fn greeting(address: SocketAddr, duties: &Duties) -> String {
     // An address that means "all of them" cannot be called; this machine can be called by the loopback.
     let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { url_host(address) };
     let url = format!("http://{host}:{}", address.port());
+    let answering = match &duties.replay {
+        Some(replay) => format!("as {} does", printable(replay.url())),
+        None => duties.behaviour.to_string(),
+    };
     format!(
-        "listening on {url}, answering {behaviour}; Ctrl-C ends it\n\
+        "listening on {url}, answering {answering}; Ctrl-C ends it\n\
          register it: postrider webhooks register --url {url}/ --on '*'\n"
     )
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 
+use crate::capture::CaptureError;
 use crate::profile_argument::ProfileArgumentError;
 use crate::secret_argument::SecretArgumentError;
 use crate::table::printable;
@@ -30,6 +31,9 @@ pub enum ClientError {
     /// A profile's file cannot be had, or is not a profile: nothing was sent.
     #[error(transparent)]
     Profile(#[from] ProfileArgumentError),
+    /// There are no captured requests to compare with.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     #[error("{what} ({path})")]
     File { what: &'static str, path: String, source: io::Error },
     #[error(
@@ -70,7 +74,10 @@ impl ClientError {
                 | ProfileArgumentError::NotText { .. }
                 | ProfileArgumentError::NotBuiltIn { .. },
             ) => EXIT_USAGE,
-            ClientError::Usage(_) | ClientError::Secret(_) | ClientError::File { .. } => EXIT_USAGE,
+            ClientError::Usage(_)
+            | ClientError::Secret(_)
+            | ClientError::Capture(_)
+            | ClientError::File { .. } => EXIT_USAGE,
             ClientError::NotReachable { .. }
             | ClientError::TimedOut { .. }
             | ClientError::NotPostrider { .. } => EXIT_NOT_REACHABLE,
@@ -92,6 +99,7 @@ impl ClientError {
             ClientError::Usage(_)
             | ClientError::Secret(_)
             | ClientError::Profile(_)
+            | ClientError::Capture(_)
             | ClientError::File { .. }
             | ClientError::NotPostrider { .. }
             | ClientError::NotWell(_)

@@ -1,18 +1,21 @@
 //! `profiles`: delivery contracts as data.
 
+mod check;
 mod vectors;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method};
-use postrider_contract::profile::{CompiledProfile, Profile, ProfileName, profile_schema};
-use serde_json::{Map, Value, json};
+use postrider_contract::profile::{CompiledProfile, Profile, ProfileName, builtin_profile, profile_schema};
+use serde_json::{Map, Value};
 
 use super::Output;
 use super::api::Call;
 use super::error::ClientError;
 use super::listing::{Limit, show_list};
 use super::session::Session;
-use crate::profile_argument::{Form, ProfileArgumentError, ProfileFile};
+use crate::profile_argument::{self, Form, ProfileArgumentError, ProfileFile};
 use crate::table::Column;
 
 const COLUMNS: [Column; 5] = [
@@ -60,14 +63,7 @@ pub enum Profiles {
         /// As `profiles list` shows it
         name: String,
     },
-    /// Says what is wrong with a file, and where, without a server; exit code 1 if anything is
-    Check {
-        /// A form in TOML or JSON; - for standard input
-        file: String,
-        /// The name, if the file has none
-        #[arg(long)]
-        name: Option<ProfileName>,
-    },
+    Check(Box<check::Check>),
     Vectors(vectors::Vectors),
     /// Prints the JSON Schema of the form, for editors
     Schema,
@@ -85,7 +81,7 @@ impl Profiles {
                 let call = Call::new(Method::DELETE, ["profiles", name.as_str()]).of_installation();
                 session.done(call, &format!("deleted {name}")).await
             }
-            Profiles::Check { file, name } => check(session, &file, name.as_ref()),
+            Profiles::Check(check) => check.run(session).await,
             Profiles::Vectors(vectors) => vectors.run(session).await,
             Profiles::Schema => {
                 let schema = serde_json::to_string_pretty(&profile_schema());
@@ -150,24 +146,6 @@ async fn put(
     }
 }
 
-fn check(session: &mut Session, path: &str, name: Option<&ProfileName>) -> Result<(), ClientError> {
-    let file = ProfileFile::read(path)?;
-    match (read_and_compile(&file, name), session.output()) {
-        (Ok(profile), Output::Table) => {
-            let tries = profile.definition().retry.waits.waits().len() + 1;
-            session.line(&format!("{} is well: profile {}, up to {tries} tries", file.place, profile.name()))
-        }
-        (Ok(_), Output::Json) => session.line(&json!({"valid": true, "errors": []}).to_string()),
-        (Err(error), output) => {
-            if let (ProfileArgumentError::Invalid { source, .. }, Output::Json) = (&error, output) {
-                let error = json!({"pointer": source.pointer(), "detail": source.detail});
-                session.line(&json!({"valid": false, "errors": [error]}).to_string())?;
-            }
-            Err(error.into())
-        }
-    }
-}
-
 /// The profile of a file, under a name that is given beside it if it has none.
 fn read_and_compile(
     file: &ProfileFile,
@@ -179,4 +157,17 @@ fn read_and_compile(
         None => profile,
     };
     named.compile().map_err(|error| file.invalid(error))
+}
+
+/// A file's, a built-in one, or one of the server's.
+async fn find(session: &Session, name: &str) -> Result<Arc<CompiledProfile>, ClientError> {
+    let builtin = name.parse::<ProfileName>().ok().and_then(|name| builtin_profile(&name));
+    if ProfileFile::is_meant_by(name) || builtin.is_some() {
+        return Ok(profile_argument::load(name)?);
+    }
+    let answer = session.call(Call::get(["profiles", name])).await?;
+    let compiled = form_of(answer.read()?)?.compile();
+    compiled
+        .map(Arc::new)
+        .map_err(|error| ClientError::NotWell(format!("{name} is not a profile here: {error}")))
 }

@@ -1,5 +1,6 @@
 //! The commands against a server that answers as it is told to.
 
+mod captures;
 mod fake_api;
 mod profiles;
 

@@ -31,10 +31,7 @@ const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
 ///
 /// # Errors
 /// When the server cannot be reached, does not answer in time, or does not speak HTTP.
-pub(super) async fn exchange(
-    base: &Url,
-    request: Request<Full<Bytes>>,
-) -> Result<Response<Bytes>, ClientError> {
+pub async fn exchange(base: &Url, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, ClientError> {
     let exchanged = tokio::time::timeout(EXCHANGE_LIMIT, connect_and_send(base, request)).await;
     exchanged.map_err(|_| ClientError::TimedOut { url: base.to_string(), limit: EXCHANGE_LIMIT })?
 }

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http::header::{LOCATION, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
 use postrider_contract::clock::Entropy;
+
+use super::answer::{Answer, Way};
+
+/// What drips, or breaks off, where no body was given.
+const FILLER: &str = "half of this, or a byte at a time, is what a receiver in trouble sends\n";
 
 pub(super) struct Behaviour {
     pub(super) status: StatusCode,
@@ -18,6 +22,10 @@ pub(super) struct Behaviour {
     pub(super) fail_rate: Option<FailRate>,
     /// With answers that are not a success.
     pub(super) retry_after: Option<Duration>,
+    pub(super) redirect: Option<HeaderValue>,
+    pub(super) way: Way,
+    /// So many tries of each delivery are answered like this, and all later ones with 200. Absent: all of them are.
+    pub(super) recover_after: Option<u64>,
     pub(super) entropy: Arc<dyn Entropy>,
 }
 
@@ -41,35 +49,76 @@ pub(super) fn parse_status(text: &str) -> Result<StatusCode, &'static str> {
     status.ok_or("must be a status code from 200 to 599")
 }
 
-impl Behaviour {
-    /// Draws what this request is answered with.
-    pub(super) fn next_answer(&self) -> Response<Full<Bytes>> {
-        let fails = self.fail_rate.is_some_and(|rate| self.entropy.draw_jitter().draw() < rate.0);
-        let status = if fails { StatusCode::INTERNAL_SERVER_ERROR } else { self.status };
-        let body = if may_have_body(status) { self.body.clone() } else { Bytes::new() };
-        let mut response = Response::new(Full::new(body));
-        *response.status_mut() = status;
-        if let Some(wait) = self.retry_after.filter(|_| !status.is_success()) {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
-    }
+/// # Errors
+/// When it could not stand in a header.
+pub(super) fn parse_location(text: &str) -> Result<HeaderValue, &'static str> {
+    HeaderValue::from_str(text).map_err(|_| "must be a URL, without control characters")
 }
 
-fn may_have_body(status: StatusCode) -> bool {
-    !matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+impl Behaviour {
+    /// Draws what a request is answered with; `times` is how often its delivery has come, if that can be told.
+    pub(super) fn next_answer(&self, times: Option<u64>) -> Answer {
+        let is_over = |limit: &u64| times.is_some_and(|times| times > *limit);
+        if self.recover_after.as_ref().is_some_and(is_over) {
+            return Answer::new(StatusCode::OK, Bytes::new());
+        }
+        let fails = self.fail_rate.is_some_and(|rate| self.entropy.draw_jitter().draw() < rate.0);
+        let status = if fails { StatusCode::INTERNAL_SERVER_ERROR } else { self.status };
+        let body = match self.way {
+            Way::Dripping(_) | Way::ClosedHalfWay if self.body.is_empty() => {
+                Bytes::from_static(FILLER.as_bytes())
+            }
+            Way::AtOnce | Way::Dripping(_) | Way::ClosedHalfWay | Way::ClosedBefore => self.body.clone(),
+        };
+        let mut answer = Answer { way: self.way, ..Answer::new(status, body) };
+        if let Some(wait) = self.retry_after.filter(|_| !status.is_success()) {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            answer.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(location) = self.redirect.as_ref().filter(|_| status.is_redirection()) {
+            answer.headers.insert(LOCATION, location.clone());
+        }
+        answer
+    }
+
+    /// # Errors
+    /// What does not go together.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        let has_body = super::answer::may_have_body(self.status);
+        match self.way {
+            Way::Dripping(_) if !has_body => Err("--drip: an answer of this status has no body to drip"),
+            Way::ClosedHalfWay if !has_body => Err("--close half-way: an answer of this status has no body"),
+            Way::AtOnce | Way::Dripping(_) | Way::ClosedHalfWay | Way::ClosedBefore => {
+                if self.redirect.is_some() && !self.status.is_redirection() {
+                    return Err("--redirect goes with a status from 300 to 399");
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// `500 after 10s, and 30 % with 500`.
 impl fmt::Display for Behaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status.as_u16())?;
+        if let Some(location) = &self.redirect {
+            write!(f, " to {}", String::from_utf8_lossy(location.as_bytes()))?;
+        }
+        match self.way {
+            Way::AtOnce => {}
+            Way::Dripping(pause) => write!(f, ", a byte every {pause:?}")?,
+            Way::ClosedHalfWay => f.write_str(", closing half-way")?,
+            Way::ClosedBefore => f.write_str(" by closing the connection")?,
+        }
         if let Some(delay) = self.delay {
             write!(f, " after {delay:?}")?;
         }
         if let Some(FailRate(share)) = self.fail_rate {
             write!(f, ", and {:.0} % with 500", share * 100.0)?;
+        }
+        if let Some(times) = self.recover_after {
+            write!(f, ", and with 200 after {times} of one delivery")?;
         }
         Ok(())
     }
@@ -95,6 +144,9 @@ mod tests {
             delay: None,
             fail_rate: fail_rate.map(|rate| rate.parse().expect("a share")),
             retry_after: Some(Duration::from_millis(1_500)),
+            redirect: Some(HeaderValue::from_static("https://elsewhere.example/")),
+            way: Way::AtOnce,
+            recover_after: None,
             entropy: Arc::new(Constant(draw)),
         }
     }
@@ -102,18 +154,30 @@ mod tests {
     #[test]
     fn the_share_of_failures_is_as_told() {
         for (rate, draw, status) in [("0", 0, 200), ("1", 255, 500), ("0.5", 127, 500), ("0.5", 129, 200)] {
-            assert_eq!(
-                behaviour(200, Some(rate), draw).next_answer().status().as_u16(),
-                status,
-                "{rate} {draw}"
-            );
+            let answer = behaviour(200, Some(rate), draw).next_answer(None);
+            assert_eq!(answer.status.as_u16(), status, "{rate} {draw}");
         }
     }
 
     #[test]
     fn retry_after_comes_with_failures_alone_in_whole_seconds() {
-        assert_eq!(behaviour(429, None, 0).next_answer().headers()[RETRY_AFTER], "2");
-        assert!(!behaviour(200, None, 0).next_answer().headers().contains_key(RETRY_AFTER));
+        assert_eq!(behaviour(429, None, 0).next_answer(None).headers[RETRY_AFTER], "2");
+        assert!(!behaviour(200, None, 0).next_answer(None).headers.contains_key(RETRY_AFTER));
+    }
+
+    #[test]
+    fn a_redirect_names_where_to() {
+        assert_eq!(behaviour(307, None, 0).next_answer(None).headers[LOCATION], "https://elsewhere.example/");
+        assert!(!behaviour(500, None, 0).next_answer(None).headers.contains_key(LOCATION));
+    }
+
+    #[test]
+    fn after_so_many_tries_of_a_delivery_all_is_well() {
+        let twice = Behaviour { recover_after: Some(2), way: Way::ClosedBefore, ..behaviour(503, None, 0) };
+        let told = |times| (twice.next_answer(times).status.as_u16(), twice.next_answer(times).way);
+        assert_eq!(told(Some(2)), (503, Way::ClosedBefore));
+        assert_eq!(told(Some(3)), (200, Way::AtOnce));
+        assert_eq!(told(None), (503, Way::ClosedBefore), "nothing tells its tries");
     }
 
     #[test]
@@ -124,5 +188,10 @@ mod tests {
         for text in ["-0.1", "1.1", "NaN", "half"] {
             assert!(text.parse::<FailRate>().is_err(), "{text}");
         }
+        assert!(parse_location("https://a.example/\r\nX: y").is_err());
+        let without_body = |way| Behaviour { way, redirect: None, ..behaviour(204, None, 0) }.check();
+        assert!(without_body(Way::Dripping(Duration::from_secs(1))).is_err());
+        assert!(without_body(Way::ClosedHalfWay).is_err() && without_body(Way::AtOnce).is_ok());
+        assert!(behaviour(200, None, 0).check().is_err() && behaviour(301, None, 0).check().is_ok());
     }
 }

@@ -6,7 +6,9 @@ use anyhow::{Context, bail};
 use postrider_contract::attempt::Header;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::pattern::{Piece, Variable};
-use postrider_contract::profile::{CompiledProfile, ProfileOverride, builtin_profiles};
+use postrider_contract::profile::{
+    CompiledProfile, HeaderName, ProfileOverride, SecretForm, SecretRule, builtin_profiles,
+};
 use postrider_contract::rendering::EnvelopeVariable;
 use postrider_contract::signature::{ReceivedRequest, SigningKey, TextVariable, VerifyFailure, verify};
 use serde_json::Value;
@@ -18,6 +20,7 @@ pub(super) struct Checking {
     /// `None`: each request's own, by its signature's header.
     profile: Option<Arc<CompiledProfile>>,
     secrets: Vec<String>,
+    overrides: ProfileOverride,
 }
 
 /// What the check of a request came to.
@@ -30,33 +33,44 @@ pub(super) enum Verdict {
 }
 
 impl Checking {
+    /// `signature_header` is the name that the webhook chose for it, if it chose one.
+    ///
     /// # Errors
-    /// When there is no such profile, or a secret is not one of the profile's.
-    pub(super) fn new(profile: Option<&str>, secrets: Vec<String>) -> anyhow::Result<Self> {
+    /// When there is no such profile, a secret is not one of the profile's, or the header cannot be chosen there.
+    pub(super) fn new(
+        profile: Option<&str>,
+        secrets: Vec<String>,
+        signature_header: Option<HeaderName>,
+    ) -> anyhow::Result<Self> {
         let profile = profile.map(load).transpose()?;
-        if let Some(profile) = &profile {
-            for secret in &secrets {
-                key(profile, secret)
-                    .with_context(|| format!("--secret is not one of the profile {}", profile.name()))?;
+        let overrides = ProfileOverride { signature_header, ..ProfileOverride::default() };
+        match &profile {
+            Some(profile) => {
+                profile.check_override(&overrides).context("--signature-header")?;
+                for secret in &secrets {
+                    key(profile, secret)
+                        .with_context(|| format!("--secret is not one of the profile {}", profile.name()))?;
+                }
             }
+            None if overrides.signature_header.is_some() => bail!("--signature-header needs --profile"),
+            None => {}
         }
         if secrets.iter().any(String::is_empty) {
             bail!("--secret is empty");
         }
-        Ok(Checking { profile, secrets })
+        Ok(Checking { profile, secrets, overrides })
     }
 
-    /// The profile that a request is taken to be of.
+    /// The profile that a request is taken to be of: the one that was named, else that of the built-in ones of which
+    /// the most can be seen in its headers.
     pub(super) fn profile_of(&self, headers: &[Header]) -> Arc<CompiledProfile> {
         if let Some(profile) = &self.profile {
             return Arc::clone(profile);
         }
-        let is_signed_so = |profile: &&Arc<CompiledProfile>| {
-            let rule = profile.definition().signature.as_ref();
-            rule.is_some_and(|rule| headers.iter().any(|header| rule.header.is(&header.name)))
-        };
         let all = builtin_profiles();
-        let found = all.iter().find(is_signed_so).or(all.first());
+        let likeness = all.iter().filter_map(|profile| Some((likeness(profile, headers)?, profile)));
+        let best = likeness.reduce(|best, other| if other.0 > best.0 { other } else { best });
+        let found = best.map(|(_, profile)| profile).or(all.first());
         Arc::clone(found.expect("there are built-in profiles, the default first"))
     }
 
@@ -83,17 +97,75 @@ impl Checking {
                 ));
             }
         };
-        match verify(profile, &ProfileOverride::default(), request, &keys, now) {
+        match verify(profile, &self.overrides, request, &keys, now) {
             Ok(()) => Verdict::Genuine,
             Err(VerifyFailure::Unsigned) => Verdict::NotChecked("this profile does not sign"),
+            Err(failure @ VerifyFailure::NoMatch) => {
+                let hint = self.hint(profile, request, &keys, now);
+                Verdict::Refused(
+                    hint.map_or_else(|| failure.to_string(), |hint| format!("{failure}; {hint}")),
+                )
+            }
             Err(
                 failure @ (VerifyFailure::MissingHeader { .. }
                 | VerifyFailure::MalformedHeader { .. }
-                | VerifyFailure::OutsideReplayWindow { .. }
-                | VerifyFailure::NoMatch),
+                | VerifyFailure::OutsideReplayWindow { .. }),
             ) => Verdict::Refused(failure.to_string()),
         }
     }
+
+    /// What would have matched: the mistakes that are made most often.
+    fn hint(
+        &self,
+        profile: &CompiledProfile,
+        request: ReceivedRequest<'_>,
+        keys: &[SigningKey],
+        now: Timestamp,
+    ) -> Option<String> {
+        let matches = |profile: &CompiledProfile, request, keys: &[SigningKey]| {
+            verify(profile, &self.overrides, request, keys, now).is_ok()
+        };
+        let rule = profile.definition().secret.as_ref()?;
+        let (form, how) = match rule.form {
+            SecretForm::Text => (SecretForm::Base64, "the sender takes the secret for base64"),
+            SecretForm::Base64 => (SecretForm::Text, "the sender takes the secret for text, prefix and all"),
+        };
+        // Whatever its length: it is only to be recognised.
+        let other_rule = SecretRule { form, minimum_bytes: 1, maximum_bytes: usize::MAX, ..rule.clone() };
+        let other_keys = self.secrets.iter().filter_map(|secret| SigningKey::parse(secret, &other_rule).ok());
+        if matches(profile, request, &other_keys.collect::<Vec<_>>()) {
+            return Some(how.to_owned());
+        }
+        let trimmed = ReceivedRequest { body: request.body.trim_ascii(), ..request };
+        let with_feed = [request.body, b"\n"].concat();
+        let with_feed = ReceivedRequest { body: &with_feed, ..request };
+        if matches(profile, trimmed, keys) || matches(profile, with_feed, keys) {
+            return Some("what was signed has other white space around it than the body".to_owned());
+        }
+        let mut others = builtin_profiles().iter().filter(|other| other.name() != profile.name());
+        let other = others.find(|other| {
+            let keys = self.secrets.iter().filter_map(|secret| key(other, secret).ok());
+            matches(other, request, &keys.collect::<Vec<_>>())
+        });
+        other.map(|other| format!("it is right for the profile {}", other.name()))
+    }
+}
+
+/// How much of a profile can be seen: its signature, how many of its headers, its content type. `None` where a header
+/// of its own is not there, or nothing but the content type is.
+fn likeness(profile: &CompiledProfile, headers: &[Header]) -> Option<(bool, usize, bool)> {
+    let definition = profile.definition();
+    let find = |name: &HeaderName| headers.iter().find(|header| name.is(&header.name));
+    let own = &definition.request.headers;
+    if !own.iter().all(|header| find(&header.name).is_some()) {
+        return None;
+    }
+    let is_signed = definition.signature.as_ref().is_some_and(|rule| find(&rule.header).is_some());
+    let content_type = headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-type"));
+    let content_type = content_type.and_then(|header| std::str::from_utf8(&header.value).ok());
+    let has_its_type =
+        content_type.is_some_and(|text| definition.request.content_type.capture(text).is_some());
+    (is_signed || !own.is_empty()).then_some((is_signed, own.len(), has_its_type))
 }
 
 /// By what a receiver of the profile would drop repeats: the header that carries the duplicate key or the event's
@@ -171,11 +243,20 @@ mod tests {
     #[test]
     fn what_is_not_a_profile_or_its_secret_is_said_at_once() {
         let error = |profile: &str, secret: &str| {
-            Checking::new(Some(profile), vec![secret.to_owned()]).err().map(|error| format!("{error:#}"))
+            Checking::new(Some(profile), vec![secret.to_owned()], None)
+                .err()
+                .map(|error| format!("{error:#}"))
         };
         assert!(error("nobody", "x").is_some_and(|text| text.contains("standard, trcker")));
         assert!(error("standard", "whsec_%%%").is_some_and(|text| text.contains("base64")));
         assert!(error("no/such/file.toml", "x").is_some_and(|text| text.contains("no/such/file.toml")));
         assert_eq!(error("trcker", "any text"), None);
+        let chosen = |profile: Option<&str>| {
+            let header = "X-Mine".parse().expect("a name");
+            Checking::new(profile, Vec::new(), Some(header)).err().map(|error| format!("{error:#}"))
+        };
+        assert!(chosen(Some("trcker")).is_some_and(|text| text.contains("cannot be chosen")));
+        assert!(chosen(None).is_some_and(|text| text.contains("needs --profile")));
+        assert_eq!(chosen(Some("tracktile")), None);
     }
 }

@@ -1,16 +1,14 @@
 //! The HTTP server of `listen`: one connection, one task; one request at a time on each; everything bounded.
 
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{Extensions, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use postrider_contract::attempt::Header;
 use postrider_contract::clock::Clock;
 use postrider_contract::signature::ReceivedRequest;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,11 +16,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::answer::Answer;
 use super::behaviour::Behaviour;
 use super::checking::{Checking, Verdict, identity};
+use super::head_tap::HeadTap;
+use super::record::Record;
 use super::repeats::Repeats;
+use super::replay::{Replay, not_answered};
 use super::report::{BodyShown, Findings, Received};
-use crate::table::{Hue, Screen, hue_of};
+use crate::table::{Hue, Screen, printable};
 
 /// Sixteen times what an event may have.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
@@ -32,18 +34,30 @@ const HEADER_LIMIT: Duration = Duration::from_secs(30);
 /// After an accept that failed, most often for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What the listener does with a request, beside printing it.
+pub(super) struct Duties {
+    pub(super) checking: Checking,
+    pub(super) behaviour: Behaviour,
+    /// Answers in place of the behaviour, which only delays it then.
+    pub(super) replay: Option<Replay>,
+    pub(super) record: Option<Record>,
+    pub(super) shown: BodyShown,
+}
+
 pub(super) struct Receiver {
     checking: Checking,
     behaviour: Behaviour,
-    clock: Arc<dyn Clock>,
+    replay: Option<Replay>,
     shown: BodyShown,
+    clock: Arc<dyn Clock>,
     book: Mutex<Book>,
     stop: CancellationToken,
 }
 
-/// What is printed on, and what is counted: together, so that numbers and lines are in one order.
+/// What is printed on and written to, and what is counted: together, so that numbers and lines are in one order.
 struct Book {
     screen: Screen,
+    record: Option<Record>,
     repeats: Repeats,
     requests: u64,
     wrong_signatures: u64,
@@ -51,19 +65,14 @@ struct Book {
 
 impl Receiver {
     pub(super) fn new(
-        checking: Checking,
-        behaviour: Behaviour,
+        duties: Duties,
         clock: Arc<dyn Clock>,
-        shown: BodyShown,
         screen: Screen,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let book = Book { screen, repeats: Repeats::default(), requests: 0, wrong_signatures: 0 };
-        Arc::new(Receiver { checking, behaviour, clock, shown, book: Mutex::new(book), stop })
-    }
-
-    pub(super) fn behaviour(&self) -> &Behaviour {
-        &self.behaviour
+        let Duties { checking, behaviour, replay, record, shown } = duties;
+        let book = Book { screen, record, repeats: Repeats::default(), requests: 0, wrong_signatures: 0 };
+        Arc::new(Receiver { checking, behaviour, replay, shown, clock, book: Mutex::new(book), stop })
     }
 
     pub(super) fn say(&self, text: &str) {
@@ -98,72 +107,107 @@ impl Receiver {
     }
 
     async fn serve_connection(self: &Arc<Self>, stream: TcpStream) {
+        let tap = HeadTap::default();
+        let stream = TokioIo::new(tap.on(stream));
         let service = service_fn(|request| {
-            let receiver = Arc::clone(self);
-            async move { Ok::<_, Infallible>(receiver.answer(request).await) }
+            let (receiver, tap) = (Arc::clone(self), tap.clone());
+            async move { receiver.answer(request, &tap).await.into_response() }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_LIMIT)
-            .serve_connection(TokioIo::new(stream), service)
+            // Remembered, so that a request is replayed with its names as they were written.
+            .preserve_header_case(true)
+            .serve_connection(stream, service)
             .await;
         if let Err(error) = served
             && !error.is_incomplete_message()
             && !error.is_timeout()
+            // Of those that are closed as they were told to be it was said already.
+            && !error.is_user()
         {
             self.say(&format!("a connection ended early: {error}"));
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, tap: &HeadTap) -> Answer {
         let at = self.clock.now();
         let (head, body) = request.into_parts();
+        let headers = tap.headers(&head.headers);
         let body = match Limited::new(body, BODY_LIMIT).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) => {
                 self.say(&format!("a request's body could not be read: {error}"));
-                let mut response = Response::new(Full::default());
-                *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-                return response;
+                return Answer::new(StatusCode::PAYLOAD_TOO_LARGE, Bytes::new());
             }
         };
+        tap.reopen();
         let target = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
-        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| Header {
-            name: name.as_str().into(),
-            value: Bytes::copy_from_slice(value.as_bytes()),
-        };
-        let headers = head.headers.iter().map(header).collect();
         let received = Received { number: 0, at, method: head.method, target, headers, body };
-        let response = self.behaviour.next_answer();
-        self.take(received, &response).await;
-        response
+        self.take(received, head.extensions).await
     }
 
-    /// Notes and prints a request at once, waits if it is told to, and prints what it is answered with.
-    async fn take(&self, mut received: Received, response: &Response<Full<Bytes>>) {
-        let answered = answer_text(response);
-        let number = {
-            let mut book = self.book();
-            book.requests += 1;
-            received.number = book.requests;
-            let mut text = self.report(&received, &mut book);
-            if self.behaviour.delay.is_none() {
-                let hue = answer_hue(response);
-                text.push_str(&format!("    → {}\n", book.screen.paint(hue, &answered)));
-            }
-            self.print(&mut book, &text);
-            received.number
-        };
-        let Some(delay) = self.behaviour.delay else { return };
+    /// Notes and prints a request at once, waits if it is told to, and prints what it is answered with. `case` is how
+    /// the names of the headers were written.
+    async fn take(&self, mut received: Received, case: Extensions) -> Answer {
+        let answer = self.note(&mut received);
+        let number = received.number;
         let waiting = Waiting { receiver: self, number, is_over: false };
-        tokio::time::sleep(delay).await;
+        if let Some(delay) = self.behaviour.delay {
+            tokio::time::sleep(delay).await;
+        }
+        let Some(replay) = &self.replay else {
+            waiting.over();
+            if let Some(delay) = self.behaviour.delay {
+                self.say_answered(number, answer.hue(), &format!("{answer} after {delay:?}"));
+            }
+            return answer;
+        };
+        let replayed = replay.send(&received, case).await;
         waiting.over();
+        let url = printable(replay.url());
+        match replayed {
+            Ok(answer) => {
+                self.say_answered(number, answer.hue(), &format!("replayed to {url}: {answer}"));
+                answer
+            }
+            Err(why) => {
+                let answer = not_answered();
+                let text = format!("replayed to {url}, which {}: {answer}", printable(&why));
+                self.say_answered(number, answer.hue(), &text);
+                answer
+            }
+        }
+    }
+
+    /// Gives a request its number, prints and keeps it, and draws its answer.
+    fn note(&self, received: &mut Received) -> Answer {
         let mut book = self.book();
-        let line = book.screen.paint(answer_hue(response), &format!("{answered} after {delay:?}"));
+        book.requests += 1;
+        received.number = book.requests;
+        let (mut text, times) = self.report(received, &mut book);
+        let answer = self.behaviour.next_answer(times);
+        if self.behaviour.delay.is_none() && self.replay.is_none() {
+            text.push_str(&format!("    → {}\n", book.screen.paint(answer.hue(), &answer.to_string())));
+        }
+        let kept = book.record.as_mut().map(|record| record.write(received));
+        if let Some(Err(error)) = kept {
+            // Said once; what is in the file is whole.
+            book.record = None;
+            text.push_str(&format!("    cannot record it, nor what comes after it: {error}\n"));
+        }
+        self.print(&mut book, &text);
+        answer
+    }
+
+    fn say_answered(&self, number: u64, hue: Option<Hue>, answered: &str) {
+        let mut book = self.book();
+        let line = book.screen.paint(hue, answered);
         self.print(&mut book, &format!("#{number}  → {line}\n"));
     }
 
-    fn report(&self, received: &Received, book: &mut Book) -> String {
+    /// What there is to say, and how often its delivery has come.
+    fn report(&self, received: &Received, book: &mut Book) -> (String, Option<u64>) {
         let request = ReceivedRequest { headers: &received.headers, body: &received.body };
         let profile = self.checking.profile_of(&received.headers);
         let verdict = self.checking.check(&profile, request, received.at);
@@ -172,7 +216,7 @@ impl Receiver {
         }
         let times = identity(&profile, request).map(|identity| book.repeats.note(&identity));
         let findings = Findings { profile: profile.name().as_str(), verdict: &verdict, times };
-        received.text(&findings, self.shown, &book.screen)
+        (received.text(&findings, self.shown, &book.screen), times)
     }
 
     /// When nobody reads any more there is nothing left to do here.
@@ -216,17 +260,6 @@ impl Drop for Waiting<'_> {
             self.receiver.say(&format!("#{}  the sender hung up before it was answered\n", self.number));
         }
     }
-}
-
-fn answer_text(response: &Response<Full<Bytes>>) -> String {
-    let status = response.status();
-    let retry_after = response.headers().get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let wait = retry_after.map(|seconds| format!(", Retry-After: {seconds}")).unwrap_or_default();
-    format!("{status}{wait}")
-}
-
-fn answer_hue(response: &Response<Full<Bytes>>) -> Option<Hue> {
-    hue_of(if response.status().is_success() { "delivered" } else { "failed" })
 }
 
 impl Book {

@@ -7,6 +7,7 @@ use postrider_contract::clock::Timestamp;
 
 use super::checking::Verdict;
 use super::pretty::laid_out;
+use crate::shown_header::shown_value;
 use crate::table::{Hue, Screen, excerpt, printable};
 
 /// What fits a screen.
@@ -15,8 +16,6 @@ const EXCERPT_WIDTH: usize = 200;
 /// Every client sends these, and they say nothing about a webhook.
 const UNIMPORTANT: [&str; 6] =
     ["host", "accept", "accept-encoding", "connection", "content-length", "user-agent"];
-/// Their values are secrets, and screens are shared.
-const SECRET: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyShown {
@@ -56,7 +55,7 @@ impl Received {
         let mut text = format!("#{number}  {time}  {method} {target}  {} bytes{repeat}\n", self.body.len());
         text.push_str(&format!("    {}\n", findings.signature(screen)));
         for header in self.headers.iter().filter(|header| is_important(&header.name)) {
-            text.push_str(&format!("    {}: {}\n", printable(&header.name), header_value(header)));
+            text.push_str(&format!("    {}: {}\n", printable(&header.name), shown_value(header)));
         }
         for line in body_lines(&self.body, shown) {
             text.push_str(&format!("    {line}\n"));
@@ -84,15 +83,6 @@ impl Findings<'_> {
 
 fn is_important(name: &str) -> bool {
     !UNIMPORTANT.iter().any(|unimportant| name.eq_ignore_ascii_case(unimportant))
-}
-
-fn header_value(header: &Header) -> String {
-    let text = String::from_utf8_lossy(&header.value);
-    if !SECRET.iter().any(|secret| header.name.eq_ignore_ascii_case(secret)) {
-        return printable(&text);
-    }
-    let (scheme, rest) = text.split_once(' ').unwrap_or(("", &text));
-    format!("{} *** ({} characters)", printable(scheme), rest.chars().count()).trim_start().to_owned()
 }
 
 fn body_lines(body: &[u8], shown: BodyShown) -> Vec<String> {

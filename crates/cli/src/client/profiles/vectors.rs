@@ -10,18 +10,16 @@ use postrider_contract::delivery::AttemptNumber;
 use postrider_contract::event::{Event, EventType, SchemaVersion};
 use postrider_contract::ids::{DeliveryId, EventId, TenantId, WebhookId};
 use postrider_contract::json::RawObject;
-use postrider_contract::profile::{CompiledProfile, ProfileName, ProfileOverride, builtin_profile};
+use postrider_contract::profile::{CompiledProfile, ProfileOverride};
 use postrider_contract::rendering::render;
 use postrider_contract::signature::{ReceivedRequest, RequestContext, SigningKey, request_headers, verify};
 use postrider_contract::tenant::Tenant;
 use serde_json::{Value, json};
 
-use super::form_of;
-use crate::client::api::Call;
+use super::find;
 use crate::client::error::ClientError;
 use crate::client::input::{Source, TimeArgument, read_text};
 use crate::client::session::Session;
-use crate::profile_argument::{self, ProfileFile};
 use crate::secret_argument::SecretArgument;
 
 /// 2026-01-01T00:00:00Z, in milliseconds: the vectors of a profile are the same whenever they are made.
@@ -110,19 +108,6 @@ impl Vectors {
             .map_err(|error| ClientError::NotWell(format!("cannot write the vectors: {error}")))?;
         session.line(&text)
     }
-}
-
-/// A file's, a built-in one, or one of the server's.
-async fn find(session: &Session, name: &str) -> Result<Arc<CompiledProfile>, ClientError> {
-    let builtin = name.parse::<ProfileName>().ok().and_then(|name| builtin_profile(&name));
-    if ProfileFile::is_meant_by(name) || builtin.is_some() {
-        return Ok(profile_argument::load(name)?);
-    }
-    let answer = session.call(Call::get(["profiles", name])).await?;
-    let compiled = form_of(answer.read()?)?.compile();
-    compiled
-        .map(Arc::new)
-        .map_err(|error| ClientError::NotWell(format!("{name} is not a profile here: {error}")))
 }
 
 fn unusable(error: impl std::fmt::Display) -> ClientError {

@@ -1,5 +1,7 @@
 //! `postrider profiles`: files of one's own, without a server and with one.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use postrider_contract::attempt::Header;
 use postrider_contract::profile::{Profile, ProfileOverride, builtin_profiles};
 use postrider_contract::signature::{ReceivedRequest, SigningKey, verify};
@@ -23,11 +25,14 @@ waits = ['5s', '1m']
 ";
 
 /// A file for one test, removed with it.
-struct Written(String);
+pub(super) struct Written(pub(super) String);
 
 impl Written {
-    fn new(name: &str, text: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("postrider-{}-{name}", std::process::id()));
+    pub(super) fn new(name: &str, text: &str) -> Self {
+        // Tests that run beside each other may choose one name.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("postrider-{}-{number}-{name}", std::process::id()));
         std::fs::write(&path, text).expect("written");
         Written(path.display().to_string())
     }

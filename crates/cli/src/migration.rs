@@ -1,0 +1,177 @@
+//! What Postrider would send in place of a captured request, and how the two differ: the proof of a migration.
+//!
+//! The event is the one that was given with the request, or it is read back out of it by the profile's own patterns:
+//! its id, type, time and data from where the envelope and the headers hold them. From it the request is made by the
+//! code that makes deliveries, and compared byte for byte. What is of the moment (the time that is signed, the ids of
+//! the delivery) is put in as it was captured, if it has the form that it has here, and is named. The signature is made
+//! over the captured body, so that it is proved apart from how the body differs.
+
+mod body;
+mod headers;
+mod json_spans;
+mod place;
+mod recovering;
+mod signing;
+mod skeleton;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use postrider_contract::attempt::Header;
+use postrider_contract::egress::WebhookUrl;
+use postrider_contract::ids::duplicate_key;
+use postrider_contract::profile::{CompiledProfile, ProfileOverride};
+use postrider_contract::rendering::render;
+use postrider_contract::signature::{RequestContext, SigningKey, request_headers};
+
+use crate::capture::{CapturedRequest, HeaderNames};
+
+pub use place::Place;
+pub use signing::SignatureFound;
+
+use recovering::Recovered;
+
+/// What the requests are compared with.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    pub profile: Arc<CompiledProfile>,
+    pub overrides: ProfileOverride,
+    /// Newest first; none where the secret is not known.
+    pub keys: Vec<SigningKey>,
+    /// The webhook's; absent: the captured one.
+    pub url: Option<WebhookUrl>,
+    /// Of the webhook itself, its authentication included.
+    pub own_headers: Vec<Header>,
+}
+
+/// One thing that a receiver could tell the two senders apart by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub place: Place,
+    /// Absent: it is not in the captured request.
+    pub captured: Option<String>,
+    /// Absent: Postrider does not send it.
+    pub ours: Option<String>,
+    pub detail: String,
+}
+
+/// A part of the moment, put in as it was captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// As a pattern names it: `timestamp`, `delivery.duplicate_key`.
+    pub variable: &'static str,
+    pub text: String,
+    pub place: Place,
+}
+
+/// What the comparison of one request came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    pub differences: Vec<Difference>,
+    pub taken: Vec<Taken>,
+    pub signature: SignatureFound,
+    /// What is no difference, and worth knowing.
+    pub notes: Vec<String>,
+}
+
+impl Expected {
+    /// Compares a captured request with what would be sent in its place.
+    #[must_use]
+    pub fn compare(&self, captured: &CapturedRequest) -> Compared {
+        let Recovered { event, tenant, moment, mut differences, taken, unknown, mut notes } =
+            recovering::recover(self, captured);
+        let context = RequestContext {
+            event_id: &event.id,
+            event_type: &event.event_type,
+            event_timestamp: event.timestamp,
+            schema_version: event.schema_version,
+            tenant: &tenant.id,
+            webhook: moment.webhook,
+            delivery: moment.delivery,
+            attempt: moment.attempt,
+            started_at: moment.sent_at,
+        };
+        let (profile, overrides) = (&self.profile, &self.overrides);
+        let mut made = request_headers(profile, overrides, &context, &captured.body, &self.keys);
+        let signature = signing::examine(self, captured, &context, &mut made);
+        if let SignatureFound::Wrong(difference) = &signature {
+            add(&mut differences, difference.clone());
+        }
+        let mut rendered = render(profile, &event, &tenant, moment.webhook);
+        if let Some(key) = &moment.duplicate_key {
+            let ours = duplicate_key(&event.id, moment.webhook);
+            for header in &mut made {
+                header.value = replaced(&header.value, &ours, key);
+            }
+            rendered = rendered.map(|body| replaced(&body, &ours, key));
+        }
+        self.compare_line(captured, &mut differences);
+        for difference in headers::differences(self, captured, made, &unknown) {
+            add(&mut differences, difference);
+        }
+        match rendered {
+            Ok(body) => {
+                for difference in body::differences(&captured.body, &body) {
+                    add(&mut differences, difference);
+                }
+            }
+            Err(error) => {
+                let detail = format!("Postrider would refuse this event: {error}");
+                add(&mut differences, Difference { place: Place::Body, captured: None, ours: None, detail });
+            }
+        }
+        if captured.names == HeaderNames::OfHttp2 {
+            notes.push("captured over HTTP/2, which does not tell the case of headers' names".to_owned());
+        }
+        differences.sort_by(|one, other| one.place.cmp(&other.place));
+        Compared { differences, taken, signature, notes }
+    }
+
+    /// Method and URL.
+    fn compare_line(&self, captured: &CapturedRequest, differences: &mut Vec<Difference>) {
+        let method = self.profile.definition().request.method.as_str();
+        if captured.method != method {
+            let detail = "another method".to_owned();
+            let (theirs, ours) = (Some(captured.method.clone()), Some(method.to_owned()));
+            add(differences, Difference { place: Place::Method, captured: theirs, ours, detail });
+        }
+        let captured_url = captured.url.split('#').next().unwrap_or_default();
+        let registered = self.url.clone().map_or_else(|| WebhookUrl::from_stored(captured_url), Ok);
+        let differing = |ours: Option<String>, detail: String| Difference {
+            place: Place::Url,
+            captured: Some(captured.url.clone()),
+            ours,
+            detail,
+        };
+        match registered {
+            Err(error) => {
+                add(differences, differing(None, format!("cannot be a webhook's URL: {error}")));
+            }
+            Ok(url) if url.as_str() == captured_url => {}
+            // A URL of nothing but a host means its root, to every sender.
+            Ok(url) if url.path_and_query() == "/" && url.as_str() == format!("{captured_url}/") => {}
+            Ok(url) => {
+                let first = body::first_difference(captured_url.as_bytes(), url.as_str().as_bytes());
+                let detail = format!("written otherwise from byte {first} on");
+                add(differences, differing(Some(url.as_str().to_owned()), detail));
+            }
+        }
+    }
+}
+
+/// Where something was found out already, what follows from it is not told again.
+fn add(differences: &mut Vec<Difference>, difference: Difference) {
+    if !differences.iter().any(|known| known.place == difference.place) {
+        differences.push(difference);
+    }
+}
+
+fn replaced(bytes: &Bytes, from: &str, to: &str) -> Bytes {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.contains(from) => Bytes::from(text.replace(from, to)),
+        Ok(_) | Err(_) => bytes.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
