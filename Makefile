@@ -12,7 +12,7 @@ ONLY ?=
 REVISION = $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster install-services test test-embedded fault simulate explain check generate bench bench-cluster performance clean
+.PHONY: help run cluster install-services test test-embedded fault simulate fuzz explain check generate bench bench-cluster performance clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ simulate: ## The simulation at length: SEEDS=100000 from FROM=1 on, or one SEED 
 	POSTRIDER_SIMULATE_SEEDS=$(or $(SEEDS),100000) POSTRIDER_SIMULATE_FROM=$(or $(FROM),1) \
 	$(if $(SEED),POSTRIDER_TEST_SEED=$(SEED)) \
 	$(CARGO) test --locked -p postrider-tests --test simulation whatever_goes_wrong -- --nocapture
+
+fuzz: ## What comes from outside, made up by chance, at length: CASES=1000000 of each kind
+	PROPTEST_CASES=$(or $(CASES),1000000) $(CARGO) test --locked -p postrider-contract --test hostile_input
+	PROPTEST_CASES=$(or $(CASES),1000000) $(CARGO) test --locked -p postrider-manage leaves_nothing
 
 explain: install-services ## How PostgreSQL answers every question to a log of 5 million deliveries (minutes, 5 GB)
 	$(CARGO) test --locked -p postrider-tests --test conformance -- --ignored --nocapture five_million

@@ -9,6 +9,7 @@ mod compiled;
 mod header_name;
 mod name;
 mod reading;
+mod rehearsal;
 mod schema;
 mod secret_rule;
 mod signature_rule;

@@ -7,6 +7,7 @@ mod keys;
 mod newer_versions;
 mod profiles;
 mod racing;
+mod refusals;
 mod secrets;
 mod subscriptions;
 mod templates;

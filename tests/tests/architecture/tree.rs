@@ -79,7 +79,8 @@ pub fn all_files() -> Vec<TextFile> {
             } else if let Ok(text) = std::fs::read_to_string(&path) {
                 let from_root = path.strip_prefix(&root).expect("below the root");
                 let path = from_root.to_string_lossy().replace('\\', "/");
-                files.push(TextFile { is_test: path.starts_with("tests/"), path, text });
+                let is_test = path.starts_with("tests/") || path.split('/').nth(2) == Some("tests");
+                files.push(TextFile { is_test, path, text });
             }
         }
     }

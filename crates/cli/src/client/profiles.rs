@@ -156,7 +156,9 @@ fn read_and_compile(
         Some(name) => profile.named(name).map_err(|error| file.invalid(error))?,
         None => profile,
     };
-    named.compile().map_err(|error| file.invalid(error))
+    let compiled = named.compile().map_err(|error| file.invalid(error))?;
+    compiled.check_verifiable().map_err(|error| file.invalid(error))?;
+    Ok(compiled)
 }
 
 /// A file's, a built-in one, or one of the server's.

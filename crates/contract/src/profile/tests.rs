@@ -270,3 +270,24 @@ fn a_colour_is_read_and_written() {
         assert_eq!(Colour::try_from(text.to_owned()), Err(InvalidColour), "{text}");
     }
 }
+
+#[test]
+fn a_signature_that_no_receiver_could_read_is_refused_before_it_is_saved() {
+    for profile in builtin_profiles() {
+        assert_eq!(profile.check_verifiable(), Ok(()), "{}", profile.name());
+    }
+    let with = |change: fn(&mut SignatureRule)| {
+        let mut profile = standard();
+        change(profile.signature.as_mut().expect("it signs"));
+        profile.compile().expect("each part is right by itself").check_verifiable()
+    };
+    let refused = |result: Result<(), InvalidProfile>| result.expect_err("refused").path;
+    // Where the signature ends, and the time begins, cannot be told.
+    assert_eq!(
+        refused(with(|rule| rule.value = Pattern::parse("${signatures}${timestamp}").expect("a pattern"))),
+        "signature.value"
+    );
+    // What stands between two signatures stands within each.
+    assert_eq!(refused(with(|rule| rule.separator = Some("v1".to_owned()))), "signature.value");
+    assert_eq!(with(|rule| rule.separator = Some(";".to_owned())), Ok(()));
+}

@@ -110,6 +110,7 @@ async fn put(
     state.directory().refresh().await.map_err(unavailable)?;
     refuse_builtin(state, name)?;
     let profile = form.named(name).and_then(Profile::compile).map_err(|error| refused(&error))?;
+    profile.check_verifiable().map_err(|error| refused(&error))?;
     check_catalogue(&profile)?;
     let apply = |before: Option<&Stored<StoredProfile>>| {
         let offered = before.filter(|before| !before.object.is_withdrawn());

@@ -1,0 +1,74 @@
+//! Signatures, as a receiver reads them: only the key that signed makes a request genuine.
+
+use postrider_contract::attempt::Header;
+use postrider_contract::clock::{Entropy, Timestamp};
+use postrider_contract::delivery::AttemptNumber;
+use postrider_contract::ids::{DeliveryId, WebhookId};
+use postrider_contract::profile::{CompiledProfile, ProfileOverride, builtin_profiles};
+use postrider_contract::signature::{ReceivedRequest, RequestContext, SigningKey, request_headers, verify};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::texts::{damaged, event, tenant};
+
+#[derive(Debug)]
+struct Constant(u8);
+
+impl Entropy for Constant {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(self.0);
+    }
+}
+
+fn sent_at() -> Timestamp {
+    Timestamp::from_millis(1_795_253_400_000)
+}
+
+fn key(profile: &CompiledProfile, byte: u8) -> SigningKey {
+    let rule = profile.definition().secret.as_ref().expect("it signs");
+    SigningKey::parse(rule.generate(&Constant(byte)).reveal(), rule).expect("a key")
+}
+
+fn signed(profile: &CompiledProfile, body: &[u8], keys: &[SigningKey]) -> Vec<Header> {
+    let (event, tenant) = (event("{}").expect("an event"), tenant());
+    let webhook = WebhookId::from_u128(1);
+    let context = RequestContext {
+        event_id: &event.id,
+        event_type: &event.event_type,
+        event_timestamp: event.timestamp,
+        schema_version: event.schema_version,
+        tenant: &tenant.id,
+        webhook,
+        delivery: DeliveryId::derive(sent_at(), &event.id, webhook, 0),
+        attempt: AttemptNumber::FIRST,
+        started_at: sent_at(),
+    };
+    request_headers(profile, &ProfileOverride::default(), &context, body, keys)
+}
+
+proptest! {
+    #[test]
+    fn a_header_that_was_changed_at_will_never_passes_another_key(
+        profile in select(builtin_profiles().to_vec()),
+        body in ".{0,100}",
+        choice in any::<Index>(),
+        seed in damaged(Just("v1,t=1795253400,v1=sha256=".to_owned())),
+        is_whole in any::<bool>(),
+    ) {
+        let (signing, other) = (key(&profile, 1), key(&profile, 2));
+        let mut headers = signed(&profile, body.as_bytes(), &[signing.clone(), key(&profile, 3)]);
+        let overrides = ProfileOverride::default();
+        let judge = |headers: &[Header], key: &SigningKey| {
+            let request = ReceivedRequest { headers, body: body.as_bytes() };
+            verify(&profile, &overrides, request, std::slice::from_ref(key), sent_at())
+        };
+        prop_assert_eq!(judge(&headers, &signing), Ok(()));
+        let index = choice.index(headers.len());
+        let old = String::from_utf8_lossy(&headers[index].value).into_owned();
+        let new = if is_whole { seed } else { old.replacen(['1', ',', '='], &seed, 1) };
+        headers[index].value = new.into_bytes().into();
+        prop_assert!(judge(&headers, &other).is_err(), "{headers:?}");
+        // Whether it still passes with its own key depends on what was changed; that it is judged does not.
+        drop(judge(&headers, &signing));
+    }
+}
