@@ -79,7 +79,7 @@ pub(super) fn read(entry: &RawValue, number: usize) -> Result<CapturedRequest, S
         headers: headers
             .into_iter()
             .filter(|header| !header.name.starts_with(':'))
-            .map(|header| Header { name: header.name, value: Bytes::from(header.value) })
+            .map(|header| Header { name: header.name.into(), value: Bytes::from(header.value) })
             .collect(),
         names: if is_http2 { HeaderNames::OfHttp2 } else { HeaderNames::AsSent },
         body: body(post_data, body_size)?,

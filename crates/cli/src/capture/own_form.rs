@@ -36,7 +36,7 @@ pub(super) fn read(request: &RawValue, number: usize) -> Result<CapturedRequest,
         (None, Some(text)) => decode(&text)?,
         (None, None) => Bytes::new(),
     };
-    let header = |(name, value)| Header { name, value: Bytes::from(value) };
+    let header = |(name, value): (String, String)| Header { name: name.into(), value: Bytes::from(value) };
     Ok(CapturedRequest {
         number,
         at: form.at,
@@ -62,7 +62,8 @@ pub(super) fn decode(text: &str) -> Result<Bytes, String> {
 pub fn write_line(request: &CapturedRequest) -> Result<String, serde_json::Error> {
     let event = request.event.as_ref().map(|event| serde_json::from_slice::<&RawValue>(event)).transpose()?;
     let text = std::str::from_utf8(&request.body).ok().map(str::to_owned);
-    let header = |header: &Header| (header.name.clone(), String::from_utf8_lossy(&header.value).into_owned());
+    let header =
+        |header: &Header| (header.name.to_string(), String::from_utf8_lossy(&header.value).into_owned());
     let form = Form {
         at: request.at,
         method: request.method.clone(),

@@ -38,7 +38,7 @@ fn our_own_form_is_one_request_a_list_of_them_or_one_to_a_line() {
     let [single] = &read_one[..] else { panic!("not one") };
     assert_eq!(single.body, "{ }");
     assert_eq!(single.event.as_deref(), Some(&br#"{"type":"a.b","data":{"n":1.50}}"#[..]), "digit for digit");
-    assert_eq!(single.headers.iter().map(|header| header.name.as_str()).collect::<Vec<_>>(), ["A", "a"]);
+    assert_eq!(single.headers.iter().map(|header| &*header.name).collect::<Vec<_>>(), ["A", "a"]);
     for text in [format!("[{one},\n{one}]"), format!("{one}\n{one}\n")] {
         let numbers: Vec<usize> = read(&text).expect("two").iter().map(|request| request.number).collect();
         assert_eq!(numbers, [1, 2]);

@@ -70,7 +70,7 @@ fn headers_of(bytes: &[u8]) -> Option<Vec<Header>> {
     let header = |line: &[u8]| {
         let colon = line.iter().position(|byte| *byte == b':')?;
         let name = std::str::from_utf8(&line[..colon]).ok()?.to_owned();
-        Some(Header { name, value: Bytes::copy_from_slice(line[colon + 1..].trim_ascii()) })
+        Some(Header { name: name.into(), value: Bytes::copy_from_slice(line[colon + 1..].trim_ascii()) })
     };
     lines.map(header).collect()
 }
@@ -83,7 +83,7 @@ fn is_of(written: &[Header], read: &HeaderMap) -> bool {
 
 fn in_lower_case(read: &HeaderMap) -> Vec<Header> {
     let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| Header {
-        name: name.as_str().to_owned(),
+        name: name.as_str().into(),
         value: Bytes::copy_from_slice(value.as_bytes()),
     };
     read.iter().map(header).collect()

@@ -341,7 +341,7 @@ async fn what_came_is_recorded_as_a_capture() {
     assert_eq!(bodies, [b"{}", b"[]"]);
     let first = &requests[0];
     assert_eq!((first.url.as_str(), first.at), ("http://localhost/hook", Some(now())));
-    let names: Vec<&str> = first.headers.iter().map(|header| header.name.as_str()).collect();
+    let names: Vec<&str> = first.headers.iter().map(|header| &*header.name).collect();
     assert_eq!(names, ["Host", "X-Own-NAME", "Connection", "Content-Length"]);
 }
 

@@ -38,7 +38,7 @@ pub(super) fn differences(
     }
     if !order.is_sorted() {
         let names = |order: &[usize]| {
-            let names: Vec<&str> = order.iter().map(|place| ours[*place].name.as_str()).collect();
+            let names: Vec<&str> = order.iter().map(|place| &*ours[*place].name).collect();
             Some(names.join(", "))
         };
         let theirs = names(&order);
@@ -52,7 +52,7 @@ pub(super) fn differences(
 /// Every header of the request in the order in which it is written. `Content-Length` is that of the captured body:
 /// what another body means for it needs no saying.
 fn on_the_wire(expected: &Expected, captured: &CapturedRequest, made: Vec<Header>) -> Vec<Header> {
-    let header = |name: &str, value: String| Header { name: name.to_owned(), value: Bytes::from(value) };
+    let header = |name: &str, value: String| Header { name: name.into(), value: Bytes::from(value) };
     let url = expected.url.clone().or_else(|| WebhookUrl::from_stored(&captured.url).ok());
     let host = url.map(|url| header("Host", url.authority().to_owned()));
     let length = header("Content-Length", captured.body.len().to_string());
@@ -72,7 +72,9 @@ fn differing(theirs: &Header, ours: &Header, names: HeaderNames) -> Option<Diffe
     let at = || first_difference(&theirs.value, &ours.value);
     let (captured, written, detail) = match (is_named_otherwise, is_same_value) {
         (false, true) => return None,
-        (true, true) => (theirs.name.clone(), ours.name.clone(), "the name is written otherwise".to_owned()),
+        (true, true) => {
+            (theirs.name.to_string(), ours.name.to_string(), "the name is written otherwise".to_owned())
+        }
         (false, false) => {
             let detail = format!("differs from byte {} on", at());
             (shown_value(theirs), shown_value(ours), detail)
@@ -84,7 +86,7 @@ fn differing(theirs: &Header, ours: &Header, names: HeaderNames) -> Option<Diffe
             (line(theirs), line(ours), detail)
         }
     };
-    let place = Place::Header(ours.name.clone());
+    let place = Place::Header(ours.name.to_string());
     Some(Difference { place, captured: Some(captured), ours: Some(written), detail })
 }
 
@@ -96,7 +98,7 @@ fn missing(expected: &Expected, ours: &Header, unknown: &[&str]) -> Difference {
         Some(pattern) if is_unknown(pattern, unknown) => pattern.to_string(),
         Some(_) | None => shown_value(ours),
     };
-    let (place, detail) = (Place::Header(ours.name.clone()), "only Postrider sends it".to_owned());
+    let (place, detail) = (Place::Header(ours.name.to_string()), "only Postrider sends it".to_owned());
     Difference { place, captured: None, ours: Some(shown), detail }
 }
 
@@ -113,6 +115,6 @@ fn extra(expected: &Expected, theirs: &Header) -> Difference {
     } else {
         "Postrider does not send it; a webhook may, as a header of its own (--header)"
     };
-    let (place, detail) = (Place::Header(theirs.name.clone()), detail.to_owned());
+    let (place, detail) = (Place::Header(theirs.name.to_string()), detail.to_owned());
     Difference { place, captured: Some(shown_value(theirs)), ours: None, detail }
 }

@@ -55,7 +55,7 @@ pub(super) fn examine(
     let text = String::from_utf8_lossy(&theirs.value).into_owned();
     let ours = made.iter().find(|header| header.name == name).map(|header| header.value.clone());
     let Some(ours) = ours else {
-        made.push(Header { name: name.to_owned(), value: theirs.value.clone() });
+        made.push(Header { name: name.into(), value: theirs.value.clone() });
         return match has_our_form(expected, rule, secret, (context, &captured.body[..]), &text) {
             Ok(()) => SignatureFound::FormAlone,
             Err(detail) => wrong(Some(text), Some(rule.value.to_string()), detail),

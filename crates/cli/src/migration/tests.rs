@@ -80,7 +80,7 @@ impl OldSender {
         let keys = [self.key.clone()];
         let made = request_headers(&self.profile, &overrides, &context, body.as_bytes(), &keys);
         let header =
-            |name: &str, value: &str| Header { name: name.to_owned(), value: Bytes::from(value.to_owned()) };
+            |name: &str, value: &str| Header { name: name.into(), value: Bytes::from(value.to_owned()) };
         let mut headers = vec![header("Host", "partner.example")];
         headers.extend(made);
         headers.push(header("Content-Length", &body.len().to_string()));
@@ -119,7 +119,7 @@ fn as_is(body: String) -> String {
 fn captured_in_both_forms(request: &CapturedRequest) -> [CapturedRequest; 2] {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
     let headers =
-        request.headers.iter().map(|header| json!({"name": header.name, "value": text(&header.value)}));
+        request.headers.iter().map(|header| json!({"name": &*header.name, "value": text(&header.value)}));
     let har = json!({"log": {"version": "1.2", "entries": [{
         "startedDateTime": request.at, "request": {
             "method": request.method, "url": request.url, "httpVersion": "HTTP/1.1",
@@ -158,15 +158,15 @@ fn a_difference_in_any_aspect_is_found_where_it_is() {
     let changes: [(&str, Change); 10] = [
         ("method", |request| request.method = "PUT".to_owned()),
         ("url", |request| request.url = "https://partner.example/a/../hook".to_owned()),
-        ("header:Content-Type", |request| request.headers[1].name = "content-type".to_owned()),
+        ("header:Content-Type", |request| request.headers[1].name = "content-type".into()),
         ("header:User-Agent", |request| request.headers[2].value = Bytes::from_static(b"Old/1.0")),
         ("header:User-Agent", |request| drop(request.headers.remove(2))),
         ("header:X-Old", |request| {
-            request.headers.push(Header { name: "X-Old".to_owned(), value: Bytes::from_static(b"1") });
+            request.headers.push(Header { name: "X-Old".into(), value: Bytes::from_static(b"1") });
         }),
         ("header:Content-Type", |request| {
             let twice = request.headers[1].clone();
-            request.headers.push(Header { name: "CONTENT-TYPE".to_owned(), ..twice });
+            request.headers.push(Header { name: "CONTENT-TYPE".into(), ..twice });
         }),
         ("header-order", |request| request.headers.swap(1, 2)),
         ("header:Host", |request| request.headers[0].value = Bytes::from_static(b"other.example")),
@@ -377,7 +377,7 @@ fn a_capture_over_http2_is_compared_without_what_http2_has_otherwise() {
     let mut request = sender.sends(as_is);
     request.headers.retain(|header| header.name != "Host" && header.name != "Content-Length");
     for header in &mut request.headers {
-        header.name = header.name.to_ascii_lowercase();
+        header.name = header.name.to_ascii_lowercase().into();
     }
     request.names = HeaderNames::OfHttp2;
     let compared = sender.expected().compare(&request);
@@ -390,7 +390,7 @@ fn a_webhooks_own_headers_and_url_are_part_of_what_is_compared() {
     let sender = OldSender::of(&builtin_profiles()[0]);
     let mut request = sender.sends(as_is);
     let place = request.headers.len() - 1;
-    let own = Header { name: "X-Api-Key".to_owned(), value: Bytes::from_static(b"k") };
+    let own = Header { name: "X-Api-Key".into(), value: Bytes::from_static(b"k") };
     request.headers.insert(place, own.clone());
     let url = WebhookUrl::from_stored(URL).expect("a URL");
     let expected = Expected { own_headers: vec![own], url: Some(url), ..sender.expected() };

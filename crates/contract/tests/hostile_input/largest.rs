@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use postrider_contract::attempt::Header;
 use postrider_contract::clock::Timestamp;
+use postrider_contract::data_path::MAX_PATH_STEPS;
+use postrider_contract::event::EventReading;
 use postrider_contract::filter::{Filter, MAX_FILTER_BYTES};
 use postrider_contract::json::{Node, RawObject};
 use postrider_contract::pattern::{MAX_PATTERN, Pattern};
@@ -14,9 +16,7 @@ use postrider_contract::provider::Provider;
 use postrider_contract::rendering::{EnvelopeVariable, render};
 use postrider_contract::retry::{MAX_WAIT, RetryAfter};
 use postrider_contract::signature::{ReceivedRequest, SigningKey, verify};
-use postrider_contract::template::{
-    LoneVariables, MAX_BODY, MAX_STEPS, MAX_TEMPLATE, MAX_VARIABLES, Template,
-};
+use postrider_contract::template::{LoneVariables, MAX_BODY, MAX_TEMPLATE, MAX_VARIABLES, Template};
 
 use super::texts::{event, is_json, tenant};
 
@@ -44,7 +44,7 @@ fn large_data() -> String {
 #[test]
 fn templates() {
     in_time("templates", || {
-        let path = format!("event.data{}", ".a".repeat(MAX_STEPS));
+        let path = format!("event.data{}", ".a".repeat(MAX_PATH_STEPS));
         let names: Vec<String> = (0..MAX_VARIABLES)
             .map(|number| if number % 2 == 0 { path.clone() } else { format!("event.data.m{number}.2.a") })
             .collect();
@@ -52,7 +52,7 @@ fn templates() {
         let event = event(&large_data()).expect("an event");
         for lone in [LoneVariables::Text, LoneVariables::Typed] {
             let template = Template::parse(&format!("[{}]", strings.join(",")), lone).expect("a template");
-            assert!(template.fill(&event, &tenant()).body.len() <= MAX_BODY);
+            assert!(template.fill(&EventReading::of(&event), &tenant()).body.len() <= MAX_BODY);
         }
         for hostile in ["[", "{\"a\":", "\"{{", "{{", "\\", "[\"{{event.data.a}}\",", "\"{{event.data}}\","] {
             let text = hostile.repeat(2 * MAX_TEMPLATE / hostile.len());
@@ -140,9 +140,11 @@ fn headers_of_a_receiver_and_of_a_sender() {
             let key = key.expect("a key");
             for hostile in ["v1,a ", ",v1=", " ", "t=1,", "=", "sha256="] {
                 let value = Bytes::from(hostile.repeat(MEBIBYTE / hostile.len()));
-                let mut headers = vec![Header { name: rule.header.to_string(), value: value.clone() }];
+                let mut headers = vec![Header { name: rule.header.to_string().into(), value: value.clone() }];
                 let own = definition.request.headers.iter();
-                headers.extend(own.map(|own| Header { name: own.name.to_string(), value: value.clone() }));
+                headers.extend(
+                    own.map(|own| Header { name: own.name.to_string().into(), value: value.clone() }),
+                );
                 let request = ReceivedRequest { headers: &headers, body: b"{}" };
                 let keys = std::slice::from_ref(&key);
                 assert!(

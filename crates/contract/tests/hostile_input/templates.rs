@@ -1,5 +1,6 @@
 //! Templates.
 
+use postrider_contract::event::EventReading;
 use postrider_contract::provider::Provider;
 use postrider_contract::template::{LoneVariables, MAX_BODY, Template};
 use proptest::prelude::*;
@@ -66,10 +67,10 @@ proptest! {
             Err(refused) => prop_assert!(refused.to_string().len() < 1_000 + refused.pointer.len(), "{refused}"),
             Ok(template) => {
                 if let Some(event) = event(&data) {
-                    let filled = template.fill(&event, &tenant());
+                    let filled = template.fill(&EventReading::of(&event), &tenant());
                     prop_assert!(is_json(&filled.body), "{}", String::from_utf8_lossy(&filled.body));
                     prop_assert!(filled.body.len() <= MAX_BODY);
-                    prop_assert_eq!(template.fill(&event, &tenant()), filled, "the same every time");
+                    prop_assert_eq!(template.fill(&EventReading::of(&event), &tenant()), filled, "the same every time");
                 }
                 prop_assert_eq!(&Template::parse(template.text(), lone), &Ok(template.clone()));
                 let stored = serde_json::to_string(&template).expect("stored");

@@ -156,7 +156,7 @@ impl Against {
         let own_headers = self
             .headers
             .into_iter()
-            .map(|header| Header { name: header.name, value: Bytes::from(header.value) });
+            .map(|header| Header { name: header.name.into(), value: Bytes::from(header.value) });
         Ok(Expected { profile, overrides, keys, url, own_headers: own_headers.collect() })
     }
 }
