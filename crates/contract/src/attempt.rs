@@ -28,7 +28,7 @@ pub enum FailureClass {
     Blocked,
     /// The connection ended before a status line and headers came.
     Closed,
-    /// What came back was not HTTP/1.1, or larger than its limits.
+    /// What came back was not HTTP/1.1, or larger than its limits; or what was to be sent was larger than ours.
     Protocol,
 }
 

@@ -6,9 +6,11 @@ use crate::attempt::{AttemptResult, Response};
 use crate::clock::{Jitter, Timestamp};
 use crate::delivery::AttemptNumber;
 use crate::outcome::{Cause, FailureReason, Outcome};
+use crate::postback::SuccessRule;
 use crate::profile::{AnswerRule, CompiledProfile, ProfileOverride};
 use crate::provider::{AnswerHabits, Provider};
 use crate::retry::{RetryAfter, RetryAfterRule, RetryRule};
+use crate::webhook::{Webhook, WebhookKind};
 
 /// What decides about one webhook's deliveries: its profile, and what it asks for differently.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +19,8 @@ pub struct DeliveryRules<'a> {
     retry: &'a RetryRule,
     waits: &'a [Duration],
     habits: &'static AnswerHabits,
+    /// A postback's own, in place of the profile's.
+    success: Option<&'a SuccessRule>,
 }
 
 impl<'a> DeliveryRules<'a> {
@@ -25,7 +29,7 @@ impl<'a> DeliveryRules<'a> {
         let definition = profile.definition();
         let waits = overrides.waits.as_deref().unwrap_or(definition.retry.waits.waits());
         let habits = Provider::Webhook.answer_habits();
-        DeliveryRules { answers: &definition.answers, retry: &definition.retry, waits, habits }
+        DeliveryRules { answers: &definition.answers, retry: &definition.retry, waits, habits, success: None }
     }
 
     /// Where the receiver is a provider, its own answers are understood too.
@@ -34,16 +38,32 @@ impl<'a> DeliveryRules<'a> {
         DeliveryRules { habits: provider.answer_habits(), ..self }
     }
 
+    /// What decides about the deliveries of this webhook, whose profile this is.
+    #[must_use]
+    pub fn of(profile: &'a CompiledProfile, webhook: &'a Webhook) -> Self {
+        let success = match webhook.kind {
+            WebhookKind::Webhook => None,
+            WebhookKind::Postback => webhook.postback.success.as_ref(),
+        };
+        DeliveryRules { success, ..Self::new(profile, &webhook.overrides).at(webhook.provider()) }
+    }
+
     /// The wait after try `number`, jitter left out: what a schedule is shown with. `None` after the last try.
     #[must_use]
     pub fn planned_wait(&self, number: AttemptNumber) -> Option<Duration> {
         self.retry.next_wait_in(self.waits, number, None, Jitter::NONE)
     }
 
+    /// A postback's own rule knows its receiver better than the profile, or a table of providers.
     fn is_success(&self, response: &Response) -> bool {
-        let is_meant =
-            self.answers.success.contains(response.status) || self.habits.is_success(response.status);
-        is_meant && !self.habits.tells_of_an_error(response)
+        match self.success {
+            Some(rule) => rule.is_met_by(response),
+            None => {
+                let is_meant =
+                    self.answers.success.contains(response.status) || self.habits.is_success(response.status);
+                is_meant && !self.habits.tells_of_an_error(response)
+            }
+        }
     }
 
     /// A provider that limits its rate takes the delivery later, whatever the profile says.
@@ -126,7 +146,10 @@ pub fn decide(
 #[must_use]
 pub fn disables(result: &AttemptResult, rules: &DeliveryRules<'_>) -> bool {
     match result {
-        AttemptResult::Response(response) => rules.answers.disabling.contains(response.status),
+        AttemptResult::Response(response) => {
+            let is_named = rules.success.is_some_and(|rule| rule.statuses.contains(response.status));
+            rules.answers.disabling.contains(response.status) && !is_named
+        }
         AttemptResult::Failure { .. } => false,
     }
 }

@@ -112,6 +112,38 @@ pub enum Check {
     LookUp,
 }
 
+/// The query of a delivery's requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Query {
+    /// Whatever the webhook's URL holds at the moment of the try.
+    #[default]
+    OfUrl,
+    /// A postback's, filled from its event; in place of the URL's.
+    Filled(Bytes),
+    /// A postback that became too long when it was filled: it is never sent.
+    TooLong(TooLong),
+}
+
+impl Query {
+    /// In bytes, of what a delivery carries of it.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        match self {
+            Query::Filled(filled) => filled.len(),
+            Query::OfUrl | Query::TooLong(_) => 0,
+        }
+    }
+}
+
+/// Which part of a postback became longer than is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TooLong {
+    /// More than [`MAX_FILLED_QUERY`](crate::postback::MAX_FILLED_QUERY).
+    Query,
+    /// More than [`MAX_FILLED_FORM`](crate::postback::MAX_FILLED_FORM).
+    Form,
+}
+
 /// A delivery as it travels: the rendered bytes, and all that names it. Never a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -128,6 +160,7 @@ pub struct Delivery {
     pub schema_version: SchemaVersion,
     /// When the event happened, by its producer.
     pub event_timestamp: Timestamp,
+    pub query: Query,
     /// The body of every try, byte for byte.
     pub body: Bytes,
 }
@@ -216,6 +249,7 @@ mod tests {
             rendered_with: RenderedWith { webhook: revision, profile: revision, tenant: revision },
             schema_version: SchemaVersion::FIRST,
             event_timestamp: Timestamp::EPOCH,
+            query: Query::OfUrl,
             body: Bytes::from_static(b"{}"),
         }
     }

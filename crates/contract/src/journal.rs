@@ -84,7 +84,6 @@ pub struct ConcludedRecord {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "the largest, an attempt, is also by far the most frequent")]
 pub enum JournalRecord {
     Accepted(AcceptedRecord),
     Attempted(AttemptedRecord),

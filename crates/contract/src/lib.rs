@@ -22,6 +22,7 @@ pub mod log;
 pub mod outcome;
 pub mod pattern;
 pub mod ports;
+pub mod postback;
 pub mod profile;
 pub mod provider;
 pub mod rendering;

@@ -13,13 +13,14 @@ use crate::egress::WebhookUrl;
 use crate::event::EventType;
 use crate::filter::Filter;
 use crate::ids::{TenantId, WebhookId};
+use crate::postback::PostbackRule;
 use crate::profile::{ProfileName, ProfileOverride};
 use crate::provider::Provider;
 use crate::secret::SealedSecret;
 use crate::subscription::TypePattern;
 use crate::template::Template;
 
-/// What is sent: an event in its envelope, or (later) a URL with macros.
+/// What is sent: an event in its envelope, or a URL whose macros are filled from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WebhookKind {
@@ -34,6 +35,11 @@ impl WebhookKind {
             WebhookKind::Webhook => "webhook",
             WebhookKind::Postback => "postback",
         }
+    }
+
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [WebhookKind::Webhook, WebhookKind::Postback].into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -150,6 +156,9 @@ pub struct Webhook {
     /// Its own body, in place of the profile's envelope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
+    /// For the kind `postback` alone.
+    #[serde(default, skip_serializing_if = "PostbackRule::is_default")]
+    pub postback: PostbackRule,
     pub state: WebhookState,
     #[serde(default)]
     pub headers: Vec<CustomHeader>,
@@ -189,6 +198,7 @@ impl Webhook {
             overrides: ProfileOverride::default(),
             named_provider: None,
             template: None,
+            postback: PostbackRule::default(),
             state: WebhookState::Active,
             headers: Vec::new(),
             authentication: Authentication::None,

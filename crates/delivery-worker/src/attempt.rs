@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::Entry;
-use http::{HeaderMap, HeaderName, HeaderValue};
-use postrider_contract::attempt::{Attempt, Header, SentRequest};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use postrider_contract::attempt::{Attempt, AttemptResult, FailureClass, Header, SentRequest, Timings};
 use postrider_contract::clock::{Clock, Entropy};
-use postrider_contract::delivery::Delivery;
+use postrider_contract::delivery::{Delivery, TooLong};
 use postrider_contract::ids::AttemptId;
+use postrider_contract::postback::{MAX_FILLED_FORM, MAX_FILLED_QUERY};
 use postrider_contract::signature::{RequestContext, request_headers};
+use postrider_contract::webhook::WebhookKind;
 use postrider_service::failpoint::{InjectedFailure, hit};
 use sha2::{Digest, Sha256};
 
@@ -22,6 +25,8 @@ pub enum NotTried {
     Shortage(#[from] LocalShortage),
     #[error("header {name} cannot be written")]
     Header { name: String },
+    #[error("the path and query cannot be written in a request")]
+    Target,
     #[error(transparent)]
     Injected(#[from] InjectedFailure),
 }
@@ -54,7 +59,10 @@ impl Attempter {
         let entry = &prepared.entry;
         let keys = prepared.signing_keys(started_at);
         let profile = entry.profile.profile.as_ref();
-        let made = request_headers(profile, &entry.webhook.overrides, &context, &delivery.body, &keys);
+        let mut made = request_headers(profile, &entry.webhook.overrides, &context, &delivery.body, &keys);
+        if delivery.reference.kind == WebhookKind::Postback {
+            name_form(&mut made, &delivery.body);
+        }
         let (headers, shown) = wire_headers(prepared, made)?;
         let case = prepared.header_case(|| {
             let names = shown.iter().map(|header| &*header.name);
@@ -62,8 +70,8 @@ impl Attempter {
         });
         let outgoing = OutgoingRequest {
             endpoint: Arc::clone(&prepared.endpoint),
-            method: prepared.method.clone(),
-            target: prepared.target.clone(),
+            method: method_of(delivery, prepared),
+            target: prepared.target_with(&delivery.query).ok_or(NotTried::Target)?,
             headers,
             case,
             body: delivery.body.clone(),
@@ -81,6 +89,42 @@ impl Attempter {
             timings: exchange.timings,
             result: exchange.result,
         })
+    }
+
+    /// The try of a postback that is too long to be sent: nothing is.
+    #[must_use]
+    pub fn unsendable(&self, delivery: &Delivery, prepared: &Prepared, part: TooLong) -> Attempt {
+        let started_at = self.clock.now();
+        let (what, limit) = match part {
+            TooLong::Query => ("query", MAX_FILLED_QUERY),
+            TooLong::Form => ("form", MAX_FILLED_FORM),
+        };
+        let detail =
+            format!("with its macros filled in, the {what} is longer than {limit} bytes; nothing was sent");
+        Attempt {
+            id: AttemptId::draw(started_at, self.entropy.as_ref()),
+            number: delivery.position.attempt,
+            started_at,
+            request: sent_request(delivery, prepared, Vec::new()),
+            address: None,
+            timings: Timings::default(),
+            result: AttemptResult::Failure { class: FailureClass::Protocol, detail },
+        }
+    }
+}
+
+/// A postback that was rendered with a form is a POST, also if its webhook was changed to GET meanwhile.
+fn method_of(delivery: &Delivery, prepared: &Prepared) -> Method {
+    let has_form = delivery.reference.kind == WebhookKind::Postback && !delivery.body.is_empty();
+    if has_form { Method::POST } else { prepared.method.clone() }
+}
+
+/// A postback's content is its form, or nothing.
+fn name_form(headers: &mut Vec<Header>, form: &[u8]) {
+    headers.retain(|header| !header.name.eq_ignore_ascii_case("content-type"));
+    if !form.is_empty() {
+        let value = Bytes::from_static(b"application/x-www-form-urlencoded");
+        headers.insert(0, Header { name: "Content-Type".into(), value });
     }
 }
 
@@ -108,7 +152,7 @@ fn wire_headers(prepared: &Prepared, made: Vec<Header>) -> Result<(HeaderMap, Ve
 /// What the log shows: the path of the URL masked too, since for some receivers it is a credential.
 fn sent_request(delivery: &Delivery, prepared: &Prepared, headers: Vec<Header>) -> SentRequest {
     SentRequest {
-        method: prepared.method.as_str().to_owned(),
+        method: method_of(delivery, prepared).as_str().to_owned(),
         url: prepared.entry.webhook.url.display_masked(),
         headers,
         body_sha256: Sha256::digest(&delivery.body).into(),

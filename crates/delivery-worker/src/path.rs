@@ -7,9 +7,9 @@ use std::time::Duration;
 use postrider_contract::attempt::{Attempt, AttemptResult, FailureClass};
 use postrider_contract::clock::{Clock, Entropy, Timestamp};
 use postrider_contract::decide::{DeliveryRules, decide};
-use postrider_contract::delivery::Delivery;
+use postrider_contract::delivery::{Delivery, Query, TooLong};
 use postrider_contract::journal::Conclusion;
-use postrider_contract::outcome::{CancelReason, FailureReason, HoldReason, Outcome};
+use postrider_contract::outcome::{CancelReason, Cause, FailureReason, HoldReason, Outcome};
 use postrider_service::directory::WebhookEntry;
 
 use crate::attempt::{Attempter, NotTried};
@@ -100,6 +100,9 @@ impl Path {
     }
 
     async fn attempt(&self, taken: Taken, prepared: &Prepared, slot: impl Slot) -> Result<(), Unsettled> {
+        if let Query::TooLong(part) = taken.delivery.query {
+            return self.unsendable(taken, prepared, part, slot).await;
+        }
         let attempt = match self.attempter.attempt(&taken.delivery, prepared).await {
             Ok(attempt) => attempt,
             Err(NotTried::Injected(failure)) => return Err(failure.into()),
@@ -107,10 +110,29 @@ impl Path {
                 tracing::warn!(%shortage, "a try is put off");
                 return self.defer(taken, Deferral::NoSockets).await;
             }
-            Err(error @ NotTried::Header { .. }) => return self.wait_for_repair(taken, error).await,
+            Err(error @ (NotTried::Header { .. } | NotTried::Target)) => {
+                return self.wait_for_repair(taken, error).await;
+            }
         };
         slot.free(pace_of(&attempt));
         let outcome = self.decide(&attempt, prepared).await;
+        let provider = prepared.entry.webhook.provider();
+        self.tally.note((&taken.delivery, provider), &attempt, outcome, self.clock.now());
+        self.settle.attempted(taken, attempt, outcome).await
+    }
+
+    /// A postback that became too long when it was filled stays so: its one try is that it cannot be made.
+    async fn unsendable(
+        &self,
+        taken: Taken,
+        prepared: &Prepared,
+        part: TooLong,
+        slot: impl Slot,
+    ) -> Result<(), Unsettled> {
+        let attempt = self.attempter.unsendable(&taken.delivery, prepared, part);
+        slot.free(pace_of(&attempt));
+        let cause = Some(Cause::Failure(FailureClass::Protocol));
+        let outcome = Outcome::Failed { reason: FailureReason::Permanent, cause };
         let provider = prepared.entry.webhook.provider();
         self.tally.note((&taken.delivery, provider), &attempt, outcome, self.clock.now());
         self.settle.attempted(taken, attempt, outcome).await
@@ -120,8 +142,7 @@ impl Path {
     /// old secret or an old path, and what has been put right meanwhile deserves its try.
     async fn decide(&self, attempt: &Attempt, prepared: &Prepared) -> Outcome {
         let entry = &prepared.entry;
-        let webhook = &entry.webhook;
-        let rules = DeliveryRules::new(&entry.profile.profile, &webhook.overrides).at(webhook.provider());
+        let rules = DeliveryRules::of(&entry.profile.profile, &entry.webhook);
         let now = self.clock.now();
         let decided = decide(&attempt.result, attempt.number, &rules, now, self.entropy.draw_jitter());
         let outcome = self.as_parked(decided, now);

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use postrider_contract::attempt::Header;
 use postrider_contract::clock::Timestamp;
+use postrider_contract::delivery::Query;
 use postrider_contract::ids::WebhookId;
+use postrider_contract::postback::PostbackMethod;
 use postrider_contract::profile::{ProfileName, SecretRule};
 use postrider_contract::revision::Revision;
 use postrider_contract::secret::{SealedSecret, Secret};
@@ -96,7 +98,10 @@ impl Prepared {
             target: webhook.url.path_and_query().parse().map_err(|_| PrepareError::Target)?,
             method: match webhook.kind {
                 WebhookKind::Webhook => method,
-                WebhookKind::Postback => Method::GET,
+                WebhookKind::Postback => match webhook.postback.method {
+                    PostbackMethod::Get => Method::GET,
+                    PostbackMethod::Post => Method::POST,
+                },
             },
             host: host.map_err(|_| PrepareError::Header { name: "Host".to_owned() })?,
             time_limit: profile.time_limit(&webhook.overrides),
@@ -105,6 +110,19 @@ impl Prepared {
             case: OnceLock::new(),
             entry,
         })
+    }
+
+    /// Path and query of a delivery's requests: the path is the URL's of now, a filled query the delivery's own. `None` if
+    /// they cannot be written.
+    #[must_use]
+    pub fn target_with(&self, query: &Query) -> Option<Uri> {
+        let filled = match query {
+            Query::OfUrl => return Some(self.target.clone()),
+            Query::Filled(filled) => std::str::from_utf8(filled).ok()?,
+            Query::TooLong(_) => return None,
+        };
+        let path = self.entry.webhook.url.path();
+        if filled.is_empty() { path.parse().ok() } else { format!("{path}?{filled}").parse().ok() }
     }
 
     /// The keys that sign at `now`, newest first.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use postrider_contract::clock::{Clock, Entropy, ManualClock, Timestamp};
-use postrider_contract::delivery::{Check, Delivery, DeliveryRef, Origin, Position, RenderedWith};
+use postrider_contract::delivery::{Check, Delivery, DeliveryRef, Origin, Position, Query, RenderedWith};
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::event::SchemaVersion;
 use postrider_contract::ids::{DeliveryId, EventId, WebhookId};
@@ -118,6 +118,7 @@ pub fn numbered_delivery(number: u32) -> Delivery {
         rendered_with: RenderedWith { webhook: revision, profile: Revision::ZERO, tenant: revision },
         schema_version: SchemaVersion::FIRST,
         event_timestamp: noon(),
+        query: Query::OfUrl,
         body: Bytes::from_static(BODY),
     }
 }

@@ -14,7 +14,7 @@ use postrider_contract::ids::DeliveryId;
 use postrider_contract::journal::{AcceptedRecord, ExpectedDelivery, HeldRecord, JournalRecord};
 use postrider_contract::outcome::HoldReason;
 use postrider_contract::ports::{IntakeReceipt, Publication, Route, StoredMatch};
-use postrider_contract::rendering::{RenderError, Renderer};
+use postrider_contract::rendering::{RenderError, Rendered, Renderer};
 use postrider_service::directory::WebhookEntry;
 
 use crate::matching::Match;
@@ -133,8 +133,8 @@ impl<'m> Pages<'m> {
             }
             self.rest = rest;
             let WebhookEntry { webhook, profile, tenant, .. } = &*planned.entry;
-            let body = renderer.render(webhook, &profile.profile, tenant).body;
-            let delivery = delivery(self.event, planned, body, self.origin, self.check);
+            let rendered = renderer.render(webhook, &profile.profile, tenant);
+            let delivery = delivery(self.event, planned, rendered, self.origin, self.check);
             match planned.held {
                 Some(why) => {
                     let since = self.event.accepted_at;
@@ -155,7 +155,13 @@ fn for_webhook(error: RenderError, planned: &Planned) -> RenderError {
     RenderError { detail, ..error }
 }
 
-fn delivery(event: &Event, planned: &Planned, body: Bytes, origin: Origin, check: Check) -> Delivery {
+fn delivery(
+    event: &Event,
+    planned: &Planned,
+    rendered: Rendered,
+    origin: Origin,
+    check: Check,
+) -> Delivery {
     let webhook = &planned.entry.webhook;
     Delivery {
         reference: DeliveryRef {
@@ -177,12 +183,13 @@ fn delivery(event: &Event, planned: &Planned, body: Bytes, origin: Origin, check
         rendered_with: planned.stored.rendered_with,
         schema_version: event.schema_version,
         event_timestamp: event.timestamp,
-        body,
+        query: rendered.query,
+        body: rendered.body,
     }
 }
 
 fn publications(mut deliveries: Vec<Delivery>) -> Vec<Publication> {
-    let bytes: usize = deliveries.iter().map(|delivery| delivery.body.len()).sum();
+    let bytes: usize = deliveries.iter().map(|delivery| delivery.body.len() + delivery.query.length()).sum();
     let is_fan_out = deliveries.len() > FAN_OUT_MATCHES || bytes > FAN_OUT_BYTES && deliveries.len() > 1;
     let first = |work| Publication { route: Route::First, work };
     if !is_fan_out {
@@ -207,6 +214,7 @@ fn fan_out_length(deliveries: &[Delivery]) -> usize {
             seen.push(delivery.body.as_ptr());
             bytes += delivery.body.len();
         }
+        bytes += delivery.query.length();
         if index > 0 && (index >= FAN_OUT_MAX || bytes > FAN_OUT_BYTES) {
             return index;
         }

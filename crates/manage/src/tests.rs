@@ -5,6 +5,7 @@ mod filters;
 mod fixture;
 mod keys;
 mod newer_versions;
+mod postbacks;
 mod profiles;
 mod racing;
 mod refusals;

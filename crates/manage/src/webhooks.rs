@@ -12,6 +12,7 @@ pub(crate) mod fit;
 mod headers;
 pub(crate) mod list;
 pub(crate) mod pause;
+mod postback;
 pub(crate) mod rotate;
 mod secrets;
 mod template;

@@ -125,7 +125,7 @@ impl Disabling {
 
 fn is_disabling(entry: &WebhookEntry, status: u16) -> bool {
     let answer = Response { status, headers: Vec::new(), body: Bytes::new(), extent: BodyExtent::Whole };
-    let rules = DeliveryRules::new(&entry.profile.profile, &entry.webhook.overrides);
+    let rules = DeliveryRules::of(&entry.profile.profile, &entry.webhook);
     disables(&AttemptResult::Response(answer), &rules)
 }
 

@@ -163,7 +163,7 @@ async fn again(parts: &DutyParts, overdue: OverdueDelivery) -> Result<Option<Del
     };
     let Some(event) = event_of(view) else { return Ok(None) };
     let rendered = RenderedAs { webhook: reference.webhook, profile: &profile, rendered_with };
-    let Some(again) = parts.rerendering.body(&event, rendered).await? else { return Ok(None) };
+    let Some(again) = parts.rerendering.again(&event, rendered).await? else { return Ok(None) };
     Ok(Some(Delivery {
         reference,
         position: step_on(position),
@@ -175,6 +175,7 @@ async fn again(parts: &DutyParts, overdue: OverdueDelivery) -> Result<Option<Del
         rendered_with,
         schema_version: event.schema_version,
         event_timestamp: event.timestamp,
+        query: again.query,
         body: again.body,
     }))
 }

@@ -1,4 +1,4 @@
-//! A delivery's body again, byte for byte: the event's data from the log, webhook, profile and tenant as they were.
+//! What a delivery sends again, byte for byte: the event's data from the log; webhook, profile and tenant as they were.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::{read_object_at, read_profile_at, tenant_key, webhook_key};
 
-/// What a body was rendered for and with.
+/// What a delivery was rendered for and with.
 #[derive(Clone, Copy, Debug)]
 pub struct RenderedAs<'a> {
     pub webhook: WebhookId,
@@ -34,7 +34,7 @@ impl Rerendering {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn body(
+    pub async fn again(
         &self,
         event: &Event,
         rendered: RenderedAs<'_>,
@@ -48,7 +48,7 @@ impl Rerendering {
         else {
             return Ok(None);
         };
-        // What it said of its body is needed: without it, another body might be taken for this one.
+        // What it said of its form is needed: without it, another body might be taken for this one.
         let webhook = webhook_key(&event.tenant, webhook);
         let Some(webhook) = read_object_at::<Webhook>(&*self.config, &webhook, rendered_with.webhook).await?
         else {

@@ -8,7 +8,7 @@ use postrider_contract::attempt::{
 };
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::{
-    AttemptNumber, Check, Delivery, DeliveryRef, FanOut, Origin, Position, RenderedWith, Work,
+    AttemptNumber, Check, Delivery, DeliveryRef, FanOut, Origin, Position, Query, RenderedWith, Work,
 };
 use postrider_contract::event::{Event, EventType, SchemaVersion};
 use postrider_contract::ids::{AttemptId, DeliveryId, EventId, TenantId, WebhookId};
@@ -86,6 +86,7 @@ impl Sample {
             rendered_with: rendered_with(),
             schema_version: SchemaVersion { major: 2, minor: 3 },
             event_timestamp: self.accepted_at.minus(Duration::from_secs(5)),
+            query: Query::OfUrl,
             body: self.body.clone(),
         }
     }

@@ -13,7 +13,7 @@ use postrider_contract::attempt::{
 };
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::{
-    AttemptNumber, Check, Delivery, DeliveryRef, FanOut, Origin, Position, RenderedWith, Work,
+    AttemptNumber, Check, Delivery, DeliveryRef, FanOut, Origin, Position, Query, RenderedWith, TooLong, Work,
 };
 use postrider_contract::event::{Event, SchemaVersion};
 use postrider_contract::ids::{AttemptId, DeliveryId, WebhookId};
@@ -70,6 +70,7 @@ fn delivery() -> Delivery {
         rendered_with: rendered_with(),
         schema_version: SchemaVersion { major: 1, minor: 0 },
         event_timestamp: at(-5000),
+        query: Query::OfUrl,
         body: Bytes::from_static(b"{\"id\": 12345678901234567890123}"),
     }
 }
@@ -86,6 +87,15 @@ fn retried() -> Delivery {
         check: Check::LookUp,
         due_at: at(30_000),
         parked_for: Duration::from_millis(30_000),
+        body: Bytes::new(),
+        ..delivery()
+    }
+}
+
+fn postback(query: Query) -> Delivery {
+    Delivery {
+        reference: DeliveryRef { kind: WebhookKind::Postback, ..reference() },
+        query,
         body: Bytes::new(),
         ..delivery()
     }
@@ -255,11 +265,18 @@ fn sample(name: &str, written: &Bytes) -> Bytes {
         .into()
 }
 
-fn works() -> [(&'static str, Work); 3] {
+fn works() -> [(&'static str, Work); 5] {
     [
         ("work-deliver.bin", Work::Deliver(delivery())),
         ("work-deliver-again.bin", Work::Deliver(retried())),
         ("work-fan-out.bin", Work::FanOut(fan_out())),
+        (
+            "work-postback.bin",
+            Work::Deliver(postback(Query::Filled(Bytes::from_static(
+                b"cid=a%20b&n=12345678901234567890123",
+            )))),
+        ),
+        ("work-postback-too-long.bin", Work::Deliver(postback(Query::TooLong(TooLong::Form)))),
     ]
 }
 

@@ -10,7 +10,7 @@ use postrider_contract::attempt::{
 };
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::{
-    AttemptNumber, Check, Delivery, DeliveryRef, FanOut, Origin, Position, RenderedWith, Work,
+    AttemptNumber, Check, Delivery, DeliveryRef, FanOut, Origin, Position, Query, RenderedWith, TooLong, Work,
 };
 use postrider_contract::event::{Event, SchemaVersion};
 use postrider_contract::ids::{AttemptId, DeliveryId, WebhookId};
@@ -112,12 +112,23 @@ fn reference() -> impl Strategy<Value = DeliveryRef> {
     })
 }
 
+fn query() -> impl Strategy<Value = Query> {
+    let too_long = prop_oneof![Just(TooLong::Query), Just(TooLong::Form)];
+    prop_oneof![Just(Query::OfUrl), bytes().prop_map(Query::Filled), too_long.prop_map(Query::TooLong)]
+}
+
 fn delivery() -> impl Strategy<Value = Delivery> {
     let standing = (position(), origin(), prop_oneof![Just(Check::Fresh), Just(Check::LookUp)]);
     let times = (timestamp(), timestamp(), duration());
     let rendering = ("[a-z][a-z0-9-]{0,20}", rendered_with(), schema_version());
-    (reference(), standing, times, rendering, bytes()).prop_map(
-        |(reference, (position, origin, check), times, (profile, rendered_with, schema_version), body)| {
+    (reference(), standing, times, rendering, (query(), bytes())).prop_map(
+        |(
+            reference,
+            (position, origin, check),
+            times,
+            (profile, rendered_with, schema_version),
+            (query, body),
+        )| {
             Delivery {
                 reference,
                 position,
@@ -129,6 +140,7 @@ fn delivery() -> impl Strategy<Value = Delivery> {
                 rendered_with,
                 schema_version,
                 event_timestamp: times.1,
+                query,
                 body,
             }
         },

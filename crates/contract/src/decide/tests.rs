@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::*;
 use crate::attempt::{BodyExtent, FailureClass, Header};
-use crate::profile::{Profile, builtin_profile};
+use crate::egress::WebhookUrl;
+use crate::ids::WebhookId;
+use crate::profile::{Profile, StatusSet, builtin_profile};
 use contracts::{CONTRACTS, Contract};
 
 const NOW: Timestamp = Timestamp::EPOCH;
@@ -59,6 +61,26 @@ fn any_2xx_is_a_success_on_every_try_even_if_its_body_is_cut_off() {
         let AttemptResult::Response(response) = answer(200) else { panic!("an answer") };
         let cut_off = AttemptResult::Response(Response { extent: BodyExtent::CutOff, ..response });
         assert_eq!(decided(profile, &cut_off, 1, Jitter::NONE), Outcome::Delivered);
+    }
+}
+
+#[test]
+fn a_postbacks_own_successes_replace_its_profiles() {
+    let profile = builtin_profile(&"standard".parse().expect("a name")).expect("built in");
+    let url = WebhookUrl::from_stored("https://partner.example/pb").expect("a URL");
+    let tenant = "acme".parse().expect("an id");
+    let mut postback = Webhook::new(tenant, WebhookId::from_u128(1), url, NOW);
+    postback.postback.success =
+        Some(SuccessRule { statuses: StatusSet::parse(["302", "410"]).expect("a set"), body_contains: None });
+    for (kind, arrives) in [(WebhookKind::Postback, true), (WebhookKind::Webhook, false)] {
+        postback.kind = kind;
+        let rules = DeliveryRules::of(&profile, &postback);
+        let decided = |status| decide(&answer(status), AttemptNumber::FIRST, &rules, NOW, Jitter::NONE);
+        for status in [302, 410] {
+            assert_eq!(decided(status) == Outcome::Delivered, arrives, "{status} of a {}", kind.as_str());
+        }
+        assert_eq!(decided(200) == Outcome::Delivered, !arrives, "a {}", kind.as_str());
+        assert_eq!(disables(&answer(410), &rules), !arrives, "what has arrived disables nothing");
     }
 }
 

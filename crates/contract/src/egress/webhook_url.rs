@@ -106,6 +106,18 @@ impl WebhookUrl {
         &self.url[Position::BeforePath..Position::AfterQuery]
     }
 
+    /// The path, percent-encoded; `/` at least.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.url.path()
+    }
+
+    /// What stands after the `?`; `None` if there is none.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.url.query()
+    }
+
     /// Scheme and authority with everything after them hidden: `https://hooks.example.com/…`. A URL of
     /// nothing but the root path has nothing to hide and is shown whole.
     #[must_use]

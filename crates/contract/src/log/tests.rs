@@ -132,6 +132,7 @@ fn held(delivery: u32, position: Position) -> JournalRecord {
         rendered_with: rendered_with(),
         schema_version: SchemaVersion::FIRST,
         event_timestamp: at(0),
+        query: crate::delivery::Query::OfUrl,
         body: Bytes::from_static(b"{}"),
     };
     JournalRecord::Held(HeldRecord { delivery, why: HoldReason::Overflow, since: at(0) })

@@ -1,22 +1,35 @@
-//! The body of one webhook: of its own form where it has one, else the envelope of its profile.
+//! What one webhook is sent of an event, beside headers: in a form of its own where it has one, else the envelope of
+//! its profile.
 
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
 use super::{RenderError, check_data, fill_envelope};
+use crate::delivery::Query;
 use crate::event::{Event, EventReading};
+use crate::postback::{FilledPostback, fill_postback};
 use crate::profile::{Colour, CompiledProfile, ProfileName};
 use crate::provider::Provider;
 use crate::template::{Filled, Gap, Template};
 use crate::tenant::Tenant;
-use crate::webhook::Webhook;
+use crate::webhook::{Webhook, WebhookKind};
 
-/// A body, and what a template could not put into it.
+/// Query and body of every try, and what could not be put into them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
+    pub query: Query,
     pub body: Bytes,
+    /// The variables of a template that found no value, or no room.
     pub gaps: Vec<Gap>,
+    /// The macros of a postback that the event has no value for: each is filled with nothing.
+    pub missing_macros: Vec<String>,
+}
+
+impl Rendered {
+    fn of_body(body: Bytes, gaps: Vec<Gap>) -> Self {
+        Rendered { query: Query::OfUrl, body, gaps, missing_macros: Vec::new() }
+    }
 }
 
 /// Renders one event for the webhooks of its tenant, one after the other: those with the same rendering share one
@@ -37,17 +50,22 @@ pub struct Made {
     pub bytes: usize,
 }
 
-/// What a body is made by. Those of one form are the same, except for an envelope that names its webhook.
+/// What a body is made by. Those of one form are the same, except for what is one webhook's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Form<'w> {
     Template(&'w Template),
     Message(Provider, Option<Colour>),
     Envelope(&'w ProfileName),
+    /// It names its webhook.
     EnvelopeOfOne,
+    Postback,
 }
 
 impl<'w> Form<'w> {
     fn of(webhook: &'w Webhook, profile: &'w CompiledProfile) -> Self {
+        if webhook.kind == WebhookKind::Postback {
+            return Form::Postback;
+        }
         if let Some(template) = &webhook.template {
             return Form::Template(template);
         }
@@ -64,7 +82,14 @@ impl<'w> Form<'w> {
     fn is_envelope(self) -> bool {
         match self {
             Form::Envelope(_) | Form::EnvelopeOfOne => true,
-            Form::Template(_) | Form::Message(..) => false,
+            Form::Template(_) | Form::Message(..) | Form::Postback => false,
+        }
+    }
+
+    fn is_shared(self) -> bool {
+        match self {
+            Form::Template(_) | Form::Message(..) | Form::Envelope(_) => true,
+            Form::EnvelopeOfOne | Form::Postback => false,
         }
     }
 }
@@ -83,7 +108,7 @@ impl<'e, 'w> Renderer<'e, 'w> {
     /// Whether this webhook can be sent this event.
     ///
     /// # Errors
-    /// When the event's data holds a member that the envelope has itself. A template or a provider takes every event.
+    /// When the event's data holds a member that the envelope has itself. All the others take every event.
     pub fn check(&mut self, webhook: &'w Webhook, profile: &'w CompiledProfile) -> Result<(), RenderError> {
         if Form::of(webhook, profile).is_envelope() && !self.fitting.contains(profile.name()) {
             check_data(profile, self.reading.event())?;
@@ -92,8 +117,8 @@ impl<'e, 'w> Renderer<'e, 'w> {
         Ok(())
     }
 
-    /// The body of every try to this webhook: its template filled in, or the message that its provider shows, or the
-    /// profile's envelope, into which the event must go ([`Renderer::check`]).
+    /// What every try sends to this webhook: a postback's macros filled in, its template, the message that its provider
+    /// shows, or the profile's envelope, into which the event must go ([`Renderer::check`]).
     pub fn render(
         &mut self,
         webhook: &'w Webhook,
@@ -105,20 +130,25 @@ impl<'e, 'w> Renderer<'e, 'w> {
             return rendered.clone();
         }
         let event = self.reading.event();
-        let whole = |body| Rendered { body, gaps: Vec::new() };
+        let whole = |body| Rendered::of_body(body, Vec::new());
         let message = |provider: Provider, accent| provider.message(event, tenant, accent);
         let envelope = || fill_envelope(profile, event, tenant, webhook.id);
         let rendered = match form {
             Form::Template(template) => {
                 let Filled { body, gaps } = template.fill(&self.reading, tenant);
-                Rendered { body, gaps }
+                Rendered::of_body(body, gaps)
+            }
+            Form::Postback => {
+                let FilledPostback { query, body, missing } =
+                    fill_postback(webhook, event, self.reading.data());
+                Rendered { query, body, gaps: Vec::new(), missing_macros: missing }
             }
             Form::Message(provider, accent) => whole(message(provider, accent).unwrap_or_else(envelope)),
             Form::Envelope(_) | Form::EnvelopeOfOne => whole(envelope()),
         };
         self.made.bodies += 1;
-        self.made.bytes += rendered.body.len();
-        if form != Form::EnvelopeOfOne {
+        self.made.bytes += rendered.body.len() + rendered.query.length();
+        if form.is_shared() {
             self.shared.insert(form, rendered.clone());
         }
         rendered
@@ -136,7 +166,7 @@ impl<'e, 'w> Renderer<'e, 'w> {
     }
 }
 
-/// The body of every try of this event to this one webhook: as [`Renderer::render`].
+/// What every try of this event sends to this one webhook: as [`Renderer::render`].
 ///
 /// # Errors
 /// As [`Renderer::check`].

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::fields::{
-    bad_value, check, id, kind, origin, position, rendered_with, required, schema_version, text, time,
+    bad_value, check, id, kind, origin, position, query, rendered_with, required, schema_version, text, time,
     write_check, write_duration, write_id, write_kind, write_origin, write_position, write_rendered_with,
-    write_schema_version,
+    write_schema_version, write_too_long, written_query,
 };
 use super::{WireError, generated};
 use crate::delivery::{Delivery, DeliveryRef, FanOut};
@@ -57,6 +57,8 @@ fn write_bodiless(delivery: &Delivery) -> generated::Delivery {
         rendered_with: Some(write_rendered_with(delivery.rendered_with)),
         schema_version: Some(write_schema_version(delivery.schema_version)),
         event_timestamp: delivery.event_timestamp.as_millis(),
+        query: written_query(&delivery.query),
+        too_long: write_too_long(&delivery.query),
         body: Bytes::new(),
     }
 }
@@ -73,6 +75,7 @@ pub(super) fn read_delivery(wire: generated::Delivery) -> Result<Delivery, WireE
         rendered_with: rendered_with(wire.rendered_with)?,
         schema_version: schema_version(wire.schema_version)?,
         event_timestamp: time("event_timestamp", wire.event_timestamp)?,
+        query: query(wire.query, wire.too_long)?,
         body: wire.body,
     })
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{WireError, generated};
 use crate::clock::Timestamp;
-use crate::delivery::{AttemptNumber, Check, Origin, Position, RenderedWith};
+use crate::delivery::{AttemptNumber, Check, Origin, Position, Query, RenderedWith, TooLong};
 use crate::event::SchemaVersion;
 use crate::revision::Revision;
 use crate::webhook::WebhookKind;
@@ -124,6 +124,30 @@ pub(super) fn origin(number: i32) -> Result<Origin, WireError> {
         generated::Origin::Test => Ok(Origin::Test),
         generated::Origin::Operator => Ok(Origin::Operator),
     }
+}
+
+pub(super) fn written_query(query: &Query) -> Option<Bytes> {
+    match query {
+        Query::Filled(filled) => Some(filled.clone()),
+        Query::OfUrl | Query::TooLong(_) => None,
+    }
+}
+
+pub(super) fn write_too_long(query: &Query) -> i32 {
+    i32::from(match query {
+        Query::OfUrl | Query::Filled(_) => generated::TooLong::Unspecified,
+        Query::TooLong(TooLong::Query) => generated::TooLong::Query,
+        Query::TooLong(TooLong::Form) => generated::TooLong::Form,
+    })
+}
+
+/// Of both, that it is too long counts.
+pub(super) fn query(filled: Option<Bytes>, too_long: i32) -> Result<Query, WireError> {
+    Ok(match known("too_long", too_long)? {
+        generated::TooLong::Query => Query::TooLong(TooLong::Query),
+        generated::TooLong::Form => Query::TooLong(TooLong::Form),
+        generated::TooLong::Unspecified => filled.map_or(Query::OfUrl, Query::Filled),
+    })
 }
 
 pub(super) fn write_check(check: Check) -> i32 {

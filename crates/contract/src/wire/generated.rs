@@ -120,6 +120,12 @@ pub struct Delivery {
     pub schema_version: ::core::option::Option<SchemaVersion>,
     #[prost(int64, tag = "10")]
     pub event_timestamp: i64,
+    /// A postback's, filled. Absent: that of the webhook's URL.
+    #[prost(bytes = "bytes", optional, tag = "11")]
+    pub query: ::core::option::Option<::prost::bytes::Bytes>,
+    /// 0: nothing is too long, and the delivery can be sent.
+    #[prost(enumeration = "TooLong", tag = "12")]
+    pub too_long: i32,
     /// Absent within a FanOut.
     #[prost(bytes = "bytes", tag = "15")]
     pub body: ::prost::bytes::Bytes,
@@ -508,6 +514,36 @@ impl Check {
             "CHECK_UNSPECIFIED" => Some(Self::Unspecified),
             "CHECK_FRESH" => Some(Self::Fresh),
             "CHECK_LOOK_UP" => Some(Self::LookUp),
+            _ => None,
+        }
+    }
+}
+/// Which part of a postback became too long to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TooLong {
+    Unspecified = 0,
+    Query = 1,
+    Form = 2,
+}
+impl TooLong {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TOO_LONG_UNSPECIFIED",
+            Self::Query => "TOO_LONG_QUERY",
+            Self::Form => "TOO_LONG_FORM",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TOO_LONG_UNSPECIFIED" => Some(Self::Unspecified),
+            "TOO_LONG_QUERY" => Some(Self::Query),
+            "TOO_LONG_FORM" => Some(Self::Form),
             _ => None,
         }
     }

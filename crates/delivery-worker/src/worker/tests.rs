@@ -2,6 +2,7 @@
 
 mod former_profiles;
 mod misfits;
+mod postbacks;
 mod schedules;
 
 use postrider_contract::attempt::{AttemptResult, FailureClass, Header};

@@ -3,6 +3,7 @@
 mod filters;
 mod keyed;
 mod pages;
+mod postbacks;
 mod unusable;
 
 use std::collections::HashSet;

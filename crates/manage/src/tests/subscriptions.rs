@@ -92,7 +92,7 @@ async fn a_wrong_webhook_is_refused_by_its_field_and_leaves_nothing() {
         (json!({"signing_secret": ""}), "/signing_secret"),
         (json!({"secret": ""}), "/secret"),
         (json!({"rate_limit_per_second": "5"}), "/rate_limit_per_second"),
-        (json!({"kind": "postback"}), "/kind"),
+        (json!({"kind": "pixel"}), "/kind"),
         (json!({"filter": {}}), "/filter"),
         (json!({"template": "{"}), "/template"),
         (json!({"template": "\"{{summary}}\""}), "/template"),

@@ -13,14 +13,14 @@ use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::profile::{CompiledProfile, HeaderName, ProfileName};
 use postrider_contract::secret::{SealedSecret, Secret};
 use postrider_contract::subscription::{MAX_PATTERNS, TypePattern};
-use postrider_contract::webhook::{Webhook, WebhookState};
+use postrider_contract::webhook::{Webhook, WebhookKind, WebhookState};
 use postrider_service::problem::{FieldErrors, Problem};
 use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
 
 use super::authentication::read_authentication;
 use super::fields::{WebhookFields, WrittenStatus};
 use super::headers::read_headers;
-use super::{fit, secrets, template, text_quota};
+use super::{fit, postback, secrets, template, text_quota};
 use crate::field_change::FieldChange;
 use crate::names::{check_description, check_name};
 use crate::state::ManageState;
@@ -71,7 +71,8 @@ pub(super) fn apply(
 ) -> Result<Applied, Problem> {
     let mut after = before.clone();
     let sealing = Sealing::new(state, &before.tenant, before.id);
-    check_fixed(fields, &before.tenant, &mut errors);
+    check_fixed(fields, before, &mut errors);
+    postback::apply(fields, &mut after, &mut errors);
     apply_subscription(state, fields, &mut after, &mut errors);
     apply_texts(fields, &mut after, &mut errors);
     apply_overrides(fields, &mut after, &mut errors);
@@ -122,15 +123,17 @@ pub(super) fn profile_of(
 }
 
 /// What cannot be chosen, but may be said.
-fn check_fixed(fields: &WebhookFields, tenant: &TenantId, errors: &mut FieldErrors) {
+fn check_fixed(fields: &WebhookFields, before: &Webhook, errors: &mut FieldErrors) {
     let named = fields.tenant(errors);
-    if named.change.given().is_some_and(|named| named != tenant.as_str()) {
+    if named.change.given().is_some_and(|named| named != before.tenant.as_str()) {
         errors.add(named.pointer, "must be the tenant that this call acts for");
     }
-    if let Some(kind) = fields.kind.given()
-        && kind != "webhook"
-    {
-        errors.add("/kind", "must be webhook, the only kind that is offered");
+    match fields.kind.given().map(|text| WebhookKind::from_word(text)) {
+        Some(None) => errors.add("/kind", "must be webhook or postback"),
+        Some(Some(kind)) if kind != before.kind => {
+            errors.add("/kind", format!("is {} and stays so; make another webhook", before.kind.as_str()));
+        }
+        Some(Some(_)) | None => {}
     }
 }
 

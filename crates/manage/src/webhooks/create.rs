@@ -6,7 +6,7 @@ use http::StatusCode;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::ids::{TenantId, WebhookId};
-use postrider_contract::webhook::Webhook;
+use postrider_contract::webhook::{Webhook, WebhookKind};
 use postrider_service::json_body::JsonBody;
 use postrider_service::problem::{Code, FieldErrors, Problem};
 
@@ -34,7 +34,9 @@ pub(crate) async fn create_webhook(
     JsonBody(fields): JsonBody<WebhookFields>,
 ) -> Result<Response, Problem> {
     let id = WebhookId::draw(state.parts().clock.now(), &*state.parts().entropy);
-    let blank = blank(tenant.clone(), id, state.parts().clock.now());
+    let kind =
+        fields.kind.given().and_then(|text| WebhookKind::from_word(text)).unwrap_or(WebhookKind::Webhook);
+    let blank = Webhook { kind, ..blank(tenant.clone(), id, state.parts().clock.now()) };
     let applied = apply(&state, &fields, &blank, missing(&fields))?;
     refuse_too_many(&state, &tenant)?;
     let taken = "a webhook with this id exists; repeat the request";

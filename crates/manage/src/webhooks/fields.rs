@@ -20,11 +20,12 @@ pub(crate) struct WebhookFields {
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     pub(super) name: FieldChange<String>,
-    /// `webhook`, the only kind so far.
+    /// `webhook`, which is what a new one is if nothing is said, or `postback`. It stays what it was made as.
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     pub(super) kind: FieldChange<String>,
-    /// Required of a new webhook. `https://`, to a public host, unless the installation allows more.
+    /// Required of a new webhook. `https://`, to a public host, unless the installation allows more. The query of a
+    /// postback's may hold macros: `{click_id}`, `{data.order.id}`, `{event.id}`.
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     pub(super) url: FieldChange<String>,
@@ -41,6 +42,18 @@ pub(crate) struct WebhookFields {
     #[schema(value_type = Option<Object>)]
     #[serde(default)]
     pub(super) filter: FieldChange<Box<RawValue>>,
+    /// Of a postback: `GET`, which it is if nothing is said, or `POST`. For other webhooks the profile decides.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) method: FieldChange<String>,
+    /// Of a postback with `POST`: a form-encoded body, with macros as in the URL's query. Up to 4 KiB.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub(super) form: FieldChange<String>,
+    /// Of a postback: which answers mean that it has arrived; the profile's if absent.
+    #[schema(value_type = Option<SuccessFields>)]
+    #[serde(default)]
+    pub(super) success: FieldChange<SuccessFields>,
     /// The caller's tenant; anything else is refused.
     #[schema(value_type = Option<String>)]
     #[serde(default)]
@@ -183,6 +196,17 @@ pub(crate) struct RetryFields {
     /// Between the tries, in order, for instance `["5s", "5m", "1h30m"]`; each from 100 ms to 24 h.
     #[schema(value_type = Vec<String>)]
     pub(super) waits: Vec<Span>,
+}
+
+/// When a postback has arrived.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SuccessFields {
+    /// Codes, classes and ranges: `["200", "3xx", "410-419"]`.
+    pub(super) statuses: Vec<String>,
+    /// A text of up to 200 bytes that the first 16 KiB of the answer's body must hold, letter for letter.
+    #[serde(default)]
+    pub(super) body_contains: Option<String>,
 }
 
 /// What a webhook's owner may set its status to.

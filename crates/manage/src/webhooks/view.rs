@@ -9,10 +9,11 @@ use http::header::{CACHE_CONTROL, ETAG};
 use postrider_contract::clock::Timestamp;
 use postrider_contract::filter::Filter;
 use postrider_contract::ids::{TenantId, WebhookId};
-use postrider_contract::profile::{ProfileName, Span};
+use postrider_contract::postback::SuccessRule;
+use postrider_contract::profile::{ProfileName, Span, StatusSet};
 use postrider_contract::secret::Secret;
 use postrider_contract::subscription::TypePattern;
-use postrider_contract::webhook::{Authentication, CustomHeader, Webhook, WebhookState};
+use postrider_contract::webhook::{Authentication, CustomHeader, Webhook, WebhookKind, WebhookState};
 use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -40,12 +41,18 @@ pub(crate) struct WebhookView {
     #[schema(value_type = String)]
     brand_id: TenantId,
     name: String,
-    /// `webhook`
+    /// `webhook` or `postback`
     kind: &'static str,
     url: String,
-    /// The HTTP method of its requests, as its profile says.
+    /// The HTTP method of its requests: its own for a postback, else as its profile says.
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'static str>,
+    /// A postback's form, with its macros.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    form: Option<String>,
+    /// Which answers mean that a postback has arrived; absent if the profile says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    success: Option<SuccessView>,
     #[schema(value_type = Vec<String>)]
     events: Vec<TypePattern>,
     /// Which events of these types it wants; `null` means all.
@@ -111,6 +118,21 @@ pub(crate) struct RetryView {
     waits: Vec<Span>,
 }
 
+/// When a postback has arrived.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SuccessView {
+    #[schema(value_type = Vec<String>)]
+    statuses: StatusSet,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_contains: Option<String>,
+}
+
+impl From<SuccessRule> for SuccessView {
+    fn from(SuccessRule { statuses, body_contains }: SuccessRule) -> Self {
+        SuccessView { statuses, body_contains }
+    }
+}
+
 /// A webhook, and the secret that this very request made.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookAnswer {
@@ -126,7 +148,12 @@ impl WebhookView {
         let Stored { object: webhook, revision } = stored;
         let secrets = WebhookSecrets::new(&state.parts().secret_box, &webhook.tenant, webhook.id);
         let headers = webhook.headers.iter().map(|header| shown_header(header, &secrets)).collect();
-        let method = profile_of(state, &webhook.tenant, webhook.profile.as_ref());
+        let method = match webhook.kind {
+            WebhookKind::Webhook => profile_of(state, &webhook.tenant, webhook.profile.as_ref())
+                .ok()
+                .map(|profile| profile.definition().request.method.as_str()),
+            WebhookKind::Postback => Some(webhook.postback.method.as_str()),
+        };
         let (status, status_since, status_reason) = match &webhook.state {
             WebhookState::Active => ("active", None, None),
             WebhookState::Paused { since } => ("paused", Some(*since), None),
@@ -147,7 +174,9 @@ impl WebhookView {
             name: webhook.name,
             kind: webhook.kind.as_str(),
             url: webhook.url.as_str().to_owned(),
-            method: method.ok().map(|profile| profile.definition().request.method.as_str()),
+            method,
+            form: webhook.postback.form,
+            success: webhook.postback.success.map(SuccessView::from),
             events: webhook.events,
             filter: webhook.filter,
             profile: webhook.profile,

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use postrider_contract::clock::{Day, ManualClock, Timestamp};
-use postrider_contract::delivery::{Check, Delivery, DeliveryRef, Origin, Position, RenderedWith, Work};
+use postrider_contract::delivery::{
+    Check, Delivery, DeliveryRef, Origin, Position, Query, RenderedWith, Work,
+};
 use postrider_contract::event::SchemaVersion;
 use postrider_contract::ids::{DeliveryId, EventId, WebhookId};
 use postrider_contract::journal::{ConcludedRecord, Conclusion, JournalRecord};
@@ -101,6 +103,7 @@ fn delivery(number: u32, body: usize) -> Work {
         rendered_with: RenderedWith { webhook: revision, profile: revision, tenant: revision },
         schema_version: SchemaVersion::FIRST,
         event_timestamp: now(),
+        query: Query::OfUrl,
         body: Bytes::from(vec![b'x'; body]),
     })
 }

@@ -1,4 +1,5 @@
 use postrider_contract::clock::Clock;
+use postrider_contract::egress::WebhookUrl;
 use postrider_contract::fakes::PublishFault;
 
 use postrider_contract::journal::HeldRecord;
@@ -39,6 +40,25 @@ async fn an_overdue_delivery_is_published_again_byte_for_byte_with_a_check() {
     office.clock.advance(OVERDUE_AFTER);
     assert_eq!(heal(&office.parts).await.unwrap(), 0, "it is late, not yet overdue");
     office.clock.advance(A_MOMENT);
+    assert_eq!(heal(&office.parts).await.unwrap(), 1);
+    let expected = Delivery {
+        position: Position { deferrals: 1, ..Position::START },
+        check: Check::LookUp,
+        due_at: office.clock.now(),
+        ..delivery
+    };
+    assert_eq!(office.published().await, [expected]);
+}
+
+/// With the URL as it was when the event was accepted: what an event fills in is the same for every try.
+#[tokio::test]
+async fn an_overdue_postback_is_published_again_as_it_was_filled() {
+    let office = Office::open().await;
+    let (postback, event, delivery) = office.postback("e={event.id}&x={nowhere}", b"e=e&x=").await;
+    office.log([accepted(event, &delivery, None)]).await;
+    let changed = WebhookUrl::from_stored("https://partner.example/other?changed={event.type}").unwrap();
+    office.put(&Webhook { url: changed, ..postback }).await;
+    office.clock.advance(OVERDUE_AFTER + A_MOMENT);
     assert_eq!(heal(&office.parts).await.unwrap(), 1);
     let expected = Delivery {
         position: Position { deferrals: 1, ..Position::START },

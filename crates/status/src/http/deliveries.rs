@@ -248,12 +248,12 @@ pub(super) async fn get_delivery(
     let attempts = state.queries.attempts(id).await.map_err(away)?;
     let event =
         state.queries.event(&tenant, &view.reference.event_id).await.map_err(away)?.and_then(event_of);
-    let body = match (&event, &view.profile, view.rendered_with) {
+    let again = match (&event, &view.profile, view.rendered_with) {
         (Some(event), Some(profile), Some(rendered_with)) => {
             let rendered = RenderedAs { webhook: view.reference.webhook, profile, rendered_with };
-            state.rerendering.body(event, rendered).await.map_err(away)?
+            state.rerendering.again(event, rendered).await.map_err(away)?
         }
         _ => None,
     };
-    Ok(Json(DeliveryAnswer::new(view, attempts, body)))
+    Ok(Json(DeliveryAnswer::new(view, attempts, again)))
 }

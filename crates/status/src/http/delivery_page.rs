@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postrider_contract::attempt::{AttemptResult, BodyExtent, Header, Response, Timings};
 use postrider_contract::clock::Timestamp;
+use postrider_contract::delivery::Query;
 use postrider_contract::ids::AttemptId;
 use postrider_contract::ports::{AnswerBody, AttemptView, DeliveryView};
 use postrider_contract::profile::ProfileName;
@@ -23,7 +24,34 @@ pub(super) struct DeliveryAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     profile: Option<ProfileName>,
+    /// Of a postback, while it can be rendered again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    postback: Option<PostbackAnswer>,
     tries: Vec<TryAnswer>,
+}
+
+/// A postback as it was filled from its event.
+#[derive(Serialize, ToSchema)]
+struct PostbackAnswer {
+    /// What stands after the `?`; absent if it was too long to be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<String>,
+    /// The macros that the event has no value for: each was filled with nothing.
+    missing_macros: Vec<String>,
+}
+
+impl PostbackAnswer {
+    fn of(again: &Rendered) -> Option<Self> {
+        let missing_macros = again.missing_macros.clone();
+        match &again.query {
+            Query::OfUrl => None,
+            Query::Filled(filled) => {
+                let query = Some(String::from_utf8_lossy(filled).into_owned());
+                Some(PostbackAnswer { query, missing_macros })
+            }
+            Query::TooLong(_) => Some(PostbackAnswer { query: None, missing_macros }),
+        }
+    }
 }
 
 /// One real HTTP call.
@@ -124,12 +152,13 @@ struct TimingsAnswer {
 }
 
 impl DeliveryAnswer {
-    /// `again` is the delivery's body rendered again.
+    /// `again` is what the delivery sends, rendered again.
     pub(super) fn new(view: DeliveryView, attempts: Vec<AttemptView>, again: Option<Rendered>) -> Self {
         let profile = view.profile.clone();
+        let postback = again.as_ref().and_then(PostbackAnswer::of);
         let rendered = again.map(|again| (<[u8; 32]>::from(Sha256::digest(&again.body)), again));
         let tries = attempts.into_iter().map(|attempt| TryAnswer::new(attempt, rendered.as_ref())).collect();
-        DeliveryAnswer { summary: view.into(), profile, tries }
+        DeliveryAnswer { summary: view.into(), profile, postback, tries }
     }
 }
 

@@ -338,6 +338,28 @@ async fn a_try_tells_which_fields_its_template_did_not_find() {
 }
 
 #[tokio::test]
+async fn a_postback_shows_its_filled_query_and_the_macros_without_a_value() {
+    let site = Site::open().await;
+    let (_, event, delivery) =
+        site.office.postback("e={event.id}&x={nowhere}&y={data.n.m}", b"e=e&x=&y=").await;
+    site.office
+        .log([accepted(event, &delivery, None), attempted(&delivery, 200, QUICK, Outcome::Delivered)])
+        .await;
+    let page = site.get_200(&format!("/v1/deliveries/{}", delivery.reference.id)).await;
+    let shown = json!({"query": "e=e&x=&y=", "missing_macros": ["nowhere", "data.n.m"]});
+    assert_eq!((&page["kind"], &page["postback"]), (&json!("postback"), &shown));
+    assert_eq!(page["tries"][0]["request"]["body_matches"], true);
+    site.office.put(&webhook(1)).await;
+    let other = site.event("other", true).await;
+    assert!(site.get_200(&format!("/v1/deliveries/{}", other.reference.id)).await.get("postback").is_none());
+    for (kind, count) in [("postback", 1), ("webhook", 1)] {
+        let list = site.get_200(&format!("/v1/deliveries?kind={kind}")).await;
+        assert_eq!(list["data"].as_array().unwrap().len(), count, "{kind}");
+        assert_eq!(list["data"][0]["kind"], kind);
+    }
+}
+
+#[tokio::test]
 async fn while_the_log_is_away_every_route_says_when_to_come_back() {
     let site = Site::open().await;
     let delivery = site.event("e", true).await;

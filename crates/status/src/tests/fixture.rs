@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use postrider_contract::attempt::{Attempt, AttemptResult, BodyExtent, Response, SentRequest, Timings};
 use postrider_contract::clock::{Clock, ManualClock, Timestamp};
 use postrider_contract::delivery::{
-    AttemptNumber, Check, Delivery, DeliveryRef, Origin, Position, RenderedWith, Work,
+    AttemptNumber, Check, Delivery, DeliveryRef, Origin, Position, Query, RenderedWith, Work,
 };
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::event::{Event, SchemaVersion};
@@ -132,7 +132,7 @@ impl Office {
                 event_id: event.id.clone(),
                 event_type: event.event_type.clone(),
                 webhook: id,
-                kind: WebhookKind::Webhook,
+                kind: webhook.kind,
                 accepted_at: event.accepted_at,
                 replay: 0,
             },
@@ -149,9 +149,22 @@ impl Office {
             },
             schema_version: event.schema_version,
             event_timestamp: event.timestamp,
+            query: rendered.query,
             body: rendered.body,
         };
         (event, delivery)
+    }
+
+    /// Webhook 2 as a postback with this query, and a delivery of event `e` to it whose query is filled with `filled`.
+    pub(crate) async fn postback(&self, query: &str, filled: &'static [u8]) -> (Webhook, Event, Delivery) {
+        let url = WebhookUrl::from_stored(&format!("https://partner.example/pb?{query}")).expect("a URL");
+        let blank = Webhook::new(tenant_id("a"), WebhookId::from_u128(2), url, self.clock.now());
+        let webhook = Webhook { kind: WebhookKind::Postback, ..blank };
+        self.put(&webhook).await;
+        let (event, delivery) = self.delivery("e", 2);
+        let query = Query::Filled(Bytes::from_static(filled));
+        let delivery = Delivery { query, body: Bytes::new(), ..delivery };
+        (webhook, event, delivery)
     }
 
     /// Puts so many into the waiting room; answers them in the order they came.
