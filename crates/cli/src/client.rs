@@ -13,6 +13,7 @@ mod input;
 mod keys;
 mod ledger;
 mod listing;
+mod postback_options;
 mod profiles;
 mod session;
 mod tail;

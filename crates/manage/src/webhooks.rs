@@ -8,6 +8,7 @@ mod authentication;
 pub(crate) mod change;
 pub(crate) mod create;
 mod fields;
+mod filter;
 pub(crate) mod fit;
 mod headers;
 pub(crate) mod list;

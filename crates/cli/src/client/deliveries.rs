@@ -72,12 +72,16 @@ pub(super) struct Filters {
     /// Of this event type only
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
+    /// To webhooks of this kind only
+    #[arg(long, value_name = "KIND", value_parser = ["webhook", "postback"])]
+    kind: Option<String>,
 }
 
 impl Filters {
     pub(super) fn call(&self) -> Call {
         let call = Call::get(["deliveries"]).query("webhook_id", self.webhook.as_ref());
-        call.query("event_id", self.event.as_ref()).query("event_type", self.event_type.as_ref())
+        let call = call.query("event_id", self.event.as_ref()).query("event_type", self.event_type.as_ref());
+        call.query("kind", self.kind.as_ref())
     }
 }
 

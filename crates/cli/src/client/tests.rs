@@ -2,6 +2,7 @@
 
 mod captures;
 mod fake_api;
+mod postbacks;
 mod profiles;
 
 use std::sync::Arc;

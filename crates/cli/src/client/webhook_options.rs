@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::ClientError;
 use super::input::{HeaderArgument, MetadataArgument, Source, header_object, read_text};
+use super::postback_options::PostbackSettings;
 use crate::secret_argument::SecretArgument;
 
 /// What a webhook may be given, when it is registered and later.
@@ -48,6 +49,10 @@ pub struct Settings {
     /// input; null removes it
     #[arg(long, value_name = "JSON|@FILE")]
     template: Option<String>,
+    /// Only the events whose data passes this: JSON such as '{"field": "payout", "at_least": 100}', joined by and, or and
+    /// not (docs/filters.md), @file, or @- for standard input; null removes it
+    #[arg(long, value_name = "JSON|@FILE")]
+    filter: Option<String>,
     /// A string of the template that is nothing but one variable becomes the value with its own type
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     template_typed: Option<bool>,
@@ -57,6 +62,8 @@ pub struct Settings {
     /// Something of your own to find it by; may be repeated
     #[arg(long = "metadata", value_name = "NAME=VALUE")]
     metadata: Vec<MetadataArgument>,
+    #[command(flatten)]
+    postback: PostbackSettings,
 }
 
 impl Settings {
@@ -78,7 +85,8 @@ impl Settings {
             |span: Span| Value::from(u64::try_from(span.duration().as_millis()).unwrap_or(u64::MAX));
         put("timeout_ms", self.timeout.map(milliseconds));
         put("provider", self.provider.map(Value::String));
-        put("template", self.template.as_deref().map(template).transpose()?);
+        put("filter", self.filter.as_deref().map(json_text).transpose()?);
+        put("template", self.template.as_deref().map(json_text).transpose()?);
         put("template_typed", self.template_typed.map(Value::Bool));
         put("description", self.description.map(Value::String));
         if !self.metadata.is_empty() {
@@ -105,12 +113,13 @@ impl Settings {
                 json!({"auth_type": "api_key", "api_key_header": name, "api_key_value": value}),
             );
         }
+        self.postback.put_into(&mut body)?;
         Ok(body)
     }
 }
 
 /// As a string, so that it arrives as it was written.
-fn template(argument: &str) -> Result<Value, ClientError> {
+fn json_text(argument: &str) -> Result<Value, ClientError> {
     let text = read_text(&Source::of_data(argument))?;
     Ok(if text.trim() == "null" { Value::Null } else { Value::String(text) })
 }

@@ -22,15 +22,19 @@ const COLUMNS: [Column; 7] = [
     Column::text("WAITING", "/waiting/count").if_room(),
     Column::time("CREATED", "/created_at").if_room(),
 ];
-const SHEET: [Column; 26] = [
+const SHEET: [Column; 30] = [
     Column::text("id", "/id"),
     Column::text("name", "/name"),
     Column::status("status", "/status"),
     Column::text("reason", "/status_reason"),
     Column::text("url", "/url"),
     Column::text("events", "/events"),
+    Column::text("filter", "/filter"),
     Column::text("profile", "/profile"),
     Column::text("kind", "/kind"),
+    Column::text("method", "/method"),
+    Column::text("form", "/form"),
+    Column::text("arrived when", "/success"),
     Column::text("provider", "/provider"),
     Column::text("template", "/template"),
     Column::text("template typed", "/template_typed"),
@@ -61,7 +65,18 @@ pub enum Webhooks {
     ///   postrider webhooks register --name shop --on 'conversion.*' --url https://shop.example/hooks
     ///   postrider webhooks register --on cap.reached --url https://shop.example/hooks --secret @secret.txt \
     ///       --header 'X-Team: growth' --rate-limit 20
-    #[command(verbatim_doc_comment)]
+    ///   postrider webhooks register --on conversion.approved --url https://shop.example/large \
+    ///       --filter '{"field": "payout", "at_least": 100}'
+    ///
+    /// A postback calls a URL with values of the event in its query: {name} and {data.path} from the data, {event.id},
+    /// {event.type}, {timestamp}, {event.unix_timestamp}. They are percent-encoded, numbers digit for digit; what an
+    /// event does not hold is empty.
+    ///
+    ///   postrider webhooks register --postback --on conversion.approved \
+    ///       --url 'https://partner.example/pb?cid={click_id}&payout={payout}&txid={externalTxnId}'
+    ///   postrider webhooks register --postback --on conversion.approved --url https://partner.example/pb \
+    ///       --method POST --form 'cid={click_id}&order={order.id}' --success-status 200 --success-body OK
+    #[command(verbatim_doc_comment, visible_alias = "create")]
     Register(Box<Register>),
     /// Lists the tenant's webhooks
     List(Limit),
@@ -123,6 +138,9 @@ pub struct Register {
     /// An event type or a prefix with *; may be repeated
     #[arg(long = "on", value_name = "TYPE", required = true)]
     events: Vec<String>,
+    /// Makes it a postback: the query of --url, and --form, hold macros such as {click_id}. It stays what it was made as
+    #[arg(long)]
+    postback: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -179,6 +197,9 @@ impl Register {
         let mut body = self.settings.into_members()?;
         body.insert("url".to_owned(), Value::String(self.target));
         body.insert("events".to_owned(), Value::from(self.events));
+        if self.postback {
+            body.insert("kind".to_owned(), Value::from("postback"));
+        }
         show_with_secret(session, Call::post(["webhooks"]).json(&Value::Object(body))).await
     }
 }

@@ -53,6 +53,23 @@ async fn a_filter_stays_changes_and_goes() {
 }
 
 #[tokio::test]
+async fn a_filter_may_be_given_as_a_string_that_holds_it() {
+    let api = Api::start().await;
+    let key = api.tenant_with_key("acme", "trcker").await;
+    let made = api.call(&key, "POST", "/v1/webhooks", Some(webhook_body(json!({"filter": FILTER})))).await;
+    assert!(made.text.contains(&format!("\"filter\":{FILTER}")), "{}", made.text);
+    for (text, detail) in [
+        (r#"{"not": {"field": "b", "less_than": null}}"#, "must be a number or a string (at /not/less_than)"),
+        ("{", "EOF"),
+    ] {
+        let refused =
+            api.call(&key, "POST", "/v1/webhooks", Some(webhook_body(json!({"filter": text})))).await;
+        assert_eq!(refused.pointers(), ["/filter"], "{}", refused.text);
+        assert!(refused.text.contains(detail), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
 async fn a_filter_that_cannot_work_is_refused_with_place_and_reason_beside_all_else() {
     let api = Api::start().await;
     let key = api.tenant_with_key("acme", "trcker").await;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_contract::clock::{Entropy, Timestamp};
-use postrider_contract::filter::Filter;
 use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::profile::{CompiledProfile, HeaderName, ProfileName};
 use postrider_contract::secret::{SealedSecret, Secret};
@@ -20,7 +19,7 @@ use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
 use super::authentication::read_authentication;
 use super::fields::{WebhookFields, WrittenStatus};
 use super::headers::read_headers;
-use super::{fit, postback, secrets, template, text_quota};
+use super::{filter, fit, postback, secrets, template, text_quota};
 use crate::field_change::FieldChange;
 use crate::names::{check_description, check_name};
 use crate::state::ManageState;
@@ -74,6 +73,7 @@ pub(super) fn apply(
     check_fixed(fields, before, &mut errors);
     postback::apply(fields, &mut after, &mut errors);
     apply_subscription(state, fields, &mut after, &mut errors);
+    filter::apply(fields, &mut after, &mut errors);
     apply_texts(fields, &mut after, &mut errors);
     apply_overrides(fields, &mut after, &mut errors);
     template::apply(fields, &mut after, &mut errors);
@@ -159,14 +159,6 @@ fn apply_subscription(
         FieldChange::Keep => {}
         FieldChange::Clear => after.named_provider = None,
         FieldChange::Set(text) => after.named_provider = errors.check("/provider", text.parse()),
-    }
-    match &fields.filter {
-        FieldChange::Keep => {}
-        FieldChange::Clear => after.filter = None,
-        FieldChange::Set(form) => match Filter::parse(form.get()) {
-            Ok(filter) => after.filter = Some(filter),
-            Err(error) => errors.add(format!("/filter{}", error.pointer), error.detail),
-        },
     }
 }
 

@@ -38,8 +38,9 @@ pub(crate) struct WebhookFields {
     #[serde(default)]
     pub(super) on: FieldChange<String>,
     /// Which events of these types it wants, by what their `data` holds: terms such as
-    /// `{"field": "order.total", "at_least": 100}`, joined by `and`, `or` and `not`. All of them if absent.
-    #[schema(value_type = Option<Object>)]
+    /// `{"field": "order.total", "at_least": 100}`, joined by `and`, `or` and `not`; or a string that holds one. All of
+    /// them if absent.
+    #[schema(value_type = Option<serde_json::Value>)]
     #[serde(default)]
     pub(super) filter: FieldChange<Box<RawValue>>,
     /// Of a postback: `GET`, which it is if nothing is said, or `POST`. For other webhooks the profile decides.
