@@ -81,7 +81,7 @@ pub struct OutgoingRequest {
     pub method: Method,
     /// Path and query.
     pub target: Uri,
-    /// All of them, `Host` included; `Content-Length` is added.
+    /// All of them, `Host` and `Content-Length` included.
     pub headers: HeaderMap,
     pub case: HeaderCase,
     pub body: Bytes,

@@ -11,11 +11,12 @@ use postrider_contract::delivery::{Delivery, Query, TooLong};
 use postrider_contract::journal::Conclusion;
 use postrider_contract::outcome::{CancelReason, Cause, FailureReason, HoldReason, Outcome};
 use postrider_service::directory::WebhookEntry;
+use postrider_service::webhook_requests::PrepareError;
 
 use crate::attempt::{Attempter, NotTried};
 use crate::check::{Checker, Recorded};
 use crate::gate::{Deferral, Gate, Verdict};
-use crate::prepared::{Preparations, PrepareError, Prepared};
+use crate::prepared::{Preparations, Prepared};
 use crate::settle::{Settle, Unsettled};
 use crate::taken::Taken;
 use crate::tally::Tally;
@@ -110,13 +111,13 @@ impl Path {
                 tracing::warn!(%shortage, "a try is put off");
                 return self.defer(taken, Deferral::NoSockets).await;
             }
-            Err(error @ (NotTried::Header { .. } | NotTried::Target)) => {
+            Err(NotTried::Unwritable(error)) => {
                 return self.wait_for_repair(taken, error).await;
             }
         };
         slot.free(pace_of(&attempt));
         let outcome = self.decide(&attempt, prepared).await;
-        let provider = prepared.entry.webhook.provider();
+        let provider = prepared.entry().webhook.provider();
         self.tally.note((&taken.delivery, provider), &attempt, outcome, self.clock.now());
         self.settle.attempted(taken, attempt, outcome).await
     }
@@ -133,7 +134,7 @@ impl Path {
         slot.free(pace_of(&attempt));
         let cause = Some(Cause::Failure(FailureClass::Protocol));
         let outcome = Outcome::Failed { reason: FailureReason::Permanent, cause };
-        let provider = prepared.entry.webhook.provider();
+        let provider = prepared.entry().webhook.provider();
         self.tally.note((&taken.delivery, provider), &attempt, outcome, self.clock.now());
         self.settle.attempted(taken, attempt, outcome).await
     }
@@ -141,7 +142,7 @@ impl Path {
     /// Before a permanent failure is final, the webhook as it is now is looked at: a receiver may have refused an
     /// old secret or an old path, and what has been put right meanwhile deserves its try.
     async fn decide(&self, attempt: &Attempt, prepared: &Prepared) -> Outcome {
-        let entry = &prepared.entry;
+        let entry = prepared.entry();
         let rules = DeliveryRules::of(&entry.profile.profile, &entry.webhook);
         let now = self.clock.now();
         let decided = decide(&attempt.result, attempt.number, &rules, now, self.entropy.draw_jitter());

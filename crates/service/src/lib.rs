@@ -29,4 +29,5 @@ pub mod system;
 pub mod telemetry;
 mod timed_body;
 mod unknown_members;
+pub mod webhook_requests;
 pub mod webhook_secrets;

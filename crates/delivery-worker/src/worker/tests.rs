@@ -3,6 +3,9 @@
 mod former_profiles;
 mod misfits;
 mod postbacks;
+mod misfits;
+mod postbacks;
+mod requests;
 mod schedules;
 
 use postrider_contract::attempt::{AttemptResult, FailureClass, Header};

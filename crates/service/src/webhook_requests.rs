@@ -1,0 +1,311 @@
+//! The requests of one webhook: what all of them have in common, worked out once, and from it the request of each try.
+//!
+//! Workers send what is made here and `explain` shows it: there is no other place where a request is put together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, Entry, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use postrider_contract::attempt::Header;
+use postrider_contract::clock::Timestamp;
+use postrider_contract::delivery::{Delivery, Query};
+use postrider_contract::profile::SecretRule;
+use postrider_contract::secret::{SealedSecret, Secret};
+use postrider_contract::signature::{InvalidSecret, RequestContext, SigningKey, request_headers};
+use postrider_contract::webhook::{Authentication, PreviousSecret, Webhook, WebhookKind};
+
+use crate::directory::WebhookEntry;
+use crate::secret_box::{OpenError, SecretBox};
+use crate::webhook_secrets::{SecretPlace, WebhookSecrets};
+
+/// What is shown in place of a secret.
+const MASKED: &str = "***";
+/// The content of a postback, if it has any.
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Why a webhook's requests cannot be made. None of it is the receiver's doing, so no try is counted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    #[error("a secret of the webhook does not open")]
+    Sealed(#[from] OpenError),
+    #[error("a secret of the webhook is not one of its profile: it {0}")]
+    Secret(#[from] InvalidSecret),
+    #[error("header {name} of the webhook cannot be written")]
+    Header { name: String },
+    /// The profile's would be sent in place of the credential.
+    #[error("the webhook's credential stands in {name}, a header of its profile")]
+    Credential { name: String },
+    #[error("the path of the webhook's url cannot be written in a request")]
+    Target,
+}
+
+/// Why the request of one try cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnwritableRequest {
+    #[error("header {name} cannot be written")]
+    Header { name: String },
+    #[error("the path and query cannot be written in a request")]
+    Target,
+}
+
+/// A header of the webhook's own.
+#[derive(Clone, Debug)]
+struct OwnHeader {
+    name: HeaderName,
+    value: HeaderValue,
+    /// As the log shows it.
+    shown: Header,
+}
+
+#[derive(Debug)]
+struct Key {
+    key: SigningKey,
+    until: Option<Timestamp>,
+}
+
+/// A webhook whose requests can be made: its secrets are open.
+#[derive(Debug)]
+pub struct WebhookRequests {
+    pub entry: Arc<WebhookEntry>,
+    /// Of one try.
+    pub time_limit: Duration,
+    target: Uri,
+    method: Method,
+    host: HeaderValue,
+    authentication: Option<OwnHeader>,
+    custom: Vec<OwnHeader>,
+    keys: Vec<Key>,
+}
+
+/// The request of one try.
+#[derive(Clone, Debug)]
+pub struct TryRequest {
+    pub method: Method,
+    /// Path and query.
+    pub target: Uri,
+    /// All of them, in the order they are written.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// As the log shows them, in their written case: without `Host` and framing, what is the webhook's own masked.
+    pub shown: Vec<Header>,
+}
+
+impl TryRequest {
+    /// Every header, by its name in the case in which it is written.
+    pub fn written(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
+        self.headers.iter().map(|(name, value)| (self.written_name(name), value))
+    }
+
+    fn written_name<'a>(&'a self, name: &'a HeaderName) -> &'a str {
+        if name == HOST {
+            return "Host";
+        }
+        if name == CONTENT_LENGTH {
+            return "Content-Length";
+        }
+        let shown = self.shown.iter().find(|shown| shown.name.eq_ignore_ascii_case(name.as_str()));
+        shown.map_or(name.as_str(), |shown| &*shown.name)
+    }
+}
+
+impl WebhookRequests {
+    /// # Errors
+    /// When a secret does not open, or what is stored cannot be written in a request.
+    pub fn open(entry: Arc<WebhookEntry>, secret_box: &SecretBox) -> Result<Self, PrepareError> {
+        let webhook = &entry.webhook;
+        let profile = &entry.profile.profile;
+        let secrets = WebhookSecrets::new(secret_box, &webhook.tenant, webhook.id);
+        let credential = webhook.authentication.header();
+        if let Some(name) = credential.filter(|name| profile.sets_header(name, &webhook.overrides)) {
+            return Err(PrepareError::Credential { name: name.to_owned() });
+        }
+        let keys = match (&profile.definition().signature, &profile.definition().secret) {
+            (Some(_), Some(rule)) => signing_keys(webhook, &secrets, rule)?,
+            (Some(_) | None, _) => Vec::new(),
+        };
+        let method = match webhook.kind {
+            WebhookKind::Webhook => profile.definition().request.method.as_str(),
+            WebhookKind::Postback => webhook.postback.method.as_str(),
+        };
+        let host = HeaderValue::from_str(webhook.url.authority());
+        Ok(WebhookRequests {
+            time_limit: profile.time_limit(&webhook.overrides),
+            target: webhook.url.path_and_query().parse().map_err(|_| PrepareError::Target)?,
+            method: Method::from_bytes(method.as_bytes()).map_err(|_| PrepareError::Target)?,
+            host: host.map_err(|_| PrepareError::Header { name: "Host".to_owned() })?,
+            authentication: authentication(&webhook.authentication, &secrets)?,
+            custom: custom_headers(webhook, &secrets)?,
+            keys,
+            entry,
+        })
+    }
+
+    /// The keys that sign at `now`, newest first.
+    #[must_use]
+    pub fn signing_keys(&self, now: Timestamp) -> Vec<SigningKey> {
+        let is_active = |key: &&Key| key.until.is_none_or(|until| now < until);
+        self.keys.iter().filter(is_active).map(|key| key.key.clone()).collect()
+    }
+
+    /// The request of a delivery's next try, begun at `started_at` and signed with `keys`: `Host`, what the profile makes,
+    /// then the webhook's own; where two are of one name, the profile's.
+    ///
+    /// # Errors
+    /// When what was filled in cannot be written in a request.
+    pub fn of_try(
+        &self,
+        delivery: &Delivery,
+        started_at: Timestamp,
+        keys: &[SigningKey],
+    ) -> Result<TryRequest, UnwritableRequest> {
+        let context = RequestContext::of(delivery, started_at);
+        let (profile, overrides) = (&self.entry.profile.profile, &self.entry.webhook.overrides);
+        let mut shown = request_headers(profile, overrides, &context, &delivery.body, keys);
+        if delivery.reference.kind == WebhookKind::Postback {
+            name_form(&mut shown, &delivery.body);
+        }
+        let method = self.method_of(delivery);
+        let headers = self.headers(&mut shown, &method, delivery.body.len())?;
+        let target = self.target_with(&delivery.query).ok_or(UnwritableRequest::Target)?;
+        Ok(TryRequest { method, target, headers, body: delivery.body.clone(), shown })
+    }
+
+    /// A postback that was rendered with a form is a POST, also if its webhook was changed to GET meanwhile.
+    #[must_use]
+    pub fn method_of(&self, delivery: &Delivery) -> Method {
+        let has_form = delivery.reference.kind == WebhookKind::Postback && !delivery.body.is_empty();
+        if has_form { Method::POST } else { self.method.clone() }
+    }
+
+    /// The name of the header that says who calls; its value is a credential.
+    #[must_use]
+    pub fn authentication_header(&self) -> Option<&HeaderName> {
+        self.authentication.as_ref().map(|own| &own.name)
+    }
+
+    fn own(&self) -> impl Iterator<Item = &OwnHeader> {
+        self.authentication.iter().chain(&self.custom)
+    }
+
+    /// Framed here, so that a POST without content says so, as servers may ask. What is sent of the webhook's own is shown
+    /// beside what the profile makes.
+    fn headers(
+        &self,
+        made: &mut Vec<Header>,
+        method: &Method,
+        length: usize,
+    ) -> Result<HeaderMap, UnwritableRequest> {
+        let mut headers = HeaderMap::with_capacity(made.len() + self.custom.len() + 3);
+        headers.insert(HOST, self.host.clone());
+        for header in &*made {
+            let refused = || UnwritableRequest::Header { name: header.name.to_string() };
+            let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| refused())?;
+            let value = HeaderValue::from_maybe_shared(header.value.clone()).map_err(|_| refused())?;
+            headers.insert(name, value);
+        }
+        for own in self.own() {
+            if let Entry::Vacant(place) = headers.entry(own.name.clone()) {
+                place.insert(own.value.clone());
+                made.push(own.shown.clone());
+            }
+        }
+        if length > 0 || method != Method::GET {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Ok(headers)
+    }
+
+    /// Path and query: the path is the URL's of now, a filled query the delivery's own. `None` if they cannot be written.
+    fn target_with(&self, query: &Query) -> Option<Uri> {
+        let filled = match query {
+            Query::OfUrl => return Some(self.target.clone()),
+            Query::Filled(filled) => std::str::from_utf8(filled).ok()?,
+            Query::TooLong(_) => return None,
+        };
+        let path = self.entry.webhook.url.path();
+        if filled.is_empty() { path.parse().ok() } else { format!("{path}?{filled}").parse().ok() }
+    }
+}
+
+/// A postback's content is its form, or nothing.
+fn name_form(headers: &mut Vec<Header>, form: &[u8]) {
+    headers.retain(|header| !header.name.eq_ignore_ascii_case("content-type"));
+    if !form.is_empty() {
+        let value = Bytes::from_static(FORM.as_bytes());
+        headers.insert(0, Header { name: "Content-Type".into(), value });
+    }
+}
+
+/// The present secret must be one of the profile. One that goes on beside it may be of the profile before: nobody who
+/// reads signatures of this profile has it, so it signs nothing, and holds nothing up.
+fn signing_keys(
+    webhook: &Webhook,
+    secrets: &WebhookSecrets<'_>,
+    rule: &SecretRule,
+) -> Result<Vec<Key>, PrepareError> {
+    let stored = &webhook.secrets;
+    let key_of = |sealed: &SealedSecret| -> Result<SigningKey, PrepareError> {
+        let secret = secrets.open(SecretPlace::Signing, sealed)?;
+        Ok(SigningKey::parse(secret.reveal(), rule)?)
+    };
+    let mut keys = Vec::with_capacity(1 + stored.previous.len());
+    if let Some(current) = &stored.current {
+        keys.push(Key { key: key_of(current)?, until: None });
+    }
+    for PreviousSecret { secret, until } in &stored.previous {
+        match key_of(secret) {
+            Ok(key) => keys.push(Key { key, until: Some(*until) }),
+            Err(error) => {
+                tracing::info!(webhook.id = %webhook.id, %error, "an earlier secret signs nothing");
+            }
+        }
+    }
+    Ok(keys)
+}
+
+fn authentication(
+    asked: &Authentication,
+    secrets: &WebhookSecrets<'_>,
+) -> Result<Option<OwnHeader>, PrepareError> {
+    let header = match asked {
+        Authentication::None => return Ok(None),
+        Authentication::Bearer { token } => {
+            let token = secrets.open(SecretPlace::BearerToken, token)?;
+            let value = Secret::new(format!("Bearer {}", token.reveal()));
+            own_header("Authorization", &value, &format!("Bearer {MASKED}"))?
+        }
+        Authentication::Basic { username, password } => {
+            let password = secrets.open(SecretPlace::BasicPassword, password)?;
+            let pair = Secret::new(format!("{username}:{}", password.reveal()));
+            let value = Secret::new(format!("Basic {}", STANDARD.encode(pair.reveal())));
+            own_header("Authorization", &value, &format!("Basic {MASKED}"))?
+        }
+        Authentication::ApiKey { header, value } => {
+            own_header(header, &secrets.open(SecretPlace::ApiKeyValue, value)?, MASKED)?
+        }
+    };
+    Ok(Some(header))
+}
+
+fn custom_headers(webhook: &Webhook, secrets: &WebhookSecrets<'_>) -> Result<Vec<OwnHeader>, PrepareError> {
+    let opened = webhook.headers.iter().map(|custom| {
+        let value = secrets.open(SecretPlace::Header(&custom.name), &custom.value)?;
+        own_header(&custom.name, &value, MASKED)
+    });
+    opened.collect()
+}
+
+fn own_header(name: &str, value: &Secret, shown: &str) -> Result<OwnHeader, PrepareError> {
+    let refused = || PrepareError::Header { name: name.to_owned() };
+    let mut written = HeaderValue::from_str(value.reveal()).map_err(|_| refused())?;
+    written.set_sensitive(true);
+    Ok(OwnHeader {
+        name: HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?,
+        value: written,
+        shown: Header { name: name.into(), value: Bytes::copy_from_slice(shown.as_bytes()) },
+    })
+}
