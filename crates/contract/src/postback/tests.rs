@@ -178,6 +178,49 @@ fn parameters(query: &str) -> Vec<(String, String)> {
     url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
+const MACROS: &[&str] =
+    &["{v}", "{a.b.0}", "{data.v}", "{nowhere}", "{event.id}", "{timestamp}", "{event.unix_timestamp}"];
+const WORDS: &[&str] = &["true", "false", "null", "{}", "[1]", r#""\ud800""#];
+
+/// A part of a query as an owner may type it, or a macro.
+fn piece() -> impl Strategy<Value = String> {
+    let literal = "[a-zA-Z0-9=&;:@/?!$'()*+,._~|^-]{1,8}|%[0-9A-F]{2}|ü";
+    prop_oneof![literal, prop::sample::select(MACROS).prop_map(str::to_owned)]
+}
+
+/// JSON, as an event may hold it.
+fn value() -> impl Strategy<Value = String> {
+    let text = any::<String>().prop_map(|text| serde_json::Value::String(text).to_string());
+    let number = "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,9})?([eE][+-]?[0-9]{1,4})?";
+    prop_oneof![text, number, prop::sample::select(WORDS).prop_map(str::to_owned)]
+}
+
+/// What may stand after the `?` of a request's target: no white space, no controls, no `#`, and no half of an escape.
+fn is_query(query: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"#<>{}".contains(&byte);
+    let are_whole = query
+        .split('%')
+        .skip(1)
+        .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()));
+    query.bytes().all(is_plain) && are_whole
+}
+
+fn decoded(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        if *first == b'%' {
+            let hex = std::str::from_utf8(&others[..2]).expect("ASCII");
+            out.push(u8::from_str_radix(hex, 16).expect("hexadecimal"));
+            rest = &others[2..];
+        } else {
+            out.push(*first);
+            rest = others;
+        }
+    }
+    out
+}
+
 proptest! {
     /// Whatever a string holds, the receiver reads exactly it, and no parameter beside.
     #[test]
@@ -198,6 +241,32 @@ proptest! {
     fn a_number_arrives_digit_for_digit(number in "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,9})?([eE][+-]?[0-9]{1,4})?") {
         let query = filled("n={n}", &format!(r#"{{"n":{number}}}"#));
         prop_assert_eq!(parameters(&query), [("n".to_owned(), number)]);
+    }
+
+    /// Between macros the owner's text stays; where one stood, the value's own bytes come back when they are decoded.
+    #[test]
+    fn a_filled_query_can_be_sent_and_decoded(pieces in prop::collection::vec(piece(), 0..12), value in value()) {
+        let data = format!(r#"{{"v":{value},"a":{{"b":[{value}]}}}}"#);
+        let typed: String = pieces.concat();
+        let query = filled(&typed, &data);
+        prop_assert!(is_query(&query), "{:?} made {:?}", typed, query);
+        let one = filled("{v}", &data);
+        prop_assert!(one.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)), "{}", one);
+        if let Ok(serde_json::Value::String(text)) = serde_json::from_str(&value) {
+            prop_assert_eq!(decoded(&one), text.as_bytes());
+        }
+        // Each macro is filled for itself, wherever it stands.
+        let apart: String = pieces.iter().map(|piece| filled(piece, &data)).collect();
+        prop_assert_eq!(query, apart);
+    }
+
+    #[test]
+    fn any_text_is_a_macro_text_or_refused_within_itself(text in any::<String>()) {
+        for checked in [check_url(&text), check_form(&text), MacroText::parse(&text).map(drop)] {
+            if let Err(error) = checked {
+                prop_assert!(error.position <= text.len(), "{:?}: {}", text, error);
+            }
+        }
     }
 
     #[test]
