@@ -12,6 +12,7 @@ mod end_to_end {
     mod a_rotated_secret_signs;
     mod an_accepted_event_is_delivered_signed;
     mod an_event_may_have_many_webhooks;
+    mod an_explanation_is_what_receivers_get;
     mod data_goes_through_byte_for_byte;
     mod events_come_over_amqp;
     mod private_addresses_are_refused;

@@ -128,9 +128,10 @@ mod tests {
     const ENDED: &str = "400 401 403 404 409 412 500 503";
 
     /// What each route can answer beside its success.
-    const ROUTES: [(&str, &str); 34] = [
+    const ROUTES: [(&str, &str); 35] = [
         ("post /v1/events", "400 401 403 404 408 409 413 415 422 429 500 503"),
         ("post /v1/events/batch", "400 401 403 404 408 413 415 422 429 500 503"),
+        ("post /v1/events/explain", "400 401 403 404 408 413 415 422 500 503"),
         ("get /v1/events", READ),
         ("get /v1/events/{id}", READ),
         ("get /v1/deliveries", READ),

@@ -9,6 +9,8 @@ mod deliveries;
 mod delivery_page;
 mod error;
 mod events;
+mod explain;
+mod explanation_page;
 mod input;
 mod keys;
 mod ledger;

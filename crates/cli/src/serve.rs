@@ -116,7 +116,7 @@ async fn start(
     lifecycle: &mut Lifecycle,
 ) -> anyhow::Result<()> {
     let running = roles::start(foundation, intake, lifecycle)?;
-    if let Some((intake, _)) = running.intake.as_ref().filter(|_| !profiles.is_empty()) {
+    if let Some(roles::TakingIn { intake, .. }) = running.intake.as_ref().filter(|_| !profiles.is_empty()) {
         let state = api::manage_state(foundation, Arc::clone(intake) as _);
         profile_folder::put_all(&state, profiles).await?;
     }

@@ -29,7 +29,10 @@ impl Prepared {
     /// # Errors
     /// When a secret does not open, or what is stored cannot be written in a request.
     pub fn new(entry: Arc<WebhookEntry>, secrets: &SecretBox) -> Result<Self, PrepareError> {
-        let endpoint = Arc::new(Endpoint::of(&entry.webhook.url, entry.profile.profile.definition().request.minimum_tls));
+        let endpoint = Arc::new(Endpoint::of(
+            &entry.webhook.url,
+            entry.profile.profile.definition().request.minimum_tls,
+        ));
         Ok(Prepared { requests: WebhookRequests::open(entry, secrets)?, endpoint, case: OnceLock::new() })
     }
 

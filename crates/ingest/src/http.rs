@@ -1,4 +1,6 @@
-//! `POST /v1/events` and `POST /v1/events/batch`.
+//! `POST /v1/events`, `POST /v1/events/batch` and `POST /v1/events/explain`.
+
+mod explain;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::batch;
+use crate::explaining::Explainer;
 use crate::in_time::{ANSWER_WITHIN, answer_by};
 use crate::intake::Intake;
 use crate::key::IdempotencyKey;
@@ -39,6 +42,7 @@ const BATCH_LIMIT: BodyLimit = BodyLimit::bytes(16 * 1024 * 1024);
 #[derive(Clone, FromRef)]
 pub struct IngestState {
     pub intake: Arc<Intake>,
+    pub explainer: Arc<Explainer>,
     pub authenticator: Arc<Authenticator>,
     pub metrics: Arc<IngestMetrics>,
 }
@@ -57,6 +61,7 @@ pub fn description() -> utoipa::openapi::OpenApi {
 fn stateless() -> OpenApiRouter<IngestState> {
     OpenApiRouter::new()
         .routes(routes!(publish_event))
+        .routes(routes!(explain::explain_event))
         .merge(OpenApiRouter::new().routes(routes!(publish_batch)).layer(axum::Extension(BATCH_LIMIT)))
 }
 

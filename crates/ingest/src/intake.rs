@@ -183,18 +183,7 @@ impl Intake {
     }
 
     fn event(&self, view: &TenantView, submission: Submission, accepted_at: Timestamp) -> Event {
-        let draw = || EventId::draw(accepted_at, &*self.parts.entropy);
-        Event {
-            id: submission.id.unwrap_or_else(draw),
-            tenant: view.tenant.id.clone(),
-            event_type: submission.event_type,
-            schema_version: submission.schema_version,
-            timestamp: submission.timestamp.unwrap_or(accepted_at),
-            accepted_at,
-            data: submission.data,
-            summary: submission.summary,
-            workflow: submission.workflow,
-        }
+        event_of(&view.tenant.id, submission, accepted_at, &*self.parts.entropy)
     }
 
     /// Each key in turn: the first that exists already decides what this request is a repeat of.
@@ -392,6 +381,26 @@ impl EventIntake for Intake {
         let view = self.view(tenant)?;
         let ready = self.prepare(&view, submission, origin).await?;
         self.publish(&ready, origin, Check::Fresh).await
+    }
+}
+
+/// The event that a submission becomes when it is accepted at this time.
+pub(crate) fn event_of(
+    tenant: &TenantId,
+    submission: Submission,
+    accepted_at: Timestamp,
+    entropy: &dyn Entropy,
+) -> Event {
+    Event {
+        id: submission.id.unwrap_or_else(|| EventId::draw(accepted_at, entropy)),
+        tenant: tenant.clone(),
+        event_type: submission.event_type,
+        schema_version: submission.schema_version,
+        timestamp: submission.timestamp.unwrap_or(accepted_at),
+        accepted_at,
+        data: submission.data,
+        summary: submission.summary,
+        workflow: submission.workflow,
     }
 }
 

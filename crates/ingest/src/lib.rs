@@ -6,6 +6,8 @@
 mod amqp;
 mod backlog;
 mod batch;
+mod explaining;
+mod explanation;
 mod http;
 mod in_hand;
 mod in_time;
@@ -18,6 +20,7 @@ mod room_watch;
 
 pub use amqp::run_amqp_intake;
 pub use backlog::{Backlog, BacklogBound};
+pub use explaining::{Explainer, ExplainerParts};
 pub use http::{IngestState, description, routes};
 pub use intake::{Intake, IntakeParts};
 pub use key::IdempotencyKey;

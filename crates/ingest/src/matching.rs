@@ -1,8 +1,10 @@
-//! Which of a tenant's webhooks an event goes to.
+//! Which of a tenant's webhooks an event goes to, and why not to the others.
 
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 use postrider_contract::delivery::Origin;
+use postrider_contract::filter::FailedTerm;
 use postrider_contract::ids::WebhookId;
 use postrider_contract::json::Node;
 use postrider_contract::outcome::HoldReason;
@@ -27,56 +29,125 @@ pub(crate) struct Match {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UnknownWebhook(pub(crate) WebhookId);
 
-/// Webhooks that subscribe to the type and receive: not disabled, not paused where the profile skips, and with no
-/// filter that the data fails. A test of a webhook is sent whatever its filter says.
+/// What keeps an event from a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// The submission names its webhooks, and this one is not among them.
+    NotNamed,
+    /// It subscribes to other types.
+    OtherType,
+    /// By us.
+    Disabled,
+    /// By its owner, and its profile skips what comes meanwhile.
+    Paused,
+    /// The data fails its filter.
+    Filter,
+}
+
+/// One event, asked about webhook by webhook.
+pub(crate) struct Matching<'a> {
+    submission: &'a Submission,
+    origin: Origin,
+    /// Read only if a webhook that is left by then has a filter; not kept while others have their turn, since it takes many
+    /// times the event's own room.
+    data: OnceCell<Node<'a>>,
+    /// Filters, since the data was read.
+    asked: Cell<usize>,
+}
+
+impl<'a> Matching<'a> {
+    /// # Errors
+    /// When the submission names a webhook that is not there.
+    pub(crate) fn new(
+        view: &TenantView,
+        submission: &'a Submission,
+        origin: Origin,
+    ) -> Result<Self, UnknownWebhook> {
+        if let Some(ids) = &submission.webhook_ids {
+            let is_there =
+                |id: &&WebhookId| view.webhooks.binary_search_by_key(*id, |entry| entry.webhook.id).is_ok();
+            if let Some(missing) = ids.iter().find(|id| !is_there(id)) {
+                return Err(UnknownWebhook(*missing));
+            }
+        }
+        Ok(Matching { submission, origin, data: OnceCell::new(), asked: Cell::new(0) })
+    }
+
+    /// Webhooks that subscribe to the type and receive: not disabled, not paused where the profile skips, and with no
+    /// filter that the data fails. A test of a webhook is sent whatever its filter says.
+    pub(crate) fn matches(&self, entry: &WebhookEntry) -> bool {
+        self.obstacles(entry).next().is_none()
+    }
+
+    /// Whatever keeps the event from this webhook; one after the other, what costs most last.
+    pub(crate) fn obstacles(&self, entry: &WebhookEntry) -> impl Iterator<Item = Obstacle> {
+        let checks: [fn(&Self, &WebhookEntry) -> Option<Obstacle>; 4] =
+            [Self::by_state, Self::by_name, Self::by_type, Self::by_filter];
+        checks.into_iter().filter_map(move |check| check(self, entry))
+    }
+
+    fn by_state(&self, entry: &WebhookEntry) -> Option<Obstacle> {
+        let paused_rule = entry.profile.profile.definition().webhook.paused;
+        match (&entry.webhook.state, paused_rule) {
+            (WebhookState::Active, _) | (WebhookState::Paused { .. }, PausedRule::Hold) => None,
+            (WebhookState::Paused { .. }, PausedRule::Skip) => Some(Obstacle::Paused),
+            (WebhookState::Disabled { .. }, _) => Some(Obstacle::Disabled),
+        }
+    }
+
+    fn by_name(&self, entry: &WebhookEntry) -> Option<Obstacle> {
+        let named = self.submission.webhook_ids.as_ref()?;
+        (!named.contains(&entry.webhook.id)).then_some(Obstacle::NotNamed)
+    }
+
+    fn by_type(&self, entry: &WebhookEntry) -> Option<Obstacle> {
+        (!entry.webhook.wants(&self.submission.event_type)).then_some(Obstacle::OtherType)
+    }
+
+    fn by_filter(&self, entry: &WebhookEntry) -> Option<Obstacle> {
+        let filter = entry.webhook.filter.as_ref().filter(|_| self.origin != Origin::Test)?;
+        self.asked.set(self.asked.get() + 1);
+        (!filter.matches(self.data())).then_some(Obstacle::Filter)
+    }
+
+    /// The terms for which the data fails the webhook's filter.
+    pub(crate) fn failed_terms(&self, entry: &WebhookEntry) -> Vec<FailedTerm> {
+        entry.webhook.filter.as_ref().map(|filter| filter.explain(self.data())).unwrap_or_default()
+    }
+
+    fn forget_data(&mut self) {
+        self.data = OnceCell::new();
+        self.asked.set(0);
+    }
+
+    fn data(&self) -> &Node<'a> {
+        self.data.get_or_init(|| Node::of(&self.submission.data))
+    }
+}
+
+/// Every webhook that an event goes to.
 pub(crate) async fn match_webhooks(
     view: &TenantView,
     submission: &Submission,
     origin: Origin,
     room: &RoomWatch,
 ) -> Result<Vec<Match>, UnknownWebhook> {
-    if let Some(ids) = &submission.webhook_ids {
-        let is_there =
-            |id: &&WebhookId| view.webhooks.binary_search_by_key(*id, |entry| entry.webhook.id).is_ok();
-        if let Some(missing) = ids.iter().find(|id| !is_there(id)) {
-            return Err(UnknownWebhook(*missing));
-        }
-    }
-    let is_named = |id: WebhookId| submission.webhook_ids.as_ref().is_none_or(|ids| ids.contains(&id));
+    let mut matching = Matching::new(view, submission, origin)?;
     let mut matches = Vec::new();
-    // Read only if a webhook that is left by then has a filter; not kept while others have their turn, since it takes
-    // many times the event's own room.
-    let (mut data, mut asked) = (None, 0);
     for entry in &view.webhooks {
-        let webhook = &entry.webhook;
-        if !receives(entry) || !is_named(webhook.id) || !webhook.wants(&submission.event_type) {
-            continue;
+        if matching.asked.get() == FILTERS_AT_ONCE {
+            matching.forget_data();
+            tokio::task::yield_now().await;
         }
-        if let Some(filter) = webhook.filter.as_ref().filter(|_| origin != Origin::Test) {
-            if asked == FILTERS_AT_ONCE {
-                (data, asked) = (None, 0);
-                tokio::task::yield_now().await;
-            }
-            asked += 1;
-            if !filter.matches(data.get_or_insert_with(|| Node::of(&submission.data))) {
-                continue;
-            }
+        if matching.matches(entry) {
+            matches.push(Match { entry: Arc::clone(entry), held: hold_reason(entry, room) });
         }
-        matches.push(Match { entry: Arc::clone(entry), held: hold_reason(entry, room) });
     }
     Ok(matches)
 }
 
-fn receives(entry: &WebhookEntry) -> bool {
-    match entry.webhook.state {
-        WebhookState::Active => true,
-        WebhookState::Paused { .. } => entry.profile.profile.definition().webhook.paused == PausedRule::Hold,
-        WebhookState::Disabled { .. } => false,
-    }
-}
-
 /// While others wait, a new one waits behind them: order is kept and the queue stays clean.
-fn hold_reason(entry: &WebhookEntry, room: &RoomWatch) -> Option<HoldReason> {
+pub(crate) fn hold_reason(entry: &WebhookEntry, room: &RoomWatch) -> Option<HoldReason> {
     if matches!(entry.webhook.state, WebhookState::Paused { .. }) {
         Some(HoldReason::Paused)
     } else if entry.webhook.rate_limit_per_second.is_some() {

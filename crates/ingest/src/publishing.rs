@@ -155,7 +155,7 @@ fn for_webhook(error: RenderError, planned: &Planned) -> RenderError {
     RenderError { detail, ..error }
 }
 
-fn delivery(
+pub(crate) fn delivery(
     event: &Event,
     planned: &Planned,
     rendered: Rendered,

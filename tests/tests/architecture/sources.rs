@@ -1,5 +1,7 @@
 //! What a source file may be called, how long it may be, and what it may not hold.
 
+use std::collections::BTreeMap;
+
 use postrider_contract::profile::builtin_profiles;
 
 use super::tree::{all_files, assert_none, files_ending, rust_files};
@@ -107,6 +109,32 @@ fn no_code_knows_a_profile_by_name() {
         }
     }
     assert_none("a delivery contract is data, never an `if`", &violations);
+}
+
+/// The API's description knows a schema by this name alone: of two, one would be lost.
+#[test]
+fn what_the_api_shows_has_a_name_of_its_own() {
+    let mut places = BTreeMap::new();
+    let mut violations = Vec::new();
+    for file in rust_files("crates/") {
+        let mut lines = file.product_code().lines();
+        while let Some(line) = lines.next() {
+            if !(line.contains("derive(") && line.contains("ToSchema")) {
+                continue;
+            }
+            let Some(name) = lines.by_ref().find_map(declared_name) else { continue };
+            if let Some(other) = places.insert(name.to_owned(), file.path.clone()) {
+                violations.push(format!("{name}: {other} and {}", file.path));
+            }
+        }
+    }
+    assert!(places.contains_key("WebhookView"), "no schema is found");
+    assert_none("a schema of the API has a name of its own", &violations);
+}
+
+fn declared_name(line: &str) -> Option<&str> {
+    let after = ["struct ", "enum "].into_iter().find_map(|word| line.split_once(word))?.1;
+    after.split(|character: char| !character.is_alphanumeric() && character != '_').next()
 }
 
 #[test]

@@ -169,6 +169,12 @@ async fn register(desk: &Desk<'_>, url: &str) -> Result<String> {
     desk.says(&["webhooks", "show", &webhook], &[url, "conversion.*"]).await?;
     let not_there = [&arguments[..9], &["@nofile"]].concat();
     desk.refused(&not_there, 2, &["nofile", "No such file"]).await?;
+    let postback = format!("{url}pb?cid={{click_id}}");
+    let arguments = ["webhooks", "create", "--postback", "--on", "cap.reached", "--url", &postback];
+    let made = text(&desk.json(&[&arguments[..], &["--success-status", "200"]].concat()).await?, "id")?;
+    let post = ["webhooks", "update", &made, "--method", "POST", "--form", "cid={click_id}"];
+    desk.says(&post, &["postback", "POST", "{click_id}"]).await?;
+    desk.says(&["webhooks", "delete", &made], &["deleted"]).await?;
     Ok(webhook)
 }
 
@@ -183,6 +189,9 @@ async fn send(desk: &Desk<'_>, listener: &Running) -> Result<String> {
     let event = text(&accepted, "id")?;
     desk.says(&["events", "show", &event], &[&event, &delivery, "conversionId"]).await?;
     desk.says(&["events", "list", "--since", "1h"], &[&event, "conversion.created"]).await?;
+    let told = ["goes to 1 of 1 webhooks", "gets it", "X-Trcker-Signature: t=", "conversionId"];
+    desk.says(&["events", "explain", "--event", &event], &told).await?;
+    desk.says(&["events", "explain", "conversion.created"], &told).await?;
     let batch = desk.folder.join("events.ndjson");
     std::fs::write(&batch, "{\"type\":\"partner.approved\",\"data\":{}}\n".repeat(3))?;
     let batch = batch.to_str().context("not UTF-8")?;

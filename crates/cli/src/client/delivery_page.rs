@@ -36,7 +36,16 @@ pub(super) struct Delivery {
     pub(super) last_error: Option<String>,
     pub(super) replay: u32,
     profile: Option<String>,
+    postback: Option<Postback>,
     tries: Vec<Try>,
+}
+
+/// A postback as it was filled.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Postback {
+    query: Option<String>,
+    missing_macros: Vec<String>,
 }
 
 /// One real HTTP call.
@@ -138,6 +147,7 @@ impl Delivery {
             printable(&self.webhook_id),
             profile.unwrap_or_default()
         ));
+        lines.extend(self.postback.iter().flat_map(Postback::lines));
         lines.push(format!("accepted  {}", precise(&self.accepted_at)));
         lines.extend(self.concluded_at.as_deref().map(|time| format!("concluded {}", precise(time))));
         if self.tries.is_empty() {
@@ -147,6 +157,18 @@ impl Delivery {
         for attempt in &self.tries {
             lines.push(String::new());
             lines.extend(attempt.lines(screen, bodies));
+        }
+        lines
+    }
+}
+
+impl Postback {
+    fn lines(&self) -> Vec<String> {
+        let query = self.query.as_deref().map_or("too long to be sent".to_owned(), printable);
+        let mut lines = vec![format!("query     {query}")];
+        if !self.missing_macros.is_empty() {
+            let names: Vec<String> = self.missing_macros.iter().map(|name| printable(name)).collect();
+            lines.push(format!("          no value for {}", names.join(", ")));
         }
         lines
     }

@@ -89,6 +89,11 @@ impl ClientError {
         matches!(self, ClientError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// What was asked for is not there.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, ClientError::Refused(refusal) if refusal.status == StatusCode::NOT_FOUND)
+    }
+
     /// Nothing answers at the moment; the same request may succeed later.
     pub(super) fn is_passing(&self) -> bool {
         match self {

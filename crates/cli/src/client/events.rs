@@ -10,6 +10,7 @@ use super::Output;
 use super::api::Call;
 use super::deliveries;
 use super::error::{ClientError, Problem};
+use super::explain::ExplainEvent;
 use super::input::{Source, TimeArgument, read_batch, read_data};
 use super::listing::{Limit, show_list};
 use super::session::Session;
@@ -68,6 +69,18 @@ pub enum Events {
     },
     /// Lists events, newest first
     List(List),
+    /// Shows what would become of an event, and sends nothing
+    ///
+    /// For each webhook of the tenant: the request as it would be written, signed for the time of --at, which parts of it
+    /// are of the moment, and when it would be tried again; or why the webhook does not get it. Credentials are masked.
+    /// With --output json bodies are there to the byte.
+    ///
+    /// Examples:
+    ///   postrider events explain conversion.created
+    ///   postrider events explain conversion.created --data '{"status":"approved","payout":12.50}' --webhook wh_…
+    ///   postrider events explain --event evt_… --at 2026-11-21T09:30:00Z
+    #[command(verbatim_doc_comment)]
+    Explain(Box<ExplainEvent>),
     /// Shows one event with its data and its deliveries
     Show {
         /// evt_…, as `events list` shows it
@@ -131,6 +144,7 @@ impl Events {
                 };
                 show_list(session, call, &filters.limit, &COLUMNS, "no events").await
             }
+            Events::Explain(explain) => explain.run(session).await,
             Events::Show { id } => show(session, &id).await,
         }
     }
@@ -180,18 +194,23 @@ impl SendEvent {
         if !self.webhooks.is_empty() {
             members.push(("webhook_ids", Value::from(self.webhooks.clone())));
         }
-        let mut body = Vec::with_capacity(data.len() + 256);
-        for (name, value) in members {
-            body.extend_from_slice(if body.is_empty() { b"{\"" } else { b",\"" });
-            body.extend_from_slice(name.as_bytes());
-            body.extend_from_slice(b"\":");
-            body.extend_from_slice(value.to_string().as_bytes());
-        }
-        body.extend_from_slice(b",\"data\":");
-        body.extend_from_slice(data);
-        body.push(b'}');
-        Bytes::from(body)
+        write_event(members.into_iter().map(|(name, value)| (name, value.to_string())), data)
     }
+}
+
+/// An event as it is published: these members, one at least, each a name and JSON, and the data as it is.
+pub(super) fn write_event(members: impl IntoIterator<Item = (&'static str, String)>, data: &[u8]) -> Bytes {
+    let mut body = Vec::with_capacity(data.len() + 256);
+    for (name, value) in members {
+        body.extend_from_slice(if body.is_empty() { b"{\"" } else { b",\"" });
+        body.extend_from_slice(name.as_bytes());
+        body.extend_from_slice(b"\":");
+        body.extend_from_slice(value.as_bytes());
+    }
+    body.extend_from_slice(b",\"data\":");
+    body.extend_from_slice(data);
+    body.push(b'}');
+    Bytes::from(body)
 }
 
 /// What the server said of one request of a batch; over several requests, of all of them.

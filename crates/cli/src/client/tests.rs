@@ -1,6 +1,7 @@
 //! The commands against a server that answers as it is told to.
 
 mod captures;
+mod explain;
 mod fake_api;
 mod postbacks;
 mod profiles;

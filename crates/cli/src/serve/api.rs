@@ -19,7 +19,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::Foundation;
-use super::roles::{Running, healing, url_rule};
+use super::roles::{Running, TakingIn, healing, url_rule};
 use crate::api_page;
 use crate::api_refusals::{FieldProblemBody, ProblemBody, describe_refusals};
 use crate::config::Settings;
@@ -51,9 +51,9 @@ impl utoipa::Modify for BearerKeys {
 pub(super) fn router(foundation: &Foundation, running: Running) -> anyhow::Result<Router> {
     let roles = foundation.settings.server.roles;
     let mut routes = OpenApiRouter::with_openapi(Description::openapi());
-    if let Some((intake, metrics)) = running.intake {
+    if let Some(TakingIn { intake, explainer, metrics }) = running.intake {
         let authenticator = Arc::clone(&foundation.authenticator);
-        let state = IngestState { intake: Arc::clone(&intake), authenticator, metrics };
+        let state = IngestState { intake: Arc::clone(&intake), explainer, authenticator, metrics };
         routes = routes.merge(postrider_ingest::routes(state));
         if roles.manage {
             routes = routes.merge(postrider_manage::routes(manage_state(foundation, intake)));

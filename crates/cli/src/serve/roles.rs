@@ -6,7 +6,10 @@ use anyhow::Context;
 use postrider_contract::egress::{AddressRule, InternalNames, PortRule, Schemes, UrlRule};
 use postrider_delivery_worker::client::{ClientParts, HttpClient, PoolLimits};
 use postrider_delivery_worker::{Worker, WorkerParts};
-use postrider_ingest::{Backlog, BacklogBound, Intake, IntakeParts, KeyedGate, RoomWatch, run_amqp_intake};
+use postrider_ingest::{
+    Backlog, BacklogBound, Explainer, ExplainerParts, Intake, IntakeParts, KeyedGate, RoomWatch,
+    run_amqp_intake,
+};
 use postrider_manage::Disabler;
 use postrider_service::journal_writer::JournalWriter;
 use postrider_service::lifecycle::Lifecycle;
@@ -26,8 +29,15 @@ use crate::sampling::{Sampling, StatusSampling};
 /// What the API needs of the roles.
 pub(super) struct Running {
     /// Where this process takes events in.
-    pub(super) intake: Option<(Arc<Intake>, Arc<IngestMetrics>)>,
+    pub(super) intake: Option<TakingIn>,
     pub(super) rerendering: Arc<Rerendering>,
+}
+
+/// What the publish routes need.
+pub(super) struct TakingIn {
+    pub(super) intake: Arc<Intake>,
+    pub(super) explainer: Arc<Explainer>,
+    pub(super) metrics: Arc<IngestMetrics>,
 }
 
 pub(super) fn start(
@@ -71,7 +81,7 @@ fn start_intake(
     journal: JournalWriter,
     producers: Option<ProducerIntake>,
     lifecycle: &mut Lifecycle,
-) -> anyhow::Result<(Arc<Intake>, Arc<IngestMetrics>)> {
+) -> anyhow::Result<TakingIn> {
     let (settings, engine) = (&foundation.settings.ingest, &foundation.engine);
     let backlog = Backlog::new(BacklogBound(settings.max_backlog_age.duration()));
     let room = RoomWatch::new();
@@ -86,6 +96,12 @@ fn start_intake(
         entropy: Arc::clone(&foundation.entropy),
         max_directory_age: settings.max_directory_age.duration(),
     });
+    let explainer = Explainer::new(ExplainerParts {
+        room: Arc::clone(&room),
+        secret_box: foundation.secrets.clone(),
+        clock: Arc::clone(&foundation.clock),
+        entropy: Arc::clone(&foundation.entropy),
+    });
     let metrics = Arc::new(IngestMetrics::register(&foundation.metrics)?);
     let (queue, stop) = (Arc::clone(&engine.queue), lifecycle.stop());
     tokio::spawn(async move { backlog.follow(queue, stop).await });
@@ -95,7 +111,7 @@ fn start_intake(
         let (intake, metrics) = (Arc::clone(&intake), Arc::clone(&metrics));
         lifecycle.spawn("amqp intake", run_amqp_intake(source, refused, intake, metrics, lifecycle.stop()));
     }
-    Ok((intake, metrics))
+    Ok(TakingIn { intake, explainer, metrics })
 }
 
 fn start_worker(

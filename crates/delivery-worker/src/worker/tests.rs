@@ -3,8 +3,6 @@
 mod former_profiles;
 mod misfits;
 mod postbacks;
-mod misfits;
-mod postbacks;
 mod requests;
 mod schedules;
 

@@ -1,3 +1,5 @@
+mod explain;
+
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
@@ -58,7 +60,8 @@ impl Site {
         let metrics = Metrics::new("0", "0").and_then(|metrics| IngestMetrics::register(&metrics)).unwrap();
         let metrics = Arc::new(metrics);
         let intake = Arc::clone(&door.intake);
-        let state = IngestState { intake, authenticator, metrics: Arc::clone(&metrics) };
+        let explainer = door.explainer();
+        let state = IngestState { intake, explainer, authenticator, metrics: Arc::clone(&metrics) };
         let (router, _) = routes(state).split_for_parts();
         Site { door, router, key, metrics }
     }

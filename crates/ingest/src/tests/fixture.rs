@@ -22,9 +22,13 @@ use postrider_contract::webhook::{Webhook, WebhookState};
 use postrider_service::config_object::ConfigObject;
 use postrider_service::directory::Directory;
 use postrider_service::journal_writer::JournalWriter;
+use postrider_service::secret_box::SecretBox;
 use postrider_service::system::SystemEntropy;
 
-use crate::{Backlog, BacklogBound, IdempotencyKey, Intake, IntakeParts, KeyedGate, RoomWatch};
+use crate::{
+    Backlog, BacklogBound, Explainer, ExplainerParts, IdempotencyKey, Intake, IntakeParts, KeyedGate,
+    RoomWatch,
+};
 
 pub(crate) const NOW: Timestamp = Timestamp::EPOCH;
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(600);
@@ -133,6 +137,15 @@ impl Door {
         self
     }
 
+    pub(crate) fn explainer(&self) -> Arc<Explainer> {
+        Explainer::new(ExplainerParts {
+            room: Arc::clone(&self.room),
+            secret_box: secret_box(),
+            clock: self.clock.clone(),
+            entropy: Arc::new(SystemEntropy),
+        })
+    }
+
     /// Writes an object, new or changed, and tells the directory.
     pub(crate) async fn put<T: ConfigObject>(&self, object: &T) {
         self.put_unseen(object).await;
@@ -232,6 +245,10 @@ impl Door {
         assert_eq!(self.published().await, []);
         assert_eq!(self.records().await, []);
     }
+}
+
+pub(crate) fn secret_box() -> SecretBox {
+    SecretBox::new(&"ab".repeat(32).parse().expect("a key"))
 }
 
 pub(crate) fn tenant_id(id: &str) -> TenantId {

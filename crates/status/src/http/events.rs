@@ -5,6 +5,7 @@ use axum::extract::State;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::event::{EventType, SchemaVersion};
 use postrider_contract::ids::EventId;
+use postrider_contract::json::RawObject;
 use postrider_contract::key::Scope;
 use postrider_contract::ports::{DeliveryFilter, EventFilter, EventView, PageOf};
 use postrider_service::authentication::Caller;
@@ -60,6 +61,10 @@ pub(super) struct EventAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     data: Option<Box<RawValue>>,
+    /// As the producer wrote it. Only with one event, not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    workflow: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deliveries: Option<Vec<DeliverySummary>>,
 }
@@ -83,15 +88,20 @@ impl EventAnswer {
             in_doubt: view.in_doubt,
             summary: view.summary,
             data: None,
+            workflow: None,
             deliveries: None,
         }
     }
 
     fn whole(mut view: EventView, deliveries: Vec<DeliverySummary>) -> Self {
-        let text = view.data.take().and_then(|data| String::from_utf8(data.as_bytes().to_vec()).ok());
-        let data = text.and_then(|text| RawValue::from_string(text).ok());
-        EventAnswer { data, deliveries: Some(deliveries), ..Self::without_data(view) }
+        let (data, workflow) = (view.data.take().and_then(raw), view.workflow.take().and_then(raw));
+        EventAnswer { data, workflow, deliveries: Some(deliveries), ..Self::without_data(view) }
     }
+}
+
+fn raw(object: RawObject) -> Option<Box<RawValue>> {
+    let text = String::from_utf8(object.as_bytes().to_vec()).ok()?;
+    RawValue::from_string(text).ok()
 }
 
 /// The tenant's events, newest first.

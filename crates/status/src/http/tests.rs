@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use http::Request;
 use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http_body_util::BodyExt;
 use postrider_contract::delivery::Delivery;
+use postrider_contract::event::Event;
 use postrider_contract::ids::{DeliveryId, KeyId};
+use postrider_contract::json::RawObject;
 use postrider_contract::key::{ApiKey, KeyHash, Scope};
 use postrider_contract::outcome::Outcome;
 use postrider_contract::tenant::Tenant;
@@ -312,6 +315,17 @@ async fn a_delivery_shows_its_tries_with_the_body_that_was_sent_or_says_that_it_
     // The list of the event's deliveries and the event's own data are as they were sent, byte for byte.
     let (status, event) = site.get("/v1/events/e").await;
     assert_eq!((status, event["deliveries"].as_array().unwrap().len()), (200, 1));
+}
+
+#[tokio::test]
+async fn an_event_is_shown_with_its_workflow() {
+    let site = Site::open().await;
+    let (event, delivery) = site.office.delivery("e", 1);
+    let workflow = RawObject::parse(Bytes::from_static(br#"{"name":"spring"}"#)).ok();
+    site.office.log([accepted(Event { workflow, ..event }, &delivery, None)]).await;
+    assert_eq!(site.get_200("/v1/events/e").await["workflow"], json!({"name": "spring"}));
+    let list = site.get_200("/v1/events").await;
+    assert_eq!(list["data"][0].get("workflow"), None, "as with its data");
 }
 
 #[tokio::test]
