@@ -143,7 +143,7 @@ impl Misbehaving {
         let way = match (self.drip, self.close) {
             (Some(pause), _) => Way::Dripping(pause.duration()),
             (None, Some(Closing::Before)) => Way::ClosedBefore,
-            (None, Some(Closing::HalfWay)) => Way::ClosedHalfWay,
+            (None, Some(Closing::HalfWay)) => Way::ClosedHalfDone,
             (None, None) => Way::AtOnce,
         };
         let behaviour = Behaviour {

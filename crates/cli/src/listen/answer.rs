@@ -32,7 +32,7 @@ pub(super) enum Way {
     /// The head at once, then the body byte by byte, with so long before each.
     Dripping(Duration),
     /// The head and half of the body; then the connection is closed.
-    ClosedHalfWay,
+    ClosedHalfDone,
     /// The connection is closed, and nothing is sent.
     ClosedBefore,
 }
@@ -61,7 +61,7 @@ impl Answer {
         let body = match self.way {
             Way::AtOnce => Full::new(self.body).map_err(impossible).boxed_unsync(),
             Way::Dripping(pause) => dripping(self.body, pause),
-            Way::ClosedHalfWay => broken_off(self.body),
+            Way::ClosedHalfDone => broken_off(self.body),
             Way::ClosedBefore => return Err(ClosedUnanswered),
         };
         let mut response = Response::new(body);
@@ -91,7 +91,7 @@ impl fmt::Display for Answer {
         match self.way {
             Way::AtOnce | Way::ClosedBefore => Ok(()),
             Way::Dripping(pause) => write!(f, ", {length} bytes, one every {pause:?}"),
-            Way::ClosedHalfWay => write!(f, ", closed after {} of {length} bytes", length / 2),
+            Way::ClosedHalfDone => write!(f, ", closed after {} of {length} bytes", length / 2),
         }
     }
 }

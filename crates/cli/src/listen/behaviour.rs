@@ -65,10 +65,10 @@ impl Behaviour {
         let fails = self.fail_rate.is_some_and(|rate| self.entropy.draw_jitter().draw() < rate.0);
         let status = if fails { StatusCode::INTERNAL_SERVER_ERROR } else { self.status };
         let body = match self.way {
-            Way::Dripping(_) | Way::ClosedHalfWay if self.body.is_empty() => {
+            Way::Dripping(_) | Way::ClosedHalfDone if self.body.is_empty() => {
                 Bytes::from_static(FILLER.as_bytes())
             }
-            Way::AtOnce | Way::Dripping(_) | Way::ClosedHalfWay | Way::ClosedBefore => self.body.clone(),
+            Way::AtOnce | Way::Dripping(_) | Way::ClosedHalfDone | Way::ClosedBefore => self.body.clone(),
         };
         let mut answer = Answer { way: self.way, ..Answer::new(status, body) };
         if let Some(wait) = self.retry_after.filter(|_| !status.is_success()) {
@@ -87,8 +87,8 @@ impl Behaviour {
         let has_body = super::answer::may_have_body(self.status);
         match self.way {
             Way::Dripping(_) if !has_body => Err("--drip: an answer of this status has no body to drip"),
-            Way::ClosedHalfWay if !has_body => Err("--close half-way: an answer of this status has no body"),
-            Way::AtOnce | Way::Dripping(_) | Way::ClosedHalfWay | Way::ClosedBefore => {
+            Way::ClosedHalfDone if !has_body => Err("--close half-way: an answer of this status has no body"),
+            Way::AtOnce | Way::Dripping(_) | Way::ClosedHalfDone | Way::ClosedBefore => {
                 if self.redirect.is_some() && !self.status.is_redirection() {
                     return Err("--redirect goes with a status from 300 to 399");
                 }
@@ -108,7 +108,7 @@ impl fmt::Display for Behaviour {
         match self.way {
             Way::AtOnce => {}
             Way::Dripping(pause) => write!(f, ", a byte every {pause:?}")?,
-            Way::ClosedHalfWay => f.write_str(", closing half-way")?,
+            Way::ClosedHalfDone => f.write_str(", closing half-way")?,
             Way::ClosedBefore => f.write_str(" by closing the connection")?,
         }
         if let Some(delay) = self.delay {
@@ -191,7 +191,7 @@ mod tests {
         assert!(parse_location("https://a.example/\r\nX: y").is_err());
         let without_body = |way| Behaviour { way, redirect: None, ..behaviour(204, None, 0) }.check();
         assert!(without_body(Way::Dripping(Duration::from_secs(1))).is_err());
-        assert!(without_body(Way::ClosedHalfWay).is_err() && without_body(Way::AtOnce).is_ok());
+        assert!(without_body(Way::ClosedHalfDone).is_err() && without_body(Way::AtOnce).is_ok());
         assert!(behaviour(200, None, 0).check().is_err() && behaviour(301, None, 0).check().is_ok());
     }
 }

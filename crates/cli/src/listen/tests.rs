@@ -254,7 +254,7 @@ async fn a_connection_is_closed_before_the_answer_or_half_way_through_it() {
     let (answer, printed) = closing(Way::ClosedBefore).await;
     assert_eq!(answer, "");
     assert!(printed.contains("→ closed the connection without an answer"), "{printed}");
-    let (answer, printed) = closing(Way::ClosedHalfWay).await;
+    let (answer, printed) = closing(Way::ClosedHalfDone).await;
     assert!(answer.contains("content-length: 6") && answer.ends_with("\r\n\r\ntha"), "{answer}");
     assert!(printed.contains("→ 200 OK, closed after 3 of 6 bytes"), "{printed}");
     assert!(!printed.contains("ended early"), "it was told to: {printed}");
