@@ -285,6 +285,11 @@ impl Intake {
     ) -> Result<IntakeReceipt, IntakeError> {
         // Until the key is confirmed: a repeat that comes before then finds it pending, and a later one what came of it.
         let Some(_taken) = self.in_hand.take(&ready.event) else { return Err(IntakeError::KeyInProgress) };
+        if check == Check::LookUp
+            && let Some(receipt) = self.confirmed_meanwhile(ready, &keys).await?
+        {
+            return Ok(receipt);
+        }
         let receipt = self.publish(ready, Origin::Producer, check).await?;
         hit("ingest.before_key_confirm")?;
         for key in keys {
@@ -295,6 +300,22 @@ impl Intake {
         }
         hit("ingest.after_key_confirm")?;
         Ok(receipt)
+    }
+
+    /// Whoever had the event in hand before may have confirmed it since its row was read as pending.
+    async fn confirmed_meanwhile(
+        &self,
+        ready: &Ready,
+        keys: &[Keyed],
+    ) -> Result<Option<IntakeReceipt>, IntakeError> {
+        let names = keys.iter().map(|key| (ready.event.tenant.clone(), key.name.clone())).collect();
+        let found = self.parts.keyed.find(names).await.map_err(unavailable)?;
+        let confirmed = found.into_iter().flatten().find(|(request, state)| {
+            *state == KeyedState::Confirmed
+                && request.event == ready.event.id
+                && request.accepted_at == ready.event.accepted_at
+        });
+        Ok(confirmed.map(|(request, _)| replayed(&request)))
     }
 
     /// The same event with the same ids, matches and bodies as when it was first tried, whatever changed meanwhile.

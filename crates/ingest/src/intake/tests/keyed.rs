@@ -414,3 +414,51 @@ async fn what_came_into_doubt_again_is_published_again() {
     assert_eq!(receipt.deliveries, [(first.reference.id, webhook(1).id)]);
     assert_eq!(door.deliveries().await.len(), 2, "a copy of the one in doubt, and one that counts");
 }
+
+/// A store in which a request that was read as pending is confirmed before its reader goes on.
+struct ConfirmedMeanwhile(FakeKeyedRequests);
+
+#[async_trait]
+impl KeyedRequests for ConfirmedMeanwhile {
+    async fn begin(&self, requests: Vec<KeyedRequest>) -> Result<Vec<KeyedOutcome>, StoreError> {
+        let outcomes = self.0.begin(requests).await?;
+        for outcome in &outcomes {
+            match outcome {
+                KeyedOutcome::Inserted => {}
+                KeyedOutcome::Exists { request, .. } => self.0.confirm(vec![request.begun()]).await?,
+            }
+        }
+        Ok(outcomes)
+    }
+
+    async fn confirm(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
+        self.0.confirm(begun).await
+    }
+
+    async fn find(
+        &self,
+        names: Vec<(TenantId, KeyName)>,
+    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, StoreError> {
+        self.0.find(names).await
+    }
+
+    async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
+        self.0.withdraw(begun).await
+    }
+
+    async fn forget_before(&self, time: Timestamp) -> Result<(), StoreError> {
+        self.0.forget_before(time).await
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_that_had_to_wait_publishes_nothing_that_was_confirmed_meanwhile() {
+    let outage = Arc::new(Outage::default());
+    let keyed = Arc::new(ConfirmedMeanwhile(FakeKeyedRequests::new(Arc::clone(&outage))));
+    let door = Door::open_with(keyed, outage).await;
+    door.put(&webhook(1)).await;
+    let first = in_doubt(&door, "k", ORDER).await;
+    let repeat = door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    assert_eq!((repeat.replayed, repeat.deliveries[0].0), (true, first.reference.id));
+    door.assert_nothing_happened().await;
+}
