@@ -1,5 +1,4 @@
-//! What is handed out, by which consumer, and that what was settled is written. The broker's own list of consumers says
-//! when one was replaced.
+//! What is handed out, and by which consumer. The broker's own list of consumers says when one was replaced.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -121,27 +120,4 @@ async fn an_idle_consumer_is_replaced_again_and_again_and_one_with_work_in_hand_
     assert_eq!(consumers.of(QueueName::First).await, with_work);
     in_hand.ticket.acknowledge();
     consumers.replaced(QueueName::First, &with_work).await;
-}
-
-/// With this prefetch acknowledgements wait a moment for those of older deliveries.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acknowledgements_that_wait_for_an_older_one_are_written_when_the_queue_closes() {
-    let url = fresh_url().await;
-    let queue = connect(settings(&url)).await.work_queue();
-    let samples = samples(100);
-    publish_all(&*queue, &samples).await;
-    let mut source = queue.consume(WorkKind::First, 200).await.expect("work can be taken");
-    let hangs = take(&mut source).await;
-    let mut done = Vec::new();
-    for _ in &samples[1..] {
-        done.push(take(&mut source).await);
-    }
-    done.into_iter().for_each(|lease| lease.ticket.acknowledge());
-    soon(queue.close()).await;
-    let queue = connect(settings(&url)).await.work_queue();
-    let mut source = queue.consume(WorkKind::First, 200).await.expect("work can be taken");
-    let again = take(&mut source).await;
-    assert_eq!(event_of(&again), samples[0].event);
-    assert!(stays_quiet(source.next()).await, "all others are done");
-    drop(hangs);
 }
