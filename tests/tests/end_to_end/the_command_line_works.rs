@@ -221,7 +221,8 @@ async fn test(desk: &Desk<'_>, webhook: &str, listener: &Running) -> Result<()> 
     // The change is heard of within a moment.
     eventually("the test to meet the listener that fails", SOON, async || {
         let output = desk.run(&arguments).await?;
-        Ok((output.status.code() == Some(1) && output.stdout.contains(": 500 (retry, status 500) in ")).then_some(()))
+        Ok((output.status.code() == Some(1) && output.stdout.contains(": 500 (retry, status 500) in "))
+            .then_some(()))
     })
     .await
     .with_context(|| format!("at {url}"))?;
