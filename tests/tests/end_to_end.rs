@@ -14,6 +14,8 @@ mod end_to_end {
     mod an_event_may_have_many_webhooks;
     mod an_explanation_is_what_receivers_get;
     mod data_goes_through_byte_for_byte;
+    mod each_webhook_gets_its_major;
+    mod events_are_held_to_their_schema;
     mod events_come_over_amqp;
     mod private_addresses_are_refused;
     mod providers_get_their_own_form;

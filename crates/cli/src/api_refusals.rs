@@ -128,7 +128,7 @@ mod tests {
     const ENDED: &str = "400 401 403 404 409 412 500 503";
 
     /// What each route can answer beside its success.
-    const ROUTES: [(&str, &str); 35] = [
+    const ROUTES: [(&str, &str); 37] = [
         ("post /v1/events", "400 401 403 404 408 409 413 415 422 429 500 503"),
         ("post /v1/events/batch", "400 401 403 404 408 413 415 422 429 500 503"),
         ("post /v1/events/explain", "400 401 403 404 408 413 415 422 500 503"),
@@ -163,6 +163,8 @@ mod tests {
         ("delete /v1/profiles/{name}", ENDED),
         ("get /v1/event-types", MEMORY),
         ("get /v1/event-types/{type}", MEMORY),
+        ("put /v1/event-types/{type}", CHANGED),
+        ("delete /v1/event-types/{type}", ENDED),
         ("get /v1/egress", MEMORY),
     ];
 

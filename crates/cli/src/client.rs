@@ -1,4 +1,4 @@
-//! The commands that talk to a server's API: tenants, keys, webhooks, profiles, events,
+//! The commands that talk to a server's API: tenants, keys, webhooks, profiles, event types, events,
 //! deliveries, ledger.
 //!
 //! Each makes its requests, then prints either a table for people or, with `--output json`, the API's own JSON on
@@ -8,6 +8,7 @@ mod api;
 mod deliveries;
 mod delivery_page;
 mod error;
+mod event_types;
 mod events;
 mod explain;
 mod explanation_page;
@@ -117,6 +118,9 @@ pub enum ClientCommand {
     /// Profiles: delivery contracts as data
     #[command(subcommand, after_long_help = AFTER_HELP)]
     Profiles(profiles::Profiles),
+    /// Event types: what events carry, and what they must look like
+    #[command(subcommand, after_long_help = AFTER_HELP)]
+    EventTypes(event_types::EventTypes),
     /// Events: send them, and see what became of them
     #[command(subcommand, after_long_help = AFTER_HELP)]
     Events(events::Events),
@@ -143,6 +147,7 @@ impl ClientCommand {
             ClientCommand::Keys(command) => command.run(session).await,
             ClientCommand::Webhooks(command) => command.run(session).await,
             ClientCommand::Profiles(command) => command.run(session).await,
+            ClientCommand::EventTypes(command) => command.run(session).await,
             ClientCommand::Events(command) => command.run(session).await,
             ClientCommand::Deliveries(command) => command.run(session).await,
             ClientCommand::Ledger(command) => command.run(session).await,

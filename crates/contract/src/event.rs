@@ -1,12 +1,15 @@
 //! Events: what producers publish.
 
 mod reading;
+mod versions;
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use versions::{InvalidVersions, MAX_VERSIONS, VersionOfData, Versions};
 
 use crate::clock::Timestamp;
 use crate::ids::{EventId, TenantId};
@@ -97,6 +100,8 @@ pub struct SchemaVersion {
 
 impl SchemaVersion {
     pub const FIRST: SchemaVersion = SchemaVersion { major: 1, minor: 0 };
+    /// Of an event whose data is there in several: see [`Versions`].
+    pub const SEVERAL: SchemaVersion = SchemaVersion { major: 0, minor: 0 };
 }
 
 impl fmt::Display for SchemaVersion {
@@ -141,7 +146,7 @@ pub struct Event {
     /// When it happened, by the producer; the accept time where the producer says nothing.
     pub timestamp: Timestamp,
     pub accepted_at: Timestamp,
-    /// Byte for byte as the producer wrote it.
+    /// Byte for byte as the producer wrote it; all versions of it where there are several.
     pub data: RawObject,
     pub summary: Option<String>,
     /// A JSON object of the producer's own, `{"name": …}` at least, for profiles that show it.

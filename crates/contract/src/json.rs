@@ -10,7 +10,7 @@ use bytes::Bytes;
 pub use node::{Members, Node, Written};
 #[cfg(test)]
 pub(crate) use number::READINGS;
-pub use number::{Decimal, MAX_COMPARED_TEXT};
+pub use number::{Decimal, Divisor, MAX_COMPARED_TEXT};
 
 /// How deep arrays and objects may be nested: far above any real payload, far below any parser's stack.
 pub const MAX_DEPTH: usize = 64;

@@ -5,6 +5,7 @@
 //! engine must be able to do is stated here ([`ports`]). The adapters implement the ports; the roles use them.
 
 pub mod attempt;
+pub mod catalogue;
 pub mod clock;
 pub mod data_path;
 pub mod decide;
@@ -30,6 +31,7 @@ pub mod retry;
 pub mod revision;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod schema;
 pub mod secret;
 pub mod signature;
 pub mod submission;

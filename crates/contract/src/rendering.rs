@@ -10,6 +10,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 
+use crate::catalogue::SchemaCheck;
 use crate::event::Event;
 use crate::ids::{WebhookId, duplicate_key};
 use crate::json::{RawObject, check_depth, write_string};
@@ -17,7 +18,7 @@ use crate::pattern::{Pattern, Piece, Variable};
 use crate::profile::{CompiledProfile, EnvelopeRule};
 use crate::tenant::Tenant;
 
-pub use for_webhook::{Made, Rendered, Renderer, render_for};
+pub use for_webhook::{Made, Rendered, Renderer, choose, render_for};
 
 use member_names::find_reserved_member;
 
@@ -273,6 +274,7 @@ fn sample(
         name: text.clone().unwrap_or_default(),
         website: text.clone(),
         profile: ProfileName::standard(),
+        schema_check: SchemaCheck::Off,
         created_at: Timestamp::EPOCH,
         updated_at: Timestamp::EPOCH,
     };

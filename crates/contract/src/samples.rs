@@ -34,6 +34,7 @@ pub(crate) fn tenant(name: &str) -> Tenant {
         name: name.to_owned(),
         website: None,
         profile: ProfileName::standard(),
+        schema_check: Default::default(),
         created_at: Timestamp::EPOCH,
         updated_at: Timestamp::EPOCH,
     }

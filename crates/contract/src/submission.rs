@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
-use crate::event::{EventType, SchemaVersion};
+use crate::event::{EventType, SchemaVersion, Versions};
 use crate::ids::{EventId, WebhookId};
 use crate::json::{InvalidJson, RawObject, check_depth};
 
@@ -17,7 +17,7 @@ const MAX_WORKFLOW: usize = 8 * 1024;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Submission {
     pub event_type: EventType,
-    /// Byte for byte as it came.
+    /// Byte for byte as it came; all versions of it where there are several.
     pub data: RawObject,
     /// The producer's own id, unique within its tenant.
     pub id: Option<EventId>,
@@ -53,6 +53,8 @@ struct Fields<'a> {
     event_type: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    versions: Option<&'a RawValue>,
     id: Option<String>,
     timestamp: Option<String>,
     schema_version: Option<String>,
@@ -97,21 +99,50 @@ fn shape_error(error: serde_path_to_error::Error<serde_json::Error>) -> InvalidS
 
 impl Fields<'_> {
     fn check(self, body: &Bytes) -> Result<Submission, InvalidSubmission> {
-        let event_type = self.event_type.ok_or_else(|| InvalidSubmission::field("/type", "is required"))?;
-        let data = self.data.ok_or_else(|| InvalidSubmission::field("/data", "is required"))?;
+        let event_type =
+            self.event_type.as_ref().ok_or_else(|| InvalidSubmission::field("/type", "is required"))?;
+        let (schema_version, data) = self.checked_data(body)?;
         Ok(Submission {
             event_type: checked("/type", event_type.parse())?,
-            data: checked("/data", RawObject::part_of(body, data))?,
+            data,
             id: self.id.map(|id| checked("/id", id.parse())).transpose()?,
             timestamp: self.timestamp.map(|text| checked("/timestamp", text.parse())).transpose()?,
-            schema_version: match self.schema_version {
-                Some(text) => checked("/schema_version", text.parse())?,
-                None => SchemaVersion::FIRST,
-            },
+            schema_version,
             summary: self.summary.map(checked_summary).transpose()?,
             workflow: self.workflow.map(|raw| checked_workflow(body, raw)).transpose()?,
             webhook_ids: self.webhook_ids.map(checked_webhook_ids).transpose()?,
         })
+    }
+
+    /// In one version, or in several.
+    fn checked_data(&self, body: &Bytes) -> Result<(SchemaVersion, RawObject), InvalidSubmission> {
+        match (self.data, self.versions) {
+            (Some(data), None) => {
+                let version = match &self.schema_version {
+                    Some(text) => checked("/schema_version", text.parse())?,
+                    None => SchemaVersion::FIRST,
+                };
+                if version == SchemaVersion::SEVERAL {
+                    return Err(InvalidSubmission::field("/schema_version", "must be 0.1 or more"));
+                }
+                Ok((version, checked("/data", RawObject::part_of(body, data))?))
+            }
+            (None, Some(versions)) => {
+                if self.schema_version.is_some() {
+                    let detail = "is not for an event with versions, which name it";
+                    return Err(InvalidSubmission::field("/schema_version", detail));
+                }
+                let written = checked("/versions", RawObject::part_of(body, versions))?;
+                Versions::parse(&written).map_err(|error| {
+                    InvalidSubmission::field(&format!("/versions{}", error.pointer), error.detail)
+                })?;
+                Ok((SchemaVersion::SEVERAL, written))
+            }
+            (Some(_), Some(_)) => {
+                Err(InvalidSubmission::field("/versions", "takes the place of data: give one of them"))
+            }
+            (None, None) => Err(InvalidSubmission::field("/data", "is required")),
+        }
     }
 }
 
@@ -175,6 +206,13 @@ mod tests {
             (r#"{"type":"a.b","data":{},"id":"a.b"}"#, "/id"),
             (r#"{"type":"a.b","data":{},"timestamp":"99999-01-01T00:00:00Z"}"#, "/timestamp"),
             (r#"{"type":"a.b","data":{},"webhook_ids":["wh_1"]}"#, "/webhook_ids/0"),
+            (r#"{"type":"a.b","data":{},"schema_version":"0.0"}"#, "/schema_version"),
+            (r#"{"type":"a.b","data":{},"versions":{"1":{}}}"#, "/versions"),
+            (r#"{"type":"a.b","versions":{"1":{}},"schema_version":"1.0"}"#, "/schema_version"),
+            (r#"{"type":"a.b","versions":{"one":{}}}"#, "/versions/one"),
+            (r#"{"type":"a.b","versions":{"1":7}}"#, "/versions/1"),
+            (r#"{"type":"a.b","versions":[]}"#, "/versions"),
+            (r#"{"type":"a.b","versions":{}}"#, "/versions"),
             ("[]", ""),
         ] {
             match parse(text) {

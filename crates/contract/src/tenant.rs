@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::SchemaCheck;
 use crate::clock::Timestamp;
 use crate::ids::TenantId;
 use crate::profile::ProfileName;
@@ -14,6 +15,9 @@ pub struct Tenant {
     pub website: Option<String>,
     /// The delivery contract of its webhooks, unless a webhook names its own.
     pub profile: ProfileName,
+    /// What becomes of events whose data is not what the catalogue says.
+    #[serde(default)]
+    pub schema_check: SchemaCheck,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

@@ -153,6 +153,9 @@ pub struct Webhook {
     /// The provider, where its owner has named one. Absent: the one that its URL tells of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named_provider: Option<Provider>,
+    /// The one major of its types that it gets, until it is moved. Absent: the highest that an event has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_major: Option<NonZeroU16>,
     /// Its own body, in place of the profile's envelope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
@@ -197,6 +200,7 @@ impl Webhook {
             profile: None,
             overrides: ProfileOverride::default(),
             named_provider: None,
+            schema_major: None,
             template: None,
             postback: PostbackRule::default(),
             state: WebhookState::Active,
@@ -217,6 +221,12 @@ impl Webhook {
     #[must_use]
     pub fn provider(&self) -> Provider {
         self.named_provider.unwrap_or_else(|| Provider::detect(&self.url))
+    }
+
+    /// Which major of this type it is pinned to, if any; our own types have one alone.
+    #[must_use]
+    pub fn pinned_major(&self, event_type: &EventType) -> Option<NonZeroU16> {
+        self.schema_major.filter(|_| !event_type.is_reserved())
     }
 
     #[must_use]

@@ -78,6 +78,7 @@ pub fn entry(webhook: Webhook, profile: &str, revision: u64) -> Arc<WebhookEntry
         name: "Acme".to_owned(),
         website: None,
         profile: name.clone(),
+        schema_check: Default::default(),
         created_at: noon(),
         updated_at: noon(),
     };

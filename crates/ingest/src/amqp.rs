@@ -117,8 +117,11 @@ impl OneMessage {
         let accept =
             || self.intake.accept_request(&tenant, submission.clone(), Some(key.clone()), &message.body);
         let mut result = accept().await;
-        if let Err(IntakeError::UnknownTenant | IntakeError::UnknownWebhook(_)) = result {
-            // It may be newer than the directory, and a refusal is for good: the store has the last word.
+        if let Err(
+            IntakeError::UnknownTenant | IntakeError::UnknownWebhook(_) | IntakeError::SchemaBroken { .. },
+        ) = result
+        {
+            // What it asks for may be newer than the directory, and a refusal is for good: the store has the last word.
             result = match self.intake.refresh_directory().await {
                 Ok(()) => accept().await,
                 Err(error) => Err(error),
@@ -135,9 +138,9 @@ impl OneMessage {
 fn verdict_on(error: &IntakeError) -> Verdict {
     match error {
         IntakeError::UnknownTenant => refuse("not_found", error, IngestResult::Unauthorized),
-        IntakeError::UnknownWebhook(_) | IntakeError::Unrenderable { .. } => {
-            refuse("invalid_request", error, IngestResult::Invalid)
-        }
+        IntakeError::UnknownWebhook(_)
+        | IntakeError::Unrenderable { .. }
+        | IntakeError::SchemaBroken { .. } => refuse("invalid_request", error, IngestResult::Invalid),
         IntakeError::KeyReused => refuse("idempotency_key_reused", error, IngestResult::Invalid),
         // Once this process is replaced, at the latest.
         IntakeError::UnusableWebhook(_)

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::http::{IngestState, Start, Text, accept, result_of};
+use crate::http::{Accepted, IngestState, Start, Text, Warning, accept, result_of};
 
 const MAX_EVENTS: usize = 1_000;
 /// As `POST /v1/events` has it.
@@ -37,6 +37,9 @@ pub(crate) enum BatchResult {
     Accepted {
         #[schema(value_type = String)]
         id: EventId,
+        /// As a single event would have been answered with.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<Warning>,
     },
     Rejected {
         /// A problem, as a single event would have been answered with.
@@ -58,7 +61,7 @@ pub(crate) async fn publish(
         let detail = format!("a batch holds at most {MAX_EVENTS} events; this one has {}", items.len());
         return Err(Problem::new(Code::PayloadTooLarge, detail));
     }
-    let mut outcomes: Vec<Result<(EventId, bool), Problem>> = stream::iter(items.clone())
+    let mut outcomes: Vec<Result<Accepted, Problem>> = stream::iter(items.clone())
         .map(|item| async move { accept_item(state, tenant, &item, answer_by).await })
         .buffered(AT_ONCE)
         .collect()
@@ -74,15 +77,15 @@ pub(crate) async fn publish(
 }
 
 /// Counts it, once.
-fn told(state: &IngestState, result: Result<(EventId, bool), Problem>) -> BatchResult {
+fn told(state: &IngestState, result: Result<Accepted, Problem>) -> BatchResult {
     let metric = match &result {
-        Ok((_, replayed)) if *replayed => IngestResult::Duplicate,
+        Ok(event) if event.receipt.replayed => IngestResult::Duplicate,
         Ok(_) => IngestResult::Accepted,
         Err(problem) => result_of(problem.code()),
     };
     state.metrics.events.at(IngestSource::Http, metric).inc();
     match result {
-        Ok((id, _)) => BatchResult::Accepted { id },
+        Ok(Accepted { receipt, warnings }) => BatchResult::Accepted { id: receipt.event, warnings },
         Err(error) => BatchResult::Rejected { error },
     }
 }
@@ -92,15 +95,14 @@ async fn accept_item(
     tenant: &TenantId,
     Item { start, bytes }: &Item,
     answer_by: Instant,
-) -> Result<(EventId, bool), Problem> {
+) -> Result<Accepted, Problem> {
     if bytes.len() > MAX_EVENT_BYTES {
         return Err(Problem::new(
             Code::PayloadTooLarge,
             format!("an event is at most {MAX_EVENT_BYTES} bytes"),
         ));
     }
-    let receipt = accept(state, tenant, bytes, None, Text { start: *start, answer_by }).await?;
-    Ok((receipt.event, receipt.replayed))
+    accept(state, tenant, bytes, None, Text { start: *start, answer_by }).await
 }
 
 /// One event of a batch.

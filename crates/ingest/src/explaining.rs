@@ -11,11 +11,12 @@ use http::HeaderName;
 use postrider_contract::clock::{Clock, Entropy, Timestamp};
 use postrider_contract::decide::DeliveryRules;
 use postrider_contract::delivery::{AttemptNumber, Check, Delivery, Origin, Query};
-use postrider_contract::event::Event;
+use postrider_contract::event::{Event, SchemaVersion, Versions};
 use postrider_contract::filter::FailedTerm;
 use postrider_contract::ids::EventId;
 use postrider_contract::outcome::HoldReason;
-use postrider_contract::rendering::{RenderError, Rendered, Renderer};
+use postrider_contract::rendering::{RenderError, Rendered, Renderer, choose};
+use postrider_contract::schema::Violation;
 use postrider_contract::submission::Submission;
 use postrider_contract::template::Gap;
 use postrider_service::directory::{TenantView, WebhookEntry};
@@ -25,8 +26,9 @@ use tokio::sync::Semaphore;
 
 use crate::intake::event_of;
 use crate::matching::{Match, Matching, Obstacle, UnknownWebhook, hold_reason};
-use crate::publishing::{Planned, delivery};
+use crate::publishing::{Planned, as_it_was_sent, delivery, renderers};
 use crate::room_watch::RoomWatch;
+use crate::schema_check;
 
 /// More webhooks than this are not told of: as many as the longest page of a list.
 const MAX_WEBHOOKS: usize = 200;
@@ -65,6 +67,10 @@ pub(crate) enum Signatures {
 
 pub(crate) struct Explanation {
     pub(crate) event: Event,
+    /// What of it is not as the catalogue says, where the tenant has its events looked at.
+    pub(crate) violations: Vec<Violation>,
+    /// The whole event would be refused for them.
+    pub(crate) is_refused: bool,
     pub(crate) tried_at: Timestamp,
     /// How many webhooks it goes to.
     pub(crate) matched: usize,
@@ -90,6 +96,8 @@ pub(crate) enum Verdict {
 
 pub(crate) struct ExplainedMatch {
     pub(crate) delivery: Delivery,
+    /// Of the data that it is sent.
+    pub(crate) schema_version: SchemaVersion,
     pub(crate) held: Option<HoldReason>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) missing_macros: Vec<String>,
@@ -142,6 +150,8 @@ pub(crate) struct Changed {
 struct Scene {
     differs_in: Option<Cause>,
     event: Event,
+    /// As [`Event::by_version`] takes it apart.
+    versions: Vec<Event>,
     tried_at: Timestamp,
     attempt: AttemptNumber,
 }
@@ -176,9 +186,10 @@ impl Explainer {
         signatures: Signatures,
     ) -> Result<Explanation, UnknownWebhook> {
         let scenes = self.scenes(view, submission, moments);
-        let mut renderers: Vec<Renderer<'_, '_>> =
-            scenes.iter().map(|scene| Renderer::new(&scene.event)).collect();
-        let matching = Matching::new(view, submission, Origin::Producer)?;
+        let mut renderers: Vec<Vec<Renderer<'_, '_>>> =
+            scenes.iter().map(|scene| renderers(&scene.event, &scene.versions)).collect();
+        let versions = Versions::of(submission.schema_version, &submission.data);
+        let matching = Matching::new(view, submission, &versions, Origin::Producer)?;
         let (matches, others): (Vec<_>, Vec<_>) =
             view.webhooks.iter().partition(|entry| matching.matches(entry));
         let matched = matches.len();
@@ -196,7 +207,8 @@ impl Explainer {
         let webhooks: Vec<Explained> = told.collect();
         let left_off = view.webhooks.len() - webhooks.len();
         let (event, tried_at) = (scenes[0].event.clone(), scenes[0].tried_at);
-        Ok(Explanation { event, tried_at, matched, webhooks, left_off })
+        let (violations, is_refused) = schema_check::explained(view, submission);
+        Ok(Explanation { event, violations, is_refused, tried_at, matched, webhooks, left_off })
     }
 
     /// The one that is asked for first.
@@ -206,8 +218,12 @@ impl Explainer {
         let accepted_at = moments.accepted_at.unwrap_or(tried_at);
         let event = event_of(&view.tenant.id, submission.clone(), accepted_at, &*self.parts.entropy);
         let attempt = AttemptNumber::FIRST;
-        let scene = |cause, event| Scene { differs_in: Some(cause), event, tried_at, attempt };
-        let mut scenes = vec![Scene { differs_in: None, event: event.clone(), tried_at, attempt }];
+        let scene = |differs_in, event: Event| {
+            let versions = event.by_version();
+            Scene { differs_in, event, versions, tried_at, attempt }
+        };
+        let mut scenes = vec![scene(None, event.clone())];
+        let scene = |cause, event| scene(Some(cause), event);
         if submission.id.is_none() {
             let id = EventId::draw(accepted_at, &*self.parts.entropy);
             scenes.push(scene(Cause::EventId, Event { id, ..event.clone() }));
@@ -225,28 +241,40 @@ impl Explainer {
         &self,
         entry: &'s Arc<WebhookEntry>,
         scenes: &'s [Scene],
-        renderers: &mut [Renderer<'s, 's>],
+        renderers: &mut [Vec<Renderer<'s, 's>>],
         signatures: Signatures,
     ) -> Verdict {
         let held = hold_reason(entry, &self.parts.room);
         let mut deliveries = Vec::with_capacity(scenes.len());
         let (mut gaps, mut missing_macros) = (Vec::new(), Vec::new());
-        for (scene, renderer) in scenes.iter().zip(renderers) {
-            let WebhookEntry { webhook, profile, tenant, .. } = &**entry;
+        let WebhookEntry { webhook, profile, tenant, .. } = &**entry;
+        // The same in every scene: they differ in nothing that says which versions there are.
+        let version = choose(&scenes[0].versions, webhook);
+        for (scene, renderers) in scenes.iter().zip(renderers) {
+            let renderer = &mut renderers[version];
             if let Err(error) = renderer.check(webhook, &profile.profile) {
-                return Verdict::Refused(error);
+                return Verdict::Refused(as_it_was_sent(error, webhook, &scene.event));
             }
             let rendered = renderer.render(webhook, &profile.profile, tenant);
             if scene.differs_in.is_none() {
                 gaps.clone_from(&rendered.gaps);
                 missing_macros.clone_from(&rendered.missing_macros);
             }
-            deliveries.push(delivery_in(scene, entry, held, rendered));
+            deliveries.push(delivery_in(scene, renderer.event(), entry, held, rendered));
         }
         let request = self.request(entry, scenes, &deliveries, signatures);
         let tries = tries_from(scenes[0].tried_at, entry);
         let delivery = deliveries.swap_remove(0);
-        Verdict::Match(Box::new(ExplainedMatch { delivery, held, gaps, missing_macros, request, tries }))
+        let schema_version = scenes[0].versions.get(version).unwrap_or(&scenes[0].event).schema_version;
+        Verdict::Match(Box::new(ExplainedMatch {
+            delivery,
+            schema_version,
+            held,
+            gaps,
+            missing_macros,
+            request,
+            tries,
+        }))
     }
 
     fn request(
@@ -278,12 +306,13 @@ impl Explainer {
 
 fn delivery_in(
     scene: &Scene,
+    event: &Event,
     entry: &Arc<WebhookEntry>,
     held: Option<HoldReason>,
     rendered: Rendered,
 ) -> Delivery {
-    let planned = Planned::new(Match { entry: Arc::clone(entry), held }, &scene.event);
-    let mut delivery = delivery(&scene.event, &planned, rendered, Origin::Producer, Check::Fresh);
+    let planned = Planned::new(Match { entry: Arc::clone(entry), held }, event);
+    let mut delivery = delivery(event, &planned, rendered, Origin::Producer, Check::Fresh);
     delivery.position.attempt = scene.attempt;
     delivery
 }

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 use crate::explaining::{
     Cause, Changed, Explained, ExplainedMatch, ExplainedRequest, Explanation, Signatures, Verdict,
 };
+use crate::http::Warning;
 use crate::matching::Obstacle;
 
 /// Bodies past this are left off: sixteen events of the largest size.
@@ -29,6 +30,12 @@ pub(crate) struct ExplainAnswer {
     event: ExplainedEventView,
     /// How many of the tenant's webhooks it goes to.
     matched: usize,
+    /// What of the event is not as the catalogue says, where the tenant has its events looked at (`schema_check`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    schema_warnings: Vec<Warning>,
+    /// The whole event would be refused for them: the tenant's `schema_check` is `enforce`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    refused_by_schema: bool,
     /// Whether the requests are signed as they would be. If not, the key may not publish: `signature` headers are left out.
     signed: bool,
     /// Those that it goes to first; 200 at most.
@@ -44,8 +51,10 @@ struct ExplainedEventView {
     id: EventId,
     #[schema(value_type = String)]
     r#type: EventType,
-    #[schema(value_type = String)]
-    schema_version: SchemaVersion,
+    /// Absent where there are several versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    schema_version: Option<SchemaVersion>,
     #[schema(value_type = String, format = DateTime)]
     timestamp: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -76,6 +85,10 @@ struct ExplainedWebhookView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     delivery_id: Option<DeliveryId>,
+    /// Of the data that it is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    schema_version: Option<SchemaVersion>,
     /// Why its delivery waits first: `paused`, `rate_limited`, or `overflow`: others wait before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<&'static str>,
@@ -102,7 +115,7 @@ struct ExplainedWebhookView {
 /// Something that keeps the event from a webhook.
 #[derive(Serialize, ToSchema)]
 struct ReasonAnswer {
-    /// `other_type`, `filter`, `paused`, `disabled` or `not_named`
+    /// `other_type`, `other_major`, `filter`, `paused`, `disabled` or `not_named`
     code: &'static str,
     detail: String,
     /// The terms of its filter that failed.
@@ -173,19 +186,23 @@ struct GapAnswer {
 
 impl ExplainAnswer {
     pub(crate) fn new(explanation: Explanation, signatures: Signatures) -> Self {
-        let Explanation { event, tried_at, matched, webhooks, left_off } = explanation;
+        let Explanation { event, violations, is_refused, tried_at, matched, webhooks, left_off } =
+            explanation;
         let mut room = MAX_BODIES;
         let event_type = event.event_type.clone();
         ExplainAnswer {
             event: ExplainedEventView {
                 id: event.id,
                 r#type: event.event_type,
-                schema_version: event.schema_version,
+                schema_version: Some(event.schema_version)
+                    .filter(|version| *version != SchemaVersion::SEVERAL),
                 timestamp: event.timestamp,
                 accepted_at: event.accepted_at,
                 tried_at,
             },
             matched,
+            schema_warnings: violations.into_iter().map(Warning::from).collect(),
+            refused_by_schema: is_refused,
             signed: signatures == Signatures::Made,
             webhooks: webhooks
                 .into_iter()
@@ -209,6 +226,7 @@ impl ExplainedWebhookView {
             reasons: Vec::new(),
             refused: None,
             delivery_id: None,
+            schema_version: None,
             held: None,
             request: None,
             problem: None,
@@ -240,6 +258,7 @@ impl ExplainedWebhookView {
         };
         ExplainedWebhookView {
             delivery_id: Some(matched.delivery.reference.id),
+            schema_version: Some(matched.schema_version),
             held: matched.held.map(|why| StatusReason::Held(why).as_str()),
             request,
             problem,
@@ -262,6 +281,7 @@ impl ReasonAnswer {
                 let types: Vec<String> = webhook.events.iter().map(ToString::to_string).collect();
                 ("other_type", format!("it subscribes to {}, not to {event_type}", types.join(", ")))
             }
+            Obstacle::OtherMajor => ("other_major", other_major_detail(webhook)),
             Obstacle::Paused => {
                 ("paused", "it is paused, and its profile skips what comes meanwhile".to_owned())
             }
@@ -273,6 +293,13 @@ impl ReasonAnswer {
             }
         };
         ReasonAnswer { code, detail, terms: Vec::new() }
+    }
+}
+
+fn other_major_detail(webhook: &Webhook) -> String {
+    match webhook.schema_major {
+        Some(major) => format!("it is pinned to a major that is not there: {major}"),
+        None => "it is pinned to a major that is not there".to_owned(),
     }
 }
 

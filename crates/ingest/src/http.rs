@@ -14,10 +14,11 @@ use postrider_contract::ids::{DeliveryId, EventId, TenantId, WebhookId};
 use postrider_contract::json::InvalidJson;
 use postrider_contract::key::Scope;
 use postrider_contract::ports::{IntakeError, IntakeReceipt};
+use postrider_contract::schema::Violation;
 use postrider_contract::submission::{InvalidSubmission, Submission};
 use postrider_service::authentication::{Authenticator, Caller};
 use postrider_service::metrics::{IngestMetrics, IngestResult, IngestSource};
-use postrider_service::problem::{Code, Problem, RETRY_SOON};
+use postrider_service::problem::{Code, FieldErrors, Problem, RETRY_SOON};
 use postrider_service::raw_body::{BodyLimit, RawBatch, RawBody};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -83,14 +84,38 @@ pub(crate) struct AcceptedEvent {
     #[schema(value_type = String)]
     pub(crate) id: EventId,
     pub(crate) deliveries: Vec<AcceptedDelivery>,
+    /// What is not as the catalogue says, where the tenant has chosen to be warned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<Warning>,
 }
 
-impl From<IntakeReceipt> for AcceptedEvent {
-    fn from(receipt: IntakeReceipt) -> Self {
+/// Something that the catalogue says otherwise: a JSON pointer into the event, and what is wrong there.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Warning {
+    pointer: String,
+    detail: String,
+}
+
+impl From<Violation> for Warning {
+    fn from(Violation { pointer, detail }: Violation) -> Self {
+        Warning { pointer, detail }
+    }
+}
+
+/// An event that was accepted, and what its producer is to be warned of.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) receipt: IntakeReceipt,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl From<Accepted> for AcceptedEvent {
+    fn from(Accepted { receipt, warnings }: Accepted) -> Self {
         let delivery = |(id, webhook_id)| AcceptedDelivery { id, webhook_id };
         AcceptedEvent {
             id: receipt.event,
             deliveries: receipt.deliveries.into_iter().map(delivery).collect(),
+            warnings,
         }
     }
 }
@@ -101,9 +126,13 @@ impl From<IntakeReceipt> for AcceptedEvent {
 pub(crate) struct EventRequest {
     /// Dotted words, for instance `conversion.created`.
     r#type: String,
-    /// Any JSON object.
-    #[schema(value_type = Object)]
-    data: serde_json::Value,
+    /// Any JSON object; required, or `versions`.
+    #[schema(value_type = Option<Object>)]
+    data: Option<serde_json::Value>,
+    /// In the place of `data`: an object for each major, named `"1"`, `"2"` or `"2.1"`. Each webhook gets one: of the
+    /// major it is pinned to, else of the highest.
+    #[schema(value_type = Option<Object>)]
+    versions: Option<serde_json::Value>,
     /// The producer's own id: 1 to 128 letters, digits, `-`, `_` and `:`. Unique within the tenant.
     id: Option<String>,
     /// RFC 3339; when it happened. The accept time if absent.
@@ -143,10 +172,11 @@ async fn publish_event(
     let result = publish_one(&state, &caller, &headers, body, started + ANSWER_WITHIN).await;
     state.metrics.durations.at(IngestSource::Http).observe(started.elapsed().as_secs_f64());
     match result {
-        Ok(receipt) => {
-            let outcome = if receipt.replayed { IngestResult::Duplicate } else { IngestResult::Accepted };
+        Ok(event) => {
+            let is_repeat = event.receipt.replayed;
+            let outcome = if is_repeat { IngestResult::Duplicate } else { IngestResult::Accepted };
             state.metrics.events.at(IngestSource::Http, outcome).inc();
-            accepted(receipt)
+            accepted(event)
         }
         Err(problem) => {
             state.metrics.events.at(IngestSource::Http, result_of(problem.code())).inc();
@@ -190,7 +220,7 @@ async fn publish_one(
     headers: &HeaderMap,
     RawBody(body): RawBody,
     answer_by: Instant,
-) -> Result<IntakeReceipt, Problem> {
+) -> Result<Accepted, Problem> {
     let tenant = caller.tenant_with(Scope::Publish, state.authenticator.directory())?;
     let key = idempotency_key(headers)?;
     accept(state, &tenant, &body, key, Text { start: Start::default(), answer_by }).await
@@ -232,12 +262,15 @@ pub(crate) async fn accept(
     body: &Bytes,
     key: Option<IdempotencyKey>,
     text: Text,
-) -> Result<IntakeReceipt, Problem> {
+) -> Result<Accepted, Problem> {
     let submission = read_submission(body, text.start)?;
     let named = submission.webhook_ids.clone();
+    let warnings = state.intake.warnings_of(tenant, &submission);
     let (intake, tenant, body) = (Arc::clone(&state.intake), tenant.clone(), body.clone());
     let work = async move { intake.accept_request(&tenant, submission, key, &body).await };
-    answer_by(text.answer_by, work).await.map_err(|error| problem_of(error, named.as_deref()))
+    let receipt =
+        answer_by(text.answer_by, work).await.map_err(|error| problem_of(error, named.as_deref()))?;
+    Ok(Accepted { receipt, warnings: warnings.into_iter().map(Warning::from).collect() })
 }
 
 fn read_submission(body: &Bytes, start: Start) -> Result<Submission, Problem> {
@@ -265,9 +298,9 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Proble
     IdempotencyKey::parse(text).map(Some).map_err(|error| refused(format!("Idempotency-Key {error}")))
 }
 
-fn accepted(receipt: IntakeReceipt) -> Response {
-    let replayed = receipt.replayed;
-    let mut response = (StatusCode::ACCEPTED, Json(AcceptedEvent::from(receipt))).into_response();
+fn accepted(event: Accepted) -> Response {
+    let replayed = event.receipt.replayed;
+    let mut response = (StatusCode::ACCEPTED, Json(AcceptedEvent::from(event))).into_response();
     if replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
@@ -297,6 +330,11 @@ fn problem_of(error: IntakeError, named: Option<&[WebhookId]>) -> Problem {
             Problem::new(Code::IdempotencyInProgress, error.to_string()).with_retry_after(RETRY_SOON)
         }
         IntakeError::Unrenderable { pointer, detail } => Problem::invalid_field(pointer, detail),
+        IntakeError::SchemaBroken { violations } => {
+            let mut errors = FieldErrors::default();
+            violations.into_iter().for_each(|one| errors.add(one.pointer, one.detail));
+            errors.into_problem()
+        }
         IntakeError::Unavailable { reason } => {
             tracing::warn!(reason, "an event was not accepted");
             Problem::new(Code::Unavailable, "the event was not accepted; send it again")

@@ -25,6 +25,7 @@ use postrider_contract::ports::{
     PublishError, StoreError, WorkQueue,
 };
 use postrider_contract::rendering::RenderError;
+use postrider_contract::schema::Violation;
 use postrider_contract::submission::Submission;
 use postrider_service::directory::{Directory, Found, TenantView};
 use postrider_service::failpoint;
@@ -38,6 +39,7 @@ use crate::keyed_gate::{KeyedGate, Unanswered};
 use crate::matching::{UnknownWebhook, match_webhooks};
 use crate::publishing::{Page, Pages, Planned, accepted_record, check_all};
 use crate::room_watch::RoomWatch;
+use crate::schema_check;
 
 /// A first request that is pending for longer than this has died on the way: its repeat publishes.
 const STILL_RUNNING: Duration = Duration::from_secs(10);
@@ -120,13 +122,25 @@ impl Intake {
         let view = self.view(tenant)?;
         let keys = keys_of(submission.id.as_ref(), key, body);
         if keys.is_empty() {
+            schema_check::refuse_broken(&view, &submission)?;
             let ready = self.prepare(&view, submission, Origin::Producer).await?;
             return self.publish(&ready, Origin::Producer, Check::Fresh).await;
         }
-        match self.prepare(&view, submission.clone(), Origin::Producer).await {
+        let prepared = match schema_check::refuse_broken(&view, &submission) {
+            Ok(()) => self.prepare(&view, submission.clone(), Origin::Producer).await,
+            Err(refusal) => Err(refusal),
+        };
+        match prepared {
             Ok(ready) => self.accept_keyed(ready, keys).await,
             Err(refusal) => self.refuse_unless_repeated(&view, submission, keys, refusal).await,
         }
+    }
+
+    /// What a producer is told of its event where its tenant has chosen to be warned; nothing elsewhere.
+    #[must_use]
+    pub fn warnings_of(&self, tenant: &TenantId, submission: &Submission) -> Vec<Violation> {
+        let view = self.parts.directory.tenant(tenant).known();
+        view.map(|view| schema_check::warnings(&view, submission)).unwrap_or_default()
     }
 
     /// Whether this tenant's events could be accepted now: what a batch asks before its first event.

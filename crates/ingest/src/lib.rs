@@ -17,6 +17,7 @@ mod keyed_gate;
 mod matching;
 mod publishing;
 mod room_watch;
+mod schema_check;
 
 pub use amqp::run_amqp_intake;
 pub use backlog::{Backlog, BacklogBound};

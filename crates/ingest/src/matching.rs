@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 use postrider_contract::delivery::Origin;
+use postrider_contract::event::Versions;
 use postrider_contract::filter::FailedTerm;
 use postrider_contract::ids::WebhookId;
 use postrider_contract::json::Node;
@@ -36,6 +37,8 @@ pub(crate) enum Obstacle {
     NotNamed,
     /// It subscribes to other types.
     OtherType,
+    /// It is pinned to a major that the event does not have.
+    OtherMajor,
     /// By us.
     Disabled,
     /// By its owner, and its profile skips what comes meanwhile.
@@ -47,10 +50,12 @@ pub(crate) enum Obstacle {
 /// One event, asked about webhook by webhook.
 pub(crate) struct Matching<'a> {
     submission: &'a Submission,
+    /// As [`Versions::of`] takes the submission apart.
+    versions: &'a Versions,
     origin: Origin,
-    /// Read only if a webhook that is left by then has a filter; not kept while others have their turn, since it takes many
-    /// times the event's own room.
-    data: OnceCell<Node<'a>>,
+    /// Version by version. Read only if a webhook that is left by then has a filter; not kept while others have their
+    /// turn, since it takes many times the event's own room.
+    data: Vec<OnceCell<Node<'a>>>,
     /// Filters, since the data was read.
     asked: Cell<usize>,
 }
@@ -61,6 +66,7 @@ impl<'a> Matching<'a> {
     pub(crate) fn new(
         view: &TenantView,
         submission: &'a Submission,
+        versions: &'a Versions,
         origin: Origin,
     ) -> Result<Self, UnknownWebhook> {
         if let Some(ids) = &submission.webhook_ids {
@@ -70,19 +76,20 @@ impl<'a> Matching<'a> {
                 return Err(UnknownWebhook(*missing));
             }
         }
-        Ok(Matching { submission, origin, data: OnceCell::new(), asked: Cell::new(0) })
+        Ok(Matching { submission, versions, origin, data: unread(versions), asked: Cell::new(0) })
     }
 
-    /// Webhooks that subscribe to the type and receive: not disabled, not paused where the profile skips, and with no
-    /// filter that the data fails. A test of a webhook is sent whatever its filter says.
+    /// Webhooks that subscribe to the type and receive: not disabled, not paused where the profile skips, pinned to no
+    /// major that is not there, and with no filter that the data fails. A test of a webhook is sent whatever its filter
+    /// says.
     pub(crate) fn matches(&self, entry: &WebhookEntry) -> bool {
         self.obstacles(entry).next().is_none()
     }
 
     /// Whatever keeps the event from this webhook; one after the other, what costs most last.
     pub(crate) fn obstacles(&self, entry: &WebhookEntry) -> impl Iterator<Item = Obstacle> {
-        let checks: [fn(&Self, &WebhookEntry) -> Option<Obstacle>; 4] =
-            [Self::by_state, Self::by_name, Self::by_type, Self::by_filter];
+        let checks: [fn(&Self, &WebhookEntry) -> Option<Obstacle>; 5] =
+            [Self::by_state, Self::by_name, Self::by_type, Self::by_major, Self::by_filter];
         checks.into_iter().filter_map(move |check| check(self, entry))
     }
 
@@ -104,25 +111,44 @@ impl<'a> Matching<'a> {
         (!entry.webhook.wants(&self.submission.event_type)).then_some(Obstacle::OtherType)
     }
 
+    fn by_major(&self, entry: &WebhookEntry) -> Option<Obstacle> {
+        self.version_for(entry).is_none().then_some(Obstacle::OtherMajor)
+    }
+
+    /// Of a version that is not there, a filter says nothing.
     fn by_filter(&self, entry: &WebhookEntry) -> Option<Obstacle> {
         let filter = entry.webhook.filter.as_ref().filter(|_| self.origin != Origin::Test)?;
+        let data = self.data_for(entry)?;
         self.asked.set(self.asked.get() + 1);
-        (!filter.matches(self.data())).then_some(Obstacle::Filter)
+        (!filter.matches(data)).then_some(Obstacle::Filter)
     }
 
     /// The terms for which the data fails the webhook's filter.
     pub(crate) fn failed_terms(&self, entry: &WebhookEntry) -> Vec<FailedTerm> {
-        entry.webhook.filter.as_ref().map(|filter| filter.explain(self.data())).unwrap_or_default()
+        let (filter, data) = (entry.webhook.filter.as_ref(), self.data_for(entry));
+        filter.zip(data).map(|(filter, data)| filter.explain(data)).unwrap_or_default()
     }
 
     fn forget_data(&mut self) {
-        self.data = OnceCell::new();
+        self.data = unread(self.versions);
         self.asked.set(0);
     }
 
-    fn data(&self) -> &Node<'a> {
-        self.data.get_or_init(|| Node::of(&self.submission.data))
+    /// `None` if it is pinned to a major that is not there.
+    fn version_for(&self, entry: &WebhookEntry) -> Option<usize> {
+        self.versions.index_for(entry.webhook.pinned_major(&self.submission.event_type))
     }
+
+    /// Of the version that the webhook gets.
+    fn data_for(&self, entry: &WebhookEntry) -> Option<&Node<'a>> {
+        let index = self.version_for(entry)?;
+        let version = self.versions.iter().nth(index)?;
+        Some(self.data.get(index)?.get_or_init(|| Node::of(&version.data)))
+    }
+}
+
+fn unread<'a>(versions: &Versions) -> Vec<OnceCell<Node<'a>>> {
+    versions.iter().map(|_| OnceCell::new()).collect()
 }
 
 /// Every webhook that an event goes to.
@@ -132,7 +158,8 @@ pub(crate) async fn match_webhooks(
     origin: Origin,
     room: &RoomWatch,
 ) -> Result<Vec<Match>, UnknownWebhook> {
-    let mut matching = Matching::new(view, submission, origin)?;
+    let versions = Versions::of(submission.schema_version, &submission.data);
+    let mut matching = Matching::new(view, submission, &versions, origin)?;
     let mut matches = Vec::new();
     for entry in &view.webhooks {
         if matching.asked.get() == FILTERS_AT_ONCE {

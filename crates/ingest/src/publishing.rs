@@ -9,12 +9,13 @@ use bytes::Bytes;
 use postrider_contract::delivery::{
     Check, Delivery, DeliveryRef, FanOut, Origin, Position, RenderedWith, Work,
 };
-use postrider_contract::event::Event;
+use postrider_contract::event::{Event, Versions};
 use postrider_contract::ids::DeliveryId;
 use postrider_contract::journal::{AcceptedRecord, ExpectedDelivery, HeldRecord, JournalRecord};
 use postrider_contract::outcome::HoldReason;
 use postrider_contract::ports::{IntakeReceipt, Publication, Route, StoredMatch};
-use postrider_contract::rendering::{RenderError, Rendered, Renderer};
+use postrider_contract::rendering::{RenderError, Rendered, Renderer, choose};
+use postrider_contract::webhook::Webhook;
 use postrider_service::directory::WebhookEntry;
 
 use crate::matching::Match;
@@ -42,6 +43,8 @@ pub(crate) struct Page {
 /// The deliveries of an event that [`check_all`] has found to be possible, page by page.
 pub(crate) struct Pages<'m> {
     event: &'m Event,
+    /// As [`Event::by_version`] takes it apart: once, however many pages there are.
+    versions: Vec<Event>,
     rest: &'m [Planned],
     origin: Origin,
     check: Check,
@@ -75,12 +78,26 @@ impl Planned {
 
 /// Whether every webhook that the event goes to can be sent it. Nothing has happened yet: an error is the producer's.
 pub(crate) fn check_all(event: &Event, matches: &[Planned]) -> Result<(), RenderError> {
-    let mut renderer = Renderer::new(event);
+    let versions = event.by_version();
+    let mut renderers = renderers(event, &versions);
     for planned in matches {
         let WebhookEntry { webhook, profile, .. } = &*planned.entry;
-        renderer.check(webhook, &profile.profile).map_err(|error| for_webhook(error, planned))?;
+        let renderer = &mut renderers[choose(&versions, webhook)];
+        renderer.check(webhook, &profile.profile).map_err(|error| for_webhook(error, planned, event))?;
     }
     Ok(())
+}
+
+/// One for each of its versions, in their order; one where there is no more than the event itself.
+pub(crate) fn renderers<'e, 'w>(event: &'e Event, versions: &'e [Event]) -> Vec<Renderer<'e, 'w>> {
+    let seen = if versions.is_empty() { std::slice::from_ref(event) } else { versions };
+    seen.iter().map(Renderer::new).collect()
+}
+
+/// How many bodies they made together, and of how many bytes.
+fn made(renderers: &[Renderer<'_, '_>]) -> (usize, usize) {
+    let made = || renderers.iter().map(Renderer::made);
+    (made().map(|one| one.bodies).sum(), made().map(|one| one.bytes).sum())
 }
 
 /// What the log expects of an accepted event, and what its producer is told.
@@ -110,7 +127,7 @@ pub(crate) fn accepted_record(
 impl<'m> Pages<'m> {
     /// `check` says whether another copy may exist already.
     pub(crate) fn new(event: &'m Event, matches: &'m [Planned], origin: Origin, check: Check) -> Self {
-        Pages { event, rest: matches, origin, check }
+        Pages { event, versions: event.by_version(), rest: matches, origin, check }
     }
 
     pub(crate) fn is_last(&self) -> bool {
@@ -119,22 +136,24 @@ impl<'m> Pages<'m> {
 
     /// Renders as many of the deliveries that are left as make a page; an empty one if none is left.
     pub(crate) async fn render_next(&mut self) -> Page {
-        let mut renderer = Renderer::new(self.event);
+        let mut renderers = renderers(self.event, &self.versions);
         let (mut queued, mut holds) = (Vec::new(), Vec::new());
         let mut pause_at = BODIES_AT_ONCE;
         while let Some((planned, rest)) = self.rest.split_first() {
-            if renderer.made().bytes >= PAGE_BYTES {
+            let (bodies, bytes) = made(&renderers);
+            if bytes >= PAGE_BYTES {
                 break;
             }
-            if renderer.made().bodies >= pause_at {
+            if bodies >= pause_at {
                 pause_at += BODIES_AT_ONCE;
-                renderer.forget_data();
+                renderers.iter_mut().for_each(Renderer::forget_data);
                 tokio::task::yield_now().await;
             }
             self.rest = rest;
             let WebhookEntry { webhook, profile, tenant, .. } = &*planned.entry;
+            let renderer = &mut renderers[choose(&self.versions, webhook)];
             let rendered = renderer.render(webhook, &profile.profile, tenant);
-            let delivery = delivery(self.event, planned, rendered, self.origin, self.check);
+            let delivery = delivery(renderer.event(), planned, rendered, self.origin, self.check);
             match planned.held {
                 Some(why) => {
                     let since = self.event.accepted_at;
@@ -148,11 +167,24 @@ impl<'m> Pages<'m> {
 }
 
 /// The producer sees its event alone: it must hear whose envelope the event does not go into.
-fn for_webhook(error: RenderError, planned: &Planned) -> RenderError {
-    let webhook = &planned.entry.webhook.id;
+fn for_webhook(error: RenderError, planned: &Planned, event: &Event) -> RenderError {
+    let webhook = &planned.entry.webhook;
+    let RenderError { pointer, detail } = as_it_was_sent(error, webhook, event);
     let profile = planned.entry.profile.profile.name();
-    let detail = format!("{} (for webhook {webhook}, in the profile {profile})", error.detail);
-    RenderError { detail, ..error }
+    let detail = format!("{detail} (for webhook {}, in the profile {profile})", webhook.id);
+    RenderError { pointer, detail }
+}
+
+/// With the place in what the producer wrote, where it wrote several versions.
+pub(crate) fn as_it_was_sent(error: RenderError, webhook: &Webhook, event: &Event) -> RenderError {
+    let versions = Versions::of(event.schema_version, &event.data);
+    let seen = versions.index_for(webhook.pinned_major(&event.event_type));
+    let place = seen.and_then(|index| versions.iter().nth(index)).map(|one| &*one.pointer);
+    let pointer = match (error.pointer.strip_prefix("/data"), place) {
+        (Some(within), Some(place)) => format!("{place}{within}"),
+        (_, _) => error.pointer,
+    };
+    RenderError { pointer, detail: error.detail }
 }
 
 pub(crate) fn delivery(

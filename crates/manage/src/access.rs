@@ -24,6 +24,12 @@ pub(crate) struct Manager(pub(crate) TenantId);
 /// tenant.
 pub(crate) struct AnyReader;
 
+/// A caller that may read a catalogue: its tenant's, or, for the admin key without a tenant, the installation's.
+pub(crate) struct CatalogueReader(pub(crate) Option<TenantId>);
+
+/// A caller that may write a catalogue: its tenant's, or, for the admin key without a tenant, the installation's.
+pub(crate) struct CatalogueManager(pub(crate) Option<TenantId>);
+
 impl FromRequestParts<ManageState> for Admin {
     type Rejection = Problem;
 
@@ -55,11 +61,36 @@ impl FromRequestParts<ManageState> for AnyReader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ManageState) -> Result<Self, Problem> {
-        match Caller::from_request_parts(parts, state).await? {
-            Caller::Admin { acts_for: None } => Ok(AnyReader),
-            caller @ (Caller::Admin { acts_for: Some(_) } | Caller::Tenant(_)) => {
-                caller.tenant_with(Scope::Read, state.directory()).map(|_| AnyReader)
-            }
+        tenant_or_installation(parts, state, Scope::Read).await.map(|_| AnyReader)
+    }
+}
+
+impl FromRequestParts<ManageState> for CatalogueReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ManageState) -> Result<Self, Problem> {
+        tenant_or_installation(parts, state, Scope::Read).await.map(CatalogueReader)
+    }
+}
+
+impl FromRequestParts<ManageState> for CatalogueManager {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ManageState) -> Result<Self, Problem> {
+        tenant_or_installation(parts, state, Scope::Manage).await.map(CatalogueManager)
+    }
+}
+
+/// `None` stands for the whole installation.
+async fn tenant_or_installation(
+    parts: &mut Parts,
+    state: &ManageState,
+    scope: Scope,
+) -> Result<Option<TenantId>, Problem> {
+    match Caller::from_request_parts(parts, state).await? {
+        Caller::Admin { acts_for: None } => Ok(None),
+        caller @ (Caller::Admin { acts_for: Some(_) } | Caller::Tenant(_)) => {
+            caller.tenant_with(scope, state.directory()).map(Some)
         }
     }
 }

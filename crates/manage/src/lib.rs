@@ -5,7 +5,6 @@
 //! stored and shown once, in the answer that made it.
 
 mod access;
-mod catalogue;
 mod disabling;
 mod documents;
 mod egress;

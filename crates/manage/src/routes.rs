@@ -3,6 +3,7 @@
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::event_types::change as event_type_change;
 use crate::profiles::change as profile_change;
 use crate::state::ManageState;
 use crate::webhooks::{change, create, list, pause, rotate, test_delivery};
@@ -39,6 +40,10 @@ fn stateless() -> OpenApiRouter<ManageState> {
         .routes(routes!(profiles::list_profiles))
         .routes(routes!(profiles::get_profile, profile_change::put_profile, profile_change::delete_profile))
         .routes(routes!(event_types::list_event_types))
-        .routes(routes!(event_types::get_event_type))
+        .routes(routes!(
+            event_types::get_event_type,
+            event_type_change::put_event_type,
+            event_type_change::delete_event_type
+        ))
         .routes(routes!(egress::get_egress))
 }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
+use postrider_contract::catalogue::SchemaCheck;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::TenantId;
 use postrider_contract::ports::ConfigKind;
@@ -43,6 +44,9 @@ pub(crate) struct TenantView {
     /// The delivery contract of its webhooks, unless a webhook names its own.
     #[schema(value_type = String)]
     profile: ProfileName,
+    /// What becomes of events whose data is not what the catalogue says: `off`, `warn` or `enforce`.
+    #[schema(value_type = String)]
+    schema_check: SchemaCheck,
     revision: u64,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -58,6 +62,7 @@ impl From<Stored<Tenant>> for TenantView {
             name: tenant.name,
             website: tenant.website,
             profile: tenant.profile,
+            schema_check: tenant.schema_check,
             revision: revision.number(),
             created_at: tenant.created_at,
             updated_at: tenant.updated_at,
@@ -76,6 +81,11 @@ pub(crate) struct NewTenant {
     website: Option<String>,
     /// `standard` if absent.
     profile: Option<String>,
+    /// `off` if absent: an event's data is not looked at. `warn`: its producer is told what is not as the catalogue
+    /// says. `enforce`: it is refused.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    schema_check: SchemaCheck,
 }
 
 /// What is to be changed; what is absent stays.
@@ -93,6 +103,10 @@ pub(crate) struct TenantChange {
     #[schema(value_type = Option<String>)]
     #[serde(default)]
     profile: FieldChange<String>,
+    /// `off`, `warn` or `enforce`; `null` is `off`.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    schema_check: FieldChange<SchemaCheck>,
 }
 
 /// Makes a tenant.
@@ -129,7 +143,15 @@ pub(crate) async fn create_tenant(
     let (Some(id), Some(name), Some(profile), true) = (id, name, profile, errors.is_empty()) else {
         return Err(errors.into_problem());
     };
-    let tenant = Tenant { id, name, website: website.flatten(), profile, created_at: now, updated_at: now };
+    let tenant = Tenant {
+        id,
+        name,
+        website: website.flatten(),
+        profile,
+        schema_check: new.schema_check,
+        created_at: now,
+        updated_at: now,
+    };
     let taken = "a tenant with this id exists, or existed: choose another id";
     let revision = state.documents().create(&tenant, taken).await?;
     let headers = [(ETAG, entity_tag(revision))];
@@ -273,6 +295,11 @@ fn changed(before: &Tenant, change: &TenantChange, directory: &Directory) -> Res
                 after.profile = profile;
             }
         }
+    }
+    match change.schema_check {
+        FieldChange::Keep => {}
+        FieldChange::Clear => after.schema_check = SchemaCheck::Off,
+        FieldChange::Set(check) => after.schema_check = check,
     }
     errors.into_result()?;
     Ok(after)

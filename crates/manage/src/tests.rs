@@ -1,6 +1,7 @@
 //! The management routes as their callers see them, over fakes of the ports.
 
 mod access;
+mod event_types;
 mod filters;
 mod fixture;
 mod keys;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use postrider_contract::catalogue::EventTypeDefinition;
+use postrider_contract::event::EventType;
 use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::key::{AdminKey, ApiKey};
 use postrider_contract::ports::{
@@ -91,6 +93,12 @@ pub fn profile_key(name: &ProfileName) -> ConfigKey {
     ConfigKey { kind: ConfigKind::Profile, tenant: None, id: name.to_string() }
 }
 
+/// In a tenant's catalogue, or in the installation's.
+#[must_use]
+pub fn event_type_key(tenant: Option<&TenantId>, event_type: &EventType) -> ConfigKey {
+    ConfigKey { kind: ConfigKind::EventType, tenant: tenant.cloned(), id: event_type.to_string() }
+}
+
 /// A profile as it is kept: the form itself, as an operator writes it.
 ///
 /// A deleted one is withdrawn, not gone: it can be chosen no more, but whoever chose it in the very moment of its
@@ -164,6 +172,12 @@ impl ConfigObject for Webhook {
 impl ConfigObject for StoredProfile {
     fn key(&self) -> ConfigKey {
         profile_key(&self.definition().name)
+    }
+}
+
+impl ConfigObject for EventTypeDefinition {
+    fn key(&self) -> ConfigKey {
+        event_type_key(self.tenant.as_ref(), &self.event_type)
     }
 }
 

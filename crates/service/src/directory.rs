@@ -1,4 +1,4 @@
-//! The directory: every tenant, key, webhook and profile, in memory, kept up to date from the store.
+//! The directory: every tenant, key, webhook, profile and type of event, in memory, kept up to date from the store.
 //!
 //! Told of changes at once (the store's own signal, at most a second), and in any case asked anew every minute.
 //! While the store is away it goes on with what it has; [`Directory::age`] says since when it could not be
@@ -7,12 +7,14 @@
 //! *Unknown* is never *deleted*: a tombstone is remembered, and what is merely not here answers [`Found::Unknown`].
 
 mod contents;
+mod event_types;
 mod unusable;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use postrider_contract::catalogue::Catalogue;
 use postrider_contract::delivery::RenderedWith;
 use postrider_contract::event::EventType;
 use postrider_contract::ids::{TenantId, WebhookId};
@@ -71,6 +73,8 @@ pub struct TenantView {
     pub webhooks: Vec<Arc<WebhookEntry>>,
     /// Those that are there beside them and cannot be used by this version: not among `webhooks`.
     pub unusable: Vec<UnusableWebhook>,
+    /// The types of event that are described to it.
+    pub catalogue: Arc<Catalogue>,
 }
 
 impl TenantView {
@@ -355,6 +359,19 @@ impl Directory {
     #[must_use]
     pub fn webhooks_with_profile(&self, name: &ProfileName) -> Vec<Arc<WebhookEntry>> {
         self.read(|contents| contents.webhooks_with_profile(name))
+    }
+
+    /// The types of event that the installation describes for all of its tenants.
+    #[must_use]
+    pub fn installation_catalogue(&self) -> Catalogue {
+        self.read(Contents::installation_catalogue)
+    }
+
+    /// The webhooks, of every tenant, that want a type and are pinned to a major of it below this one; disabled ones
+    /// left out. In the order of their ids.
+    #[must_use]
+    pub fn pinned_below(&self, event_type: &EventType, major: u16) -> Vec<Arc<WebhookEntry>> {
+        self.read(|contents| contents.pinned_below(event_type, major))
     }
 
     #[must_use]

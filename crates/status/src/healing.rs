@@ -173,7 +173,7 @@ async fn again(parts: &DutyParts, overdue: OverdueDelivery) -> Result<Option<Del
         parked_for: Duration::ZERO,
         profile,
         rendered_with,
-        schema_version: event.schema_version,
+        schema_version: again.schema_version,
         event_timestamp: event.timestamp,
         query: again.query,
         body: again.body,

@@ -60,7 +60,8 @@ async fn send(door: &Door, body: &Bytes, key: Option<&str>) -> Option<IntakeRece
             | IntakeError::UnknownWebhook(_)
             | IntakeError::UnusableWebhook(_)
             | IntakeError::KeyReused
-            | IntakeError::Unrenderable { .. }),
+            | IntakeError::Unrenderable { .. }
+            | IntakeError::SchemaBroken { .. }),
         ) => {
             life.world.break_off(format!("an event is refused: {error}"));
             None

@@ -54,6 +54,7 @@ pub(super) fn tenant() -> Tenant {
         name: "Acme".to_owned(),
         website: None,
         profile: "standard".parse().expect("a profile's name"),
+        schema_check: Default::default(),
         created_at: Timestamp::EPOCH,
         updated_at: Timestamp::EPOCH,
     }

@@ -15,7 +15,10 @@ const NAMES_OF_NOTHING: [&str; 10] =
 /// Where the name of a built-in profile may stand in code, and why.
 const NAMED_PROFILES: [(&str, &str); 2] = [
     ("crates/contract/src/profile/name.rs", "the default of a tenant that chose none"),
-    ("crates/manage/src/catalogue.rs", "the table of built-in catalogues, found by the name a profile gives"),
+    (
+        "crates/contract/src/catalogue/builtin.rs",
+        "the table of built-in catalogues, found by the name a profile gives",
+    ),
 ];
 
 /// Where test code may let time pass, and why.

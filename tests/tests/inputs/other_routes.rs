@@ -9,13 +9,14 @@ use super::scene::Scene;
 use super::wire::{Wire, once, request};
 
 /// Every route with the methods it has. `{w}`, `{t}`, `{e}`, `{d}` stand for identifiers.
-const ROUTES: [(&str, &[&str]); 20] = [
+const ROUTES: [(&str, &[&str]); 21] = [
     ("/v1/tenants", &["GET", "POST"]),
     ("/v1/tenants/{t}", &["GET", "PATCH", "DELETE"]),
     ("/v1/tenants/{t}/keys", &["GET", "POST"]),
     ("/v1/profiles", &["GET"]),
     ("/v1/profiles/standard", &["GET", "PUT", "DELETE"]),
     ("/v1/event-types", &["GET"]),
+    ("/v1/event-types/order.paid", &["GET", "PUT", "DELETE"]),
     ("/v1/events", &["GET", "POST"]),
     ("/v1/events/batch", &["POST"]),
     ("/v1/webhooks", &["GET", "POST"]),
@@ -54,6 +55,9 @@ fn target(scene: &Scene, path: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_that_a_route_does_not_have_is_refused_with_those_it_has() -> Result<()> {
     let scene = Scene::open().await?;
+    let headers = [("Postrider-Tenant", scene.tenant.as_str()), ("Content-Type", "application/json")];
+    let described = scene.ask_with(ADMIN_KEY, "PUT", "/v1/event-types/order.paid", &headers, b"{}").await?;
+    ensure!(described.status == 201, "{described}");
     let before = scene.configured().await?;
     for (path, methods) in ROUTES {
         let path = target(&scene, path);

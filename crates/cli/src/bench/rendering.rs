@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
+use postrider_contract::catalogue::SchemaCheck;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::AttemptNumber;
 use postrider_contract::egress::UrlRule;
@@ -171,6 +172,7 @@ impl Sample {
             name: "Acme".to_owned(),
             website: Some("https://acme.example".to_owned()),
             profile: default_profile()?.name().clone(),
+            schema_check: SchemaCheck::Off,
             created_at: sent_at,
             updated_at: sent_at,
         };

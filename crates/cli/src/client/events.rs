@@ -194,12 +194,16 @@ impl SendEvent {
         if !self.webhooks.is_empty() {
             members.push(("webhook_ids", Value::from(self.webhooks.clone())));
         }
-        write_event(members.into_iter().map(|(name, value)| (name, value.to_string())), data)
+        write_event(members.into_iter().map(|(name, value)| (name, value.to_string())), ("data", data))
     }
 }
 
-/// An event as it is published: these members, one at least, each a name and JSON, and the data as it is.
-pub(super) fn write_event(members: impl IntoIterator<Item = (&'static str, String)>, data: &[u8]) -> Bytes {
+/// An event as it is published: these members, one at least, each a name and JSON, and its `data` or `versions` as they
+/// are.
+pub(super) fn write_event(
+    members: impl IntoIterator<Item = (&'static str, String)>,
+    (name_of_data, data): (&'static str, &[u8]),
+) -> Bytes {
     let mut body = Vec::with_capacity(data.len() + 256);
     for (name, value) in members {
         body.extend_from_slice(if body.is_empty() { b"{\"" } else { b",\"" });
@@ -207,7 +211,9 @@ pub(super) fn write_event(members: impl IntoIterator<Item = (&'static str, Strin
         body.extend_from_slice(b"\":");
         body.extend_from_slice(value.as_bytes());
     }
-    body.extend_from_slice(b",\"data\":");
+    body.extend_from_slice(b",\"");
+    body.extend_from_slice(name_of_data.as_bytes());
+    body.extend_from_slice(b"\":");
     body.extend_from_slice(data);
     body.push(b'}');
     Bytes::from(body)

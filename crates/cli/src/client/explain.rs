@@ -48,11 +48,15 @@ struct Logged {
     summary: Option<String>,
     workflow: Option<Box<RawValue>>,
     data: Option<Box<RawValue>>,
+    /// In its place, where there are several.
+    versions: Option<Box<RawValue>>,
 }
 
+/// A type of event by its newest major.
 #[derive(Deserialize)]
 struct Catalogued {
-    example: Box<RawValue>,
+    version: Option<String>,
+    example: Option<Box<RawValue>>,
 }
 
 impl ExplainEvent {
@@ -77,7 +81,9 @@ impl ExplainEvent {
     async fn logged(&self, session: &Session, id: &str) -> Result<(Bytes, Option<String>), ClientError> {
         let event: Logged = session.call(Call::get(["events", id])).await?.read()?;
         let gone = || ClientError::NotWell(format!("the data of {} is not in the log", printable(id)));
-        let data = event.data.ok_or_else(gone)?;
+        let data = event.data.as_ref().map(|data| ("data", data));
+        let versions = event.versions.as_ref().map(|versions| ("versions", versions));
+        let (name, written) = data.or(versions).ok_or_else(gone)?;
         let texts = [
             ("id", Some(event.id)),
             ("type", Some(event.r#type)),
@@ -88,18 +94,22 @@ impl ExplainEvent {
         let texts = texts.into_iter().filter_map(|(name, text)| Some((name, Value::from(text?))));
         let members = texts.chain(self.named()).map(|(name, value)| (name, value.to_string()));
         let workflow = event.workflow.map(|workflow| ("workflow", workflow.get().to_owned()));
-        Ok((write_event(members.chain(workflow), data.get().as_bytes()), Some(event.accepted_at)))
+        let body = write_event(members.chain(workflow), (name, written.get().as_bytes()));
+        Ok((body, Some(event.accepted_at)))
     }
 
     async fn sample(&self, session: &Session) -> Result<Bytes, ClientError> {
         let event_type = self.event_type.as_deref().unwrap_or_default();
-        let data = match &self.data {
-            Some(data) => read_data(&Source::of_data(data))?,
+        let (data, version) = match &self.data {
+            Some(data) => (read_data(&Source::of_data(data))?, None),
             None => example(session, event_type).await?,
         };
         let id = self.id.as_deref().map(|id| ("id", Value::from(id)));
-        let members = [("type", Value::from(event_type))].into_iter().chain(id).chain(self.named());
-        Ok(write_event(members.map(|(name, value)| (name, value.to_string())), data.as_bytes()))
+        let version = version.map(|version| ("schema_version", Value::from(version)));
+        let members =
+            [("type", Value::from(event_type))].into_iter().chain(id).chain(version).chain(self.named());
+        let members = members.map(|(name, value)| (name, value.to_string()));
+        Ok(write_event(members, ("data", data.as_bytes())))
     }
 
     fn named(&self) -> Option<(&'static str, Value)> {
@@ -107,16 +117,18 @@ impl ExplainEvent {
     }
 }
 
-async fn example(session: &Session, event_type: &str) -> Result<RawObject, ClientError> {
-    let found = session.call(Call::get(["event-types", event_type])).await.map_err(|error| {
-        if !error.is_not_found() {
-            return error;
-        }
+/// With the version that it is of.
+async fn example(session: &Session, event_type: &str) -> Result<(RawObject, Option<String>), ClientError> {
+    let none = || {
         let event_type = printable(event_type);
         ClientError::Usage(format!("the catalogue has no example of {event_type}: give --data"))
-    })?;
-    let Catalogued { example } = found.read()?;
+    };
+    let found = session.call(Call::get(["event-types", event_type])).await;
+    let found = found.map_err(|error| if error.is_not_found() { none() } else { error })?;
+    let Catalogued { version, example } = found.read()?;
+    let example = example.ok_or_else(none)?;
     let unusable =
         |error| ClientError::NotWell(format!("the catalogue's example is no event's data: {error}"));
-    RawObject::parse(Bytes::from(example.get().to_owned())).map_err(unusable)
+    let data = RawObject::parse(Bytes::from(example.get().to_owned())).map_err(unusable)?;
+    Ok((data, version))
 }

@@ -14,6 +14,8 @@ const BODY_WIDTH: usize = 2_000;
 pub(super) struct Explained {
     event: Event,
     matched: u64,
+    schema_warnings: Vec<Refused>,
+    refused_by_schema: bool,
     signed: bool,
     webhooks: Vec<Webhook>,
     left_off: u64,
@@ -63,6 +65,7 @@ struct Term {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Refused {
+    /// Into the event.
     pointer: String,
     detail: String,
 }
@@ -108,6 +111,14 @@ impl Explained {
         let all = u64::try_from(told).unwrap_or(u64::MAX).saturating_add(self.left_off);
         let mut lines =
             vec![format!("{id}  {event_type}: goes to {} of {all} webhooks; nothing was sent", self.matched)];
+        if self.refused_by_schema {
+            lines.push(
+                screen.paint(Some(Hue::Red), "refused: it is not as its type is described").to_string(),
+            );
+        } else if !self.schema_warnings.is_empty() {
+            lines.push("accepted, though it is not as its type is described".to_owned());
+        }
+        lines.extend(self.schema_warnings.iter().map(Refused::line));
         if !self.signed {
             lines.push("signatures are left out: this key may not publish".to_owned());
         }
@@ -123,6 +134,12 @@ impl Explained {
     }
 }
 
+impl Refused {
+    fn line(&self) -> String {
+        format!("    {} {}", printable(&self.pointer), printable(&self.detail))
+    }
+}
+
 impl Webhook {
     fn lines(&self, screen: &Screen) -> Vec<String> {
         let (word, hue) = match (self.matches, &self.refused) {
@@ -135,11 +152,7 @@ impl Webhook {
         let mut lines =
             vec![format!("{id}  {name}  ({kind}, profile {profile})  {}", screen.paint(Some(hue), word))];
         lines.extend(self.reasons.iter().flat_map(Reason::lines));
-        lines.extend(
-            self.refused
-                .iter()
-                .map(|refused| format!("    {} {}", printable(&refused.pointer), printable(&refused.detail))),
-        );
+        lines.extend(self.refused.iter().map(Refused::line));
         lines
             .extend(self.problem.iter().map(|problem| format!("    cannot be sent: {}", printable(problem))));
         if let Some(request) = &self.request {

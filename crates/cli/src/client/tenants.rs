@@ -84,11 +84,15 @@ struct Settings {
     /// The brand's website, for envelopes that carry it
     #[arg(long, value_name = "URL")]
     website: Option<String>,
+    /// What becomes of events that are not as the catalogue says: off, warn or enforce
+    #[arg(long, value_name = "CHOICE", value_parser = ["off", "warn", "enforce"])]
+    schema_check: Option<String>,
 }
 
 impl Settings {
     fn into_members(self) -> Map<String, Value> {
-        let members = [("profile", self.profile), ("website", self.website)];
+        let members =
+            [("profile", self.profile), ("website", self.website), ("schema_check", self.schema_check)];
         members
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?))))
@@ -120,7 +124,7 @@ impl Tenants {
                 body.extend(update.name.map(|name| ("name".to_owned(), Value::String(name))));
                 if body.is_empty() {
                     return Err(ClientError::Usage(
-                        "say what to change: --name, --profile or --website".to_owned(),
+                        "say what to change: --name, --profile, --website or --schema-check".to_owned(),
                     ));
                 }
                 let call = Call::new(Method::PATCH, ["tenants", update.id.as_str()]).of_installation();

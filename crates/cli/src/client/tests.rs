@@ -1,6 +1,7 @@
 //! The commands against a server that answers as it is told to.
 
 mod captures;
+mod event_types;
 mod explain;
 mod fake_api;
 mod postbacks;

@@ -42,6 +42,9 @@ pub struct Settings {
     /// Total time limit of one try: 500ms, 10s
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Span>,
+    /// The one major of its event types that it gets, until it is moved; the highest an event has if never given
+    #[arg(long, value_name = "N")]
+    schema_major: Option<u16>,
     /// slack, discord, teams_webhook, zapier, make or webhook; by the URL if never given
     #[arg(long)]
     provider: Option<String>,
@@ -81,6 +84,7 @@ impl Settings {
         put("headers", header_object(self.headers));
         put("rate_limit_per_second", self.rate_limit.map(Value::from));
         put("max_in_flight", self.max_in_flight.map(Value::from));
+        put("schema_major", self.schema_major.map(Value::from));
         let milliseconds =
             |span: Span| Value::from(u64::try_from(span.duration().as_millis()).unwrap_or(u64::MAX));
         put("timeout_ms", self.timeout.map(milliseconds));

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use postrider_contract::catalogue::SchemaCheck;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::AttemptNumber;
 use postrider_contract::event::{Event, SchemaVersion};
@@ -150,6 +151,7 @@ impl<'r> Reading<'r> {
             name: self.text("tenant.name").map(|found| found.text.clone().into_owned()).unwrap_or_default(),
             website: self.text("tenant.website").map(|found| found.text.clone().into_owned()),
             profile: expected.profile.name().clone(),
+            schema_check: SchemaCheck::Off,
             created_at: at,
             updated_at: at,
         }

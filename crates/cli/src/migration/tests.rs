@@ -1,5 +1,6 @@
 //! An old sender that speaks a built-in profile, captured in both forms, and then one thing about it changed.
 
+use postrider_contract::catalogue::SchemaCheck;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::AttemptNumber;
 use postrider_contract::event::{Event, SchemaVersion};
@@ -42,6 +43,7 @@ impl OldSender {
             name: "A \"brand\" é".to_owned(),
             website: Some("https://acme.example".to_owned()),
             profile: profile.name().clone(),
+            schema_check: SchemaCheck::Off,
             created_at: at(),
             updated_at: at(),
         };

@@ -64,6 +64,12 @@ impl<'a> Node<'a> {
         Reader { rest: object.as_bytes() }.value().unwrap_or(Node::Null)
     }
 
+    /// A member's name, as a value of its own. Its text is the name without quotes: it was written nowhere.
+    #[must_use]
+    pub fn of_name(name: &'a [u8]) -> Self {
+        Node::String(Written { text: name, read: Cow::Borrowed(name) })
+    }
+
     /// Its JSON, as it was written: the quotes of a string, the spaces of an object.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {

@@ -2,12 +2,36 @@
 //! `1e401`, and `100`, `1e2` and `100.0` are the same.
 
 use std::cmp::Ordering;
+use std::num::NonZeroU64;
 
 /// Numbers with a longer text are not compared at all: one of a mebibyte would cost every filter that asks for it.
 /// Every exact decimal form of a 64-bit float has less.
 pub const MAX_COMPARED_TEXT: usize = 1_100;
 /// Exponents beyond this are taken for this. What is within it is compared with anything exactly.
 const MAX_EXPONENT: i64 = 1 << 60;
+
+/// So that a product of two rests fits into 128 bits.
+const MAX_DIVISOR_DIGITS: usize = 18;
+
+/// What another number may be a multiple of: digits × 10^exponent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Divisor {
+    digits: NonZeroU64,
+    exponent: i64,
+}
+
+/// 10^exponent, as much of it as is left by whole numbers of the modulus.
+fn power_of_ten(mut exponent: u64, modulus: u128) -> u128 {
+    let (mut result, mut base) = (1 % modulus, 10 % modulus);
+    while exponent > 0 {
+        if exponent % 2 == 1 {
+            result = result * base % modulus;
+        }
+        base = base * base % modulus;
+        exponent /= 2;
+    }
+    result
+}
 
 /// A number as 0.d₁d₂d₃… × 10^scale, d₁ not 0; zero has no digits and scale 0.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +89,52 @@ impl<'a> Decimal<'a> {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.scale.unsigned_abs() < MAX_EXPONENT.unsigned_abs() / 2
+    }
+
+    /// `1e2` and `100.0` are whole numbers, too.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.exponent() >= 0
+    }
+
+    #[must_use]
+    pub fn is_positive(&self) -> bool {
+        self.sign() > 0
+    }
+
+    /// The same number as digits × 10^exponent; `None` for more digits than 18.
+    #[must_use]
+    pub fn as_divisor(&self) -> Option<Divisor> {
+        if self.length() > MAX_DIVISOR_DIGITS {
+            return None;
+        }
+        let digits = self.digits().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        Some(Divisor { digits: NonZeroU64::new(digits)?, exponent: self.exponent() })
+    }
+
+    /// Whether it is the divisor a whole number of times.
+    #[must_use]
+    pub fn is_multiple_of(&self, divisor: Divisor) -> bool {
+        let modulus = u128::from(divisor.digits.get());
+        let rest = self.digits().fold(0_u128, |rest, digit| (rest * 10 + u128::from(digit - b'0')) % modulus);
+        // The last digit is not 0, so nothing can be taken from the exponent.
+        match u64::try_from(self.exponent() - divisor.exponent) {
+            Ok(shift) => (rest * power_of_ten(shift, modulus)).is_multiple_of(modulus),
+            Err(_) => self.length() == 0,
+        }
+    }
+
+    /// Appends what all spellings of this number have in common, and no other number has.
+    pub fn write_canonical(&self, out: &mut Vec<u8>) {
+        out.push(if self.is_negative { b'-' } else { b'+' });
+        out.extend(self.digits());
+        out.push(b'e');
+        out.extend_from_slice(self.scale.to_string().as_bytes());
+    }
+
+    /// Of ten, with the digits as a whole number before it.
+    fn exponent(&self) -> i64 {
+        self.scale.saturating_sub(i64::try_from(self.length()).unwrap_or(i64::MAX))
     }
 
     fn digits(&self) -> impl Iterator<Item = &'a u8> {
@@ -207,7 +277,57 @@ mod tests {
         assert!(Decimal::parse(&"1".repeat(MAX_COMPARED_TEXT + 1)).is_none());
     }
 
+    #[test]
+    fn a_number_tells_what_it_is_a_multiple_of() {
+        for (number, divisor, is_multiple) in [
+            ("10", "5", true),
+            ("11", "5", false),
+            ("0", "7", true),
+            ("0.3", "0.1", true),
+            ("0.35", "0.1", false),
+            ("-7.5", "2.5", true),
+            ("1e400", "3", false),
+            ("1e400", "4", true),
+            ("3e400", "3", true),
+            ("12345678901234567890", "10", true),
+            ("12345678901234567891", "10", false),
+            ("1e-400", "1e-399", false),
+            ("5e-399", "1e-399", true),
+            ("100", "999999999999999999", false),
+        ] {
+            let divided_by = decimal(divisor).as_divisor().expect("few digits");
+            assert_eq!(decimal(number).is_multiple_of(divided_by), is_multiple, "{number} {divisor}");
+        }
+        assert_eq!(decimal("1234567890123456789").as_divisor(), None);
+        assert_eq!(decimal("0").as_divisor(), None);
+        for (number, is_whole) in
+            [("1", true), ("1.0", true), ("1e2", true), ("100.5", false), ("5e-1", false), ("0.0", true)]
+        {
+            assert_eq!(decimal(number).is_whole(), is_whole, "{number}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn multiples_are_those_of_whole_numbers(number: i64, divisor in 1_u64..1_000_000, places in 0_usize..20) {
+            let texts = (format!("{number}e-{places}"), format!("{divisor}e-{places}"));
+            let divided_by = decimal(&texts.1).as_divisor().expect("few digits");
+            let expected = i128::from(number) % i128::from(divisor) == 0;
+            prop_assert_eq!(decimal(&texts.0).is_multiple_of(divided_by), expected);
+        }
+
+        #[test]
+        fn one_number_has_one_canonical_form(one in -500_i64..500, other in -500_i64..500, zeros in 0_usize..5) {
+            let form = |text: &str| {
+                let mut out = Vec::new();
+                decimal(text).write_canonical(&mut out);
+                out
+            };
+            let padded = format!("{one}.{}", "0".repeat(zeros + 1));
+            prop_assert_eq!(form(&one.to_string()), form(&padded));
+            prop_assert_eq!(form(&one.to_string()) == form(&other.to_string()), one == other);
+        }
+
         #[test]
         fn whole_numbers_compare_as_whole_numbers(one: i128, other: i128, near in -3_i128..3) {
             let neighbour = one.saturating_add(near);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::{Lease, QueueError};
 use crate::delivery::Origin;
 use crate::ids::{DeliveryId, EventId, TenantId, WebhookId};
+use crate::schema::Violation;
 use crate::submission::Submission;
 
 /// A message as a producer published it, not yet read.
@@ -71,6 +72,9 @@ pub enum IntakeError {
     /// The data cannot be put into the envelope of a matching webhook's profile.
     #[error("data: {detail}")]
     Unrenderable { pointer: String, detail: String },
+    /// The data is not what the catalogue says of its type, and the tenant accepts no such event.
+    #[error("not what the catalogue says of its type: {}", told(violations))]
+    SchemaBroken { violations: Vec<Violation> },
     /// Nothing was published.
     #[error("not accepted: {reason}")]
     Unavailable { reason: String },
@@ -80,6 +84,11 @@ pub enum IntakeError {
     /// The oldest first try waits for too long already.
     #[error("the queue of first tries is too old")]
     Overloaded,
+}
+
+fn told(violations: &[Violation]) -> String {
+    let one = |Violation { pointer, detail }: &Violation| format!("{pointer}: {detail}");
+    violations.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// Accepts events by the ordinary path. Ingest implements it; other roles of the same process may be handed it.

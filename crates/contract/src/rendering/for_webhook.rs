@@ -2,12 +2,13 @@
 //! its profile.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU16;
 
 use bytes::Bytes;
 
 use super::{RenderError, check_data, fill_envelope};
 use crate::delivery::Query;
-use crate::event::{Event, EventReading};
+use crate::event::{Event, EventReading, SchemaVersion};
 use crate::postback::{FilledPostback, fill_postback};
 use crate::profile::{Colour, CompiledProfile, ProfileName};
 use crate::provider::Provider;
@@ -24,16 +25,20 @@ pub struct Rendered {
     pub gaps: Vec<Gap>,
     /// The macros of a postback that the event has no value for: each is filled with nothing.
     pub missing_macros: Vec<String>,
+    /// Of the data that is in it.
+    pub schema_version: SchemaVersion,
 }
 
 impl Rendered {
-    fn of_body(body: Bytes, gaps: Vec<Gap>) -> Self {
-        Rendered { query: Query::OfUrl, body, gaps, missing_macros: Vec::new() }
+    fn of_body(event: &Event, body: Bytes, gaps: Vec<Gap>) -> Self {
+        let schema_version = event.schema_version;
+        Rendered { query: Query::OfUrl, body, gaps, missing_macros: Vec::new(), schema_version }
     }
 }
 
-/// Renders one event for the webhooks of its tenant, one after the other: those with the same rendering share one
-/// buffer, and the data is read once for all. All of one moment, so that a profile's name stands for one profile.
+/// Renders one event, of one version, for the webhooks of its tenant, one after the other: those with the same rendering
+/// share one buffer, and the data is read once for all. All of one moment, so that a profile's name stands for one
+/// profile.
 #[derive(Debug)]
 pub struct Renderer<'e, 'w> {
     reading: EventReading<'e>,
@@ -105,6 +110,12 @@ impl<'e, 'w> Renderer<'e, 'w> {
         }
     }
 
+    /// The event that is rendered.
+    #[must_use]
+    pub fn event(&self) -> &'e Event {
+        self.reading.event()
+    }
+
     /// Whether this webhook can be sent this event.
     ///
     /// # Errors
@@ -130,18 +141,19 @@ impl<'e, 'w> Renderer<'e, 'w> {
             return rendered.clone();
         }
         let event = self.reading.event();
-        let whole = |body| Rendered::of_body(body, Vec::new());
+        let whole = |body| Rendered::of_body(event, body, Vec::new());
         let message = |provider: Provider, accent| provider.message(event, tenant, accent);
         let envelope = || fill_envelope(profile, event, tenant, webhook.id);
         let rendered = match form {
             Form::Template(template) => {
                 let Filled { body, gaps } = template.fill(&self.reading, tenant);
-                Rendered::of_body(body, gaps)
+                Rendered::of_body(event, body, gaps)
             }
             Form::Postback => {
-                let FilledPostback { query, body, missing } =
+                let FilledPostback { query, body, missing: missing_macros } =
                     fill_postback(webhook, event, self.reading.data());
-                Rendered { query, body, gaps: Vec::new(), missing_macros: missing }
+                let schema_version = event.schema_version;
+                Rendered { query, body, gaps: Vec::new(), missing_macros, schema_version }
             }
             Form::Message(provider, accent) => whole(message(provider, accent).unwrap_or_else(envelope)),
             Form::Envelope(_) | Form::EnvelopeOfOne => whole(envelope()),
@@ -176,7 +188,69 @@ pub fn render_for(
     event: &Event,
     tenant: &Tenant,
 ) -> Result<Rendered, RenderError> {
-    let mut renderer = Renderer::new(event);
+    let versions = event.by_version();
+    let mut renderer = Renderer::new(versions.get(choose(&versions, webhook)).unwrap_or(event));
     renderer.check(webhook, profile)?;
     Ok(renderer.render(webhook, profile, tenant))
+}
+
+/// Of an event by its versions ([`Event::by_version`]), the one that a webhook gets: of the major it is pinned to, else
+/// the highest. 0 where there are none: it is the event itself.
+#[must_use]
+pub fn choose(versions: &[Event], webhook: &Webhook) -> usize {
+    let Some(highest) = versions.last() else { return 0 };
+    let pinned = webhook.pinned_major(&highest.event_type);
+    let of_major =
+        |major: NonZeroU16| versions.iter().position(|one| one.schema_version.major == major.get());
+    pinned.and_then(of_major).unwrap_or(versions.len() - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::egress::WebhookUrl;
+    use crate::ids::WebhookId;
+    use crate::json::RawObject;
+    use crate::profile::builtin_profile;
+
+    #[test]
+    fn of_several_versions_a_webhook_is_rendered_its_own() {
+        let tenant = Tenant {
+            id: "acme".parse().expect("an id"),
+            name: "Acme".to_owned(),
+            website: None,
+            profile: ProfileName::standard(),
+            schema_check: crate::catalogue::SchemaCheck::Off,
+            created_at: Timestamp::EPOCH,
+            updated_at: Timestamp::EPOCH,
+        };
+        let event = Event {
+            id: "evt_1".parse().expect("an id"),
+            tenant: tenant.id.clone(),
+            event_type: "order.paid".parse().expect("a type"),
+            schema_version: SchemaVersion::SEVERAL,
+            timestamp: Timestamp::EPOCH,
+            accepted_at: Timestamp::EPOCH,
+            data: RawObject::parse(Bytes::from_static(br#"{"1":{"old": 1},"2.1":{"new": 2}}"#))
+                .expect("JSON"),
+            summary: None,
+            workflow: None,
+        };
+        let profile = builtin_profile(&"trackdesk".parse().expect("a name")).expect("built in");
+        let url = WebhookUrl::from_stored("https://receiver.example/hook").expect("a URL");
+        let webhook = Webhook::new(tenant.id.clone(), WebhookId::from_u128(1), url, Timestamp::EPOCH);
+        for (pinned, version, body) in [
+            (None, "2.1", r#"{"new": 2}"#),
+            (NonZeroU16::new(1), "1.0", r#"{"old": 1}"#),
+            (NonZeroU16::new(2), "2.1", r#"{"new": 2}"#),
+        ] {
+            let webhook = Webhook { schema_major: pinned, ..webhook.clone() };
+            let rendered = render_for(&webhook, &profile, &event, &tenant).expect("it fits");
+            assert_eq!(
+                (rendered.body.as_ref(), rendered.schema_version.to_string().as_str()),
+                (body.as_bytes(), version)
+            );
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Text as somebody might send it: JSON with everything odd that JSON allows, and text that was damaged on its way.
 
 use bytes::Bytes;
+use postrider_contract::catalogue::SchemaCheck;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::event::{Event, SchemaVersion};
 use postrider_contract::json::RawObject;
@@ -109,6 +110,7 @@ pub fn tenant() -> Tenant {
         name: "A \"brand\\\" é\u{0}".to_owned(),
         website: None,
         profile: builtin_profiles()[0].name().clone(),
+        schema_check: SchemaCheck::Off,
         created_at: Timestamp::EPOCH,
         updated_at: Timestamp::EPOCH,
     }

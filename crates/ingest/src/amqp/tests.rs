@@ -247,3 +247,37 @@ async fn a_queue_that_ends_by_itself_is_an_error() {
     drop(broker.messages);
     assert!(matches!(broker.running.await.unwrap(), Err(QueueError::Closed)));
 }
+
+#[tokio::test]
+async fn an_event_is_refused_for_good_only_by_a_schema_that_the_store_has() {
+    use postrider_contract::catalogue::{EventTypeDefinition, SchemaCheck, WrittenMajor};
+    use postrider_contract::tenant::Tenant;
+
+    let door = Door::open().await;
+    let described = |schema: &str| EventTypeDefinition {
+        tenant: Some(tenant_id("a")),
+        event_type: "order.paid".parse().unwrap(),
+        majors: vec![WrittenMajor {
+            version: "1.0".parse().unwrap(),
+            description: String::new(),
+            schema: serde_json::from_str(schema).unwrap(),
+            example: None,
+            sunset_at: None,
+        }],
+    };
+    door.put(&Tenant { schema_check: SchemaCheck::Enforce, ..tenant("a", "standard") }).await;
+    door.put(&described(r#"{"required":["old"]}"#)).await;
+    door.put_unseen(&described(r#"{"required":["new"]}"#)).await;
+    let mut broker = Broker::start(door);
+    broker.send(message("m1", r#"{"type":"order.paid","data":{"new":1}}"#));
+    broker.send(message("m2", r#"{"type":"order.paid","data":{"old":1}}"#));
+    for _ in 0..2 {
+        assert_eq!(broker.next_end().await.1, End::Acknowledged);
+    }
+    let refused = broker.refused.kept.lock().unwrap();
+    let refused: Vec<_> =
+        refused.iter().map(|(message, refusal)| (message.message_id.as_deref(), refusal)).collect();
+    let [(Some("m2"), refusal)] = refused.as_slice() else { panic!("{refused:?}") };
+    assert_eq!(refusal.code, "invalid_request");
+    assert!(refusal.detail.ends_with(r#"/data: must have "new""#), "{}", refusal.detail);
+}

@@ -336,3 +336,49 @@ async fn what_is_wrong_is_told_with_its_place_in_the_request() {
     let detail = error["detail"].as_str().unwrap();
     assert!(detail.contains("at line 3, column 11"), "{detail}");
 }
+
+#[tokio::test]
+async fn what_is_not_as_described_is_told_in_the_answer_or_refused_with_every_place() {
+    use postrider_contract::catalogue::{EventTypeDefinition, SchemaCheck, WrittenMajor};
+    use postrider_contract::tenant::Tenant;
+
+    let site = Site::open(Door::open().await).await;
+    let schema = r#"{"required":["id"],"properties":{"total":{"type":"number"}}}"#;
+    let written = WrittenMajor {
+        version: "1.0".parse().unwrap(),
+        description: String::new(),
+        schema: serde_json::from_str(schema).unwrap(),
+        example: None,
+        sunset_at: None,
+    };
+    let event_type = "order.paid".parse().unwrap();
+    let tenant = Some(tenant_id("a"));
+    site.door.put(&EventTypeDefinition { tenant, event_type, majors: vec![written] }).await;
+    let choose = async |schema_check| {
+        let tenant = Tenant { schema_check, ..crate::tests::fixture::tenant("a", "standard") };
+        site.door.put(&tenant).await;
+    };
+    let bad = r#"{"type":"order.paid","data":{"total":"much"}}"#;
+    let good = r#"{"type":"order.paid","data":{"id":1}}"#;
+    let pointers = |list: &Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().map(|one| one["pointer"].as_str().unwrap().to_owned()).collect()
+    };
+
+    choose(SchemaCheck::Warn).await;
+    let warned = site.publish(bad).await;
+    assert_eq!(warned.status, 202);
+    assert_eq!(pointers(&warned.body["warnings"]), ["/data", "/data/total"]);
+    assert!(site.publish(good).await.body.get("warnings").is_none());
+    let batch = site.publish_batch(&format!("[{good},{bad}]")).await;
+    assert_eq!((&batch.body["accepted"], &batch.body["rejected"]), (&json!(2), &json!(0)));
+    assert_eq!(pointers(&batch.body["results"][0]["warnings"]), [] as [&str; 0]);
+    assert_eq!(pointers(&batch.body["results"][1]["warnings"]), ["/data", "/data/total"]);
+
+    choose(SchemaCheck::Enforce).await;
+    let refused = site.publish(bad).await;
+    assert_eq!((refused.status, refused.code()), (422, "invalid_request"));
+    assert_eq!(pointers(&refused.body["errors"]), ["/data", "/data/total"]);
+    let batch = site.publish_batch(&format!("[{good},{bad}]")).await;
+    assert_eq!((&batch.body["accepted"], &batch.body["rejected"]), (&json!(1), &json!(1)));
+    assert_eq!(pointers(&batch.body["results"][1]["error"]["errors"]), ["/data", "/data/total"]);
+}

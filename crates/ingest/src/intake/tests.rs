@@ -4,7 +4,9 @@ mod filters;
 mod keyed;
 mod pages;
 mod postbacks;
+mod schemas;
 mod unusable;
+mod versions;
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;

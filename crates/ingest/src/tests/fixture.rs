@@ -261,6 +261,7 @@ pub(crate) fn tenant(id: &str, profile: &str) -> Tenant {
         name: "Acme".to_owned(),
         website: None,
         profile: profile.parse().expect("a profile's name"),
+        schema_check: Default::default(),
         created_at: NOW,
         updated_at: NOW,
     }

@@ -11,6 +11,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
+use postrider_contract::catalogue::builtin_catalogue_names;
 use postrider_contract::profile::{CompiledProfile, InvalidProfile, Profile, ProfileName};
 use postrider_service::config_object::{StoredProfile, profile_key};
 use postrider_service::directory::ProfileUse;
@@ -21,7 +22,6 @@ use postrider_service::raw_body::{DocumentForm, RawDocument};
 
 use super::{MAX_STORED, ProfileView};
 use crate::access::Admin;
-use crate::catalogue;
 use crate::documents::{Stored, unavailable};
 use crate::precondition::{IfMatch, entity_tag};
 use crate::state::ManageState;
@@ -197,10 +197,10 @@ fn refuse_used(state: &ManageState, name: &ProfileName) -> Result<(), Problem> {
 
 fn check_catalogue(profile: &CompiledProfile) -> Result<(), Problem> {
     let Some(name) = profile.definition().catalogue.as_deref() else { return Ok(()) };
-    if catalogue::names().any(|known| known == name) {
+    let known: Vec<&str> = builtin_catalogue_names().collect();
+    if known.contains(&name) {
         return Ok(());
     }
-    let known: Vec<&str> = catalogue::names().collect();
     Err(Problem::invalid_field("/catalogue", format!("must be one of {}", known.join(", "))))
 }
 

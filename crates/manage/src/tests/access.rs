@@ -14,6 +14,8 @@ enum Needs {
     /// Read, or the admin key without a tenant.
     ReadOrAdmin,
     Manage,
+    /// Manage, or the admin key without a tenant.
+    ManageOrAdmin,
 }
 
 const ROUTES: &[(&str, &str, Needs)] = &[
@@ -39,8 +41,10 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("GET", "/v1/profiles/{name}", Needs::ReadOrAdmin),
     ("PUT", "/v1/profiles/{name}", Needs::Admin),
     ("DELETE", "/v1/profiles/{name}", Needs::Admin),
-    ("GET", "/v1/event-types", Needs::Read),
-    ("GET", "/v1/event-types/{type}", Needs::Read),
+    ("GET", "/v1/event-types", Needs::ReadOrAdmin),
+    ("GET", "/v1/event-types/{type}", Needs::ReadOrAdmin),
+    ("PUT", "/v1/event-types/{type}", Needs::ManageOrAdmin),
+    ("DELETE", "/v1/event-types/{type}", Needs::ManageOrAdmin),
     ("GET", "/v1/egress", Needs::ReadOrAdmin),
 ];
 
@@ -72,7 +76,7 @@ async fn a_key_may_do_what_its_scopes_say_and_nothing_else() {
             let may = match needs {
                 Needs::Admin => false,
                 Needs::Read | Needs::ReadOrAdmin => scope == "read",
-                Needs::Manage => scope == "manage",
+                Needs::Manage | Needs::ManageOrAdmin => scope == "manage",
             };
             // A body that is refused: no call of this test changes anything.
             let body = (*method != "GET").then(|| json!({"no_such_member": 1}));

@@ -15,7 +15,7 @@ async fn a_webhook_is_shown_as_the_api_names_it() {
     let full = json!({
         "name": "Orders", "url": "https://example.com:8443/hook?x=1#part", "events": ["conversion.*", "cap.reached"],
         "brand_id": "acme", "kind": "webhook", "profile": "track360", "headers": {"X-Team": "blue"},
-        "filter": {"field": "payoutCents", "at_least": 100},
+        "filter": {"field": "payoutCents", "at_least": 100}, "schema_major": 2,
         "auth_type": "basic", "auth_username": "jo", "auth_password": "pw", "secret": "0123456789abcdef0123456789abcdef",
         "signature_header": "X-Signed", "rate_limit_per_second": 5, "max_in_flight": 2, "timeout_ms": 2500,
         "retry": {"waits": ["1s", "1h30m"]}, "description": "d", "metadata": {"team": "blue"},
@@ -25,7 +25,7 @@ async fn a_webhook_is_shown_as_the_api_names_it() {
     let expected = json!({
         "id": id, "object": "webhook", "tenant_id": "acme", "brand_id": "acme", "name": "Orders", "kind": "webhook",
         "url": "https://example.com:8443/hook?x=1", "method": "POST", "events": ["conversion.*", "cap.reached"],
-        "filter": {"field": "payoutCents", "at_least": 100}, "profile": "track360", "provider": "webhook", "provider_given": false, "template": null, "template_typed": false, "status": "active", "active": true,
+        "filter": {"field": "payoutCents", "at_least": 100}, "schema_major": 2, "profile": "track360", "provider": "webhook", "provider_given": false, "template": null, "template_typed": false, "status": "active", "active": true,
         "waiting": {"count": 0, "oldest": null}, "revision": made["revision"], "headers": {"X-Team": "blue"},
         "auth_type": "basic", "auth_username": "jo", "signature_header": "X-Signed", "rate_limit_per_second": 5,
         "max_in_flight": 2, "timeout_ms": 2500, "retry": {"waits": ["1s", "1h30m"]}, "description": "d",

@@ -13,7 +13,7 @@ async fn a_tenant_is_made_with_its_own_id_or_one_of_ours() {
         own,
         json!({
             "id": "acme", "object": "tenant", "name": "Acme", "website": null, "profile": "standard",
-            "revision": 1, "created_at": NOW, "updated_at": NOW,
+            "schema_check": "off", "revision": 1, "created_at": NOW, "updated_at": NOW,
         })
     );
     let body = json!({"name": "B", "profile": "trcker", "website": "https://b.example"});

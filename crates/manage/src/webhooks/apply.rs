@@ -160,6 +160,14 @@ fn apply_subscription(
         FieldChange::Clear => after.named_provider = None,
         FieldChange::Set(text) => after.named_provider = errors.check("/provider", text.parse()),
     }
+    match &fields.schema_major {
+        FieldChange::Keep => {}
+        FieldChange::Clear => after.schema_major = None,
+        FieldChange::Set(major) => {
+            let major = errors.check("/schema_major", major.within::<u16>(1..=u16::MAX.into()));
+            after.schema_major = major.and_then(NonZeroU16::new);
+        }
+    }
 }
 
 /// `None` if nothing was said, or what was said is wrong and noted.

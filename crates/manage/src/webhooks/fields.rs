@@ -55,6 +55,10 @@ pub(crate) struct WebhookFields {
     #[schema(value_type = Option<SuccessFields>)]
     #[serde(default)]
     pub(super) success: FieldChange<SuccessFields>,
+    /// The one major of its types that it gets, until it is moved; the highest that an event has if absent.
+    #[schema(value_type = Option<u16>, minimum = 1)]
+    #[serde(default)]
+    pub(super) schema_major: FieldChange<GivenNumber>,
     /// The caller's tenant; anything else is refused.
     #[schema(value_type = Option<String>)]
     #[serde(default)]

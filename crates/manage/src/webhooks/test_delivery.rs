@@ -25,9 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::apply::profile_of;
 use crate::access::Manager;
-use crate::catalogue::catalogue_of;
 use crate::documents::unavailable;
 use crate::state::ManageState;
 
@@ -182,17 +180,24 @@ async fn first_attempt(state: &ManageState, delivery: DeliveryId) -> Result<Opti
 
 /// The catalogue's example of a type that the webhook subscribes to; a small one of our own where there is none.
 fn example_event(state: &ManageState, webhook: &Webhook) -> Result<Submission, Problem> {
-    let profile = profile_of(state, &webhook.tenant, None)?;
-    let known = catalogue_of(&profile);
-    let from_catalogue = known.iter().find(|entry| webhook.wants(&entry.event_type));
-    let (event_type, version, data) = match from_catalogue {
-        Some(entry) => (entry.event_type.clone(), entry.version, entry.example.get().to_owned()),
-        None => (type_without_example(webhook)?, SchemaVersion::FIRST, r#"{"test":true}"#.to_owned()),
+    let view = state.directory().tenant(&webhook.tenant).known().ok_or_else(Problem::not_found)?;
+    let wanted = view.catalogue.types().filter(|(event_type, _)| webhook.wants(event_type));
+    let mut examples = wanted.filter_map(|(event_type, known)| {
+        let major = match webhook.pinned_major(event_type) {
+            Some(pinned) => known.major(pinned.get()),
+            None => known.newest(),
+        };
+        let described = &major?.major;
+        Some((event_type.clone(), described.version(), described.example()?.clone()))
+    });
+    let (event_type, version, data) = match examples.next() {
+        Some(example) => example,
+        None => {
+            let data = RawObject::from_stored(Bytes::from_static(br#"{"test":true}"#));
+            let pinned = webhook.schema_major.map(|major| SchemaVersion { major: major.get(), minor: 0 });
+            (type_without_example(webhook)?, pinned.unwrap_or(SchemaVersion::FIRST), data)
+        }
     };
-    let data = RawObject::parse(Bytes::from(data)).map_err(|error| {
-        tracing::error!(%error, event.kind = %event_type, "an example of a catalogue is not an object");
-        Problem::internal()
-    })?;
     Ok(Submission {
         event_type,
         data,
@@ -222,6 +227,9 @@ fn problem_of(error: IntakeError) -> Problem {
             Code::Conflict,
             format!("the example cannot be put into the profile's envelope: {detail}"),
         ),
+        IntakeError::SchemaBroken { .. } => {
+            Problem::new(Code::Conflict, "the example is not what the catalogue says of its type")
+        }
         IntakeError::Overloaded => {
             Problem::new(Code::TooManyRequests, "events that came before this one wait for too long already")
                 .with_retry_after(RETRY_SOON)

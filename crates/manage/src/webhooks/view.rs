@@ -58,6 +58,8 @@ pub(crate) struct WebhookView {
     /// Which events of these types it wants; `null` means all.
     #[schema(value_type = Option<Object>)]
     filter: Option<Filter>,
+    /// The one major of its types that it gets; `null` means the highest that an event has.
+    schema_major: Option<u16>,
     /// Its own; `null` means the tenant's.
     #[schema(value_type = Option<String>)]
     profile: Option<ProfileName>,
@@ -179,6 +181,7 @@ impl WebhookView {
             success: webhook.postback.success.map(SuccessView::from),
             events: webhook.events,
             filter: webhook.filter,
+            schema_major: webhook.schema_major.map(Into::into),
             profile: webhook.profile,
             provider,
             provider_given,

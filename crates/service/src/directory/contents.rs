@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use postrider_contract::catalogue::Catalogue;
+use postrider_contract::event::EventType;
 use postrider_contract::ids::{KeyId, TenantId, WebhookId};
 use postrider_contract::key::{AdminKey, ApiKey, KeyHash};
 use postrider_contract::ports::{Changes, ConfigKind, ConfigRecord};
@@ -16,6 +18,7 @@ use postrider_contract::revision::Revision;
 use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::{Webhook, WebhookState};
 
+use super::event_types::EventTypes;
 use super::unusable::UnusableWebhook;
 use super::{Found, ProfileEntry, ProfileUse, TenantView, WebhookEntry};
 use crate::config_object::{ConfigObject, StoredProfile, UnreadableDocument, read_object};
@@ -43,6 +46,7 @@ pub(super) struct Contents {
     withdrawn: HashSet<ProfileName>,
     /// States of profiles that are not the newest any more, and were nobody else's to keep yet.
     replaced: Vec<ProfileEntry>,
+    event_types: EventTypes,
     views: HashMap<TenantId, Arc<TenantView>>,
     entries: HashMap<WebhookId, Arc<WebhookEntry>>,
 }
@@ -98,8 +102,13 @@ impl Contents {
                 self.touched.all = true;
                 self.apply_profile(record)?;
             }
-            // Event types are looked up in the store by those who list or check them.
-            ConfigKind::EventType => {}
+            ConfigKind::EventType => {
+                self.event_types.apply(record)?;
+                match &record.key.tenant {
+                    Some(tenant) => drop(self.touched.tenants.insert(tenant.clone())),
+                    None => self.touched.all = true,
+                }
+            }
         }
         Ok(())
     }
@@ -209,7 +218,11 @@ impl Contents {
             self.entries.insert(webhook_id, Arc::clone(&entry));
             webhooks.push(entry);
         }
-        self.views.insert(id.clone(), Arc::new(TenantView { tenant, revision, webhooks, unusable }));
+        let builtin = self.profile(&tenant.profile);
+        let builtin = builtin.as_ref().and_then(|entry| entry.profile.definition().catalogue.as_deref());
+        let catalogue = self.event_types.catalogue_of(id, builtin);
+        let view = TenantView { tenant, revision, webhooks, unusable, catalogue };
+        self.views.insert(id.clone(), Arc::new(view));
     }
 
     pub(super) fn tenant(&self, id: &TenantId) -> Found<Arc<TenantView>> {
@@ -280,6 +293,22 @@ impl Contents {
             self.entries.values().filter(|entry| entry.profile.profile.name() == name).cloned().collect();
         found.sort_by_key(|entry| entry.webhook.id);
         found
+    }
+
+    pub(super) fn pinned_below(&self, event_type: &EventType, major: u16) -> Vec<Arc<WebhookEntry>> {
+        let is_concerned = |entry: &&Arc<WebhookEntry>| {
+            let webhook = &entry.webhook;
+            let is_disabled = matches!(webhook.state, WebhookState::Disabled { .. });
+            let pinned = webhook.pinned_major(event_type);
+            !is_disabled && pinned.is_some_and(|pinned| pinned.get() < major) && webhook.wants(event_type)
+        };
+        let mut found: Vec<_> = self.entries.values().filter(is_concerned).cloned().collect();
+        found.sort_by_key(|entry| entry.webhook.id);
+        found
+    }
+
+    pub(super) fn installation_catalogue(&self) -> Catalogue {
+        self.event_types.installation()
     }
 
     pub(super) fn key(&self, hash: &KeyHash) -> Option<Arc<ApiKey>> {

@@ -303,3 +303,44 @@ async fn a_webhook_is_had_again_as_it_was_rendered_for_whatever_became_of_it() {
     let never = directory.webhook_as_rendered(&owner.id, was.webhook.id, &own, before).await.unwrap();
     assert!(never.is_none());
 }
+
+#[tokio::test]
+async fn a_tenants_catalogue_follows_its_profile_and_what_is_described_above_it() {
+    use postrider_contract::catalogue::{CatalogueSource, EventTypeDefinition, WrittenMajor};
+
+    let store = FakeConfiguration::new(Arc::default());
+    put(&store, &tenant("a")).await;
+    put(&store, &tenant("b")).await;
+    let directory = directory(&store).await;
+    let sources = |tenant: &str, event_type: &str| -> Vec<CatalogueSource> {
+        let view = directory.tenant(&tenant.parse().unwrap()).known().unwrap();
+        let known = view.catalogue.get(&event_type.parse().unwrap());
+        known.into_iter().flat_map(|known| known.majors().map(|one| one.source)).collect()
+    };
+    assert_eq!(sources("a", "cap.reached"), []);
+    let described = |tenant: Option<&str>, event_type: &str, version: &str| {
+        let tenant = tenant.map(|tenant| tenant.parse().unwrap());
+        EventTypeDefinition::new(tenant, event_type.parse().unwrap()).with(WrittenMajor {
+            version: version.parse().unwrap(),
+            description: String::new(),
+            schema: None,
+            example: None,
+            sunset_at: None,
+        })
+    };
+    put(&store, &Tenant { profile: "trcker".parse().unwrap(), ..tenant("a") }).await;
+    put(&store, &described(None, "cap.reached", "2.0")).await;
+    put(&store, &described(Some("a"), "cap.reached", "2.1")).await;
+    put(&store, &described(Some("a"), "own.type", "1.0")).await;
+    directory.refresh().await.unwrap();
+    assert_eq!(sources("a", "cap.reached"), [CatalogueSource::Builtin, CatalogueSource::Tenant]);
+    assert_eq!(sources("b", "cap.reached"), [CatalogueSource::Installation]);
+    assert_eq!((sources("a", "own.type").len(), sources("b", "own.type").len()), (1, 0));
+    assert_eq!(directory.installation_catalogue().types().count(), 1);
+
+    put(&store, &tenant("a")).await;
+    put(&store, &EventTypeDefinition::new(None, "cap.reached".parse().unwrap())).await;
+    directory.refresh().await.unwrap();
+    assert_eq!(sources("a", "cap.reached"), [CatalogueSource::Tenant], "another profile, and withdrawn");
+    assert_eq!(sources("b", "cap.reached"), []);
+}

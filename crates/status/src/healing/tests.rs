@@ -1,8 +1,12 @@
+use std::num::NonZeroU16;
+
+use bytes::Bytes;
 use postrider_contract::clock::Clock;
 use postrider_contract::egress::WebhookUrl;
+use postrider_contract::event::{Event, SchemaVersion};
 use postrider_contract::fakes::PublishFault;
-
 use postrider_contract::journal::HeldRecord;
+use postrider_contract::json::RawObject;
 use postrider_contract::outcome::{Cause, DeliveryStatus, HoldReason, Outcome};
 use postrider_contract::ports::{
     DeliveryLog, Journal, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, LogQueries, WorkKind,
@@ -83,6 +87,24 @@ async fn a_body_made_by_a_template_is_made_by_that_template_again_though_it_is_a
         assert_eq!(heal(&office.parts).await.unwrap(), 1);
         assert_eq!(office.published().await[0].body, delivery.body);
     }
+}
+
+#[tokio::test]
+async fn of_several_versions_the_one_that_was_sent_is_published_again_though_its_webhook_was_moved() {
+    let office = office().await;
+    let pinned = |major| Webhook { schema_major: NonZeroU16::new(major), ..webhook(1) };
+    office.put(&pinned(1)).await;
+    let (event, delivery) = office.delivery("e", 1);
+    let data = RawObject::from_stored(Bytes::from_static(br#"{"1":{"old":1},"2":{"new":2}}"#));
+    let event = Event { schema_version: SchemaVersion::SEVERAL, data, ..event };
+    office.log([accepted(event, &delivery, None)]).await;
+    office.put(&pinned(2)).await;
+    office.clock.advance(OVERDUE_AFTER + A_MOMENT);
+    assert_eq!(heal(&office.parts).await.unwrap(), 1);
+    let published = office.published().await.remove(0);
+    let body = String::from_utf8(published.body.to_vec()).unwrap();
+    assert!(body.contains(r#""data":{"old":1}"#), "{body}");
+    assert_eq!(published.schema_version, SchemaVersion::FIRST);
 }
 
 #[tokio::test]

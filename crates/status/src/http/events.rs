@@ -2,14 +2,17 @@
 
 use axum::Json;
 use axum::extract::State;
+use postrider_contract::catalogue::SchemaCheck;
 use postrider_contract::clock::Timestamp;
-use postrider_contract::event::{EventType, SchemaVersion};
+use postrider_contract::event::{EventType, SchemaVersion, Versions};
 use postrider_contract::ids::EventId;
 use postrider_contract::json::RawObject;
 use postrider_contract::key::Scope;
 use postrider_contract::ports::{DeliveryFilter, EventFilter, EventView, PageOf};
+use postrider_contract::schema::Violation;
 use postrider_service::authentication::Caller;
 use postrider_service::cursor::{ListIdentity, not_of_this_list};
+use postrider_service::directory::TenantView;
 use postrider_service::in_path::InPath;
 use postrider_service::problem::Problem;
 use postrider_service::query::ListQuery;
@@ -49,6 +52,7 @@ pub(super) struct EventAnswer {
     timestamp: Option<Timestamp>,
     #[schema(value_type = String)]
     accepted_at: Timestamp,
+    /// Absent where there are several versions.
     #[schema(value_type = Option<String>)]
     schema_version: Option<SchemaVersion>,
     /// How many webhooks it matched; absent while in doubt.
@@ -65,8 +69,23 @@ pub(super) struct EventAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     workflow: Option<Box<RawValue>>,
+    /// In the place of `data`, where its producer sent several versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    versions: Option<Box<RawValue>>,
+    /// What of it is not as the catalogue says at present, where the tenant has its events looked at. Only with one
+    /// event.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    schema_warnings: Vec<SchemaWarning>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deliveries: Option<Vec<DeliverySummary>>,
+}
+
+/// Something that the catalogue says otherwise: a JSON pointer into the event, and what is wrong there.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SchemaWarning {
+    pointer: String,
+    detail: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -83,19 +102,45 @@ impl EventAnswer {
             r#type: view.event_type,
             timestamp: view.timestamp,
             accepted_at: view.accepted_at,
-            schema_version: view.schema_version,
+            schema_version: view.schema_version.filter(|version| *version != SchemaVersion::SEVERAL),
             matched: view.matched,
             in_doubt: view.in_doubt,
             summary: view.summary,
             data: None,
             workflow: None,
+            versions: None,
+            schema_warnings: Vec::new(),
             deliveries: None,
         }
     }
 
-    fn whole(mut view: EventView, deliveries: Vec<DeliverySummary>) -> Self {
-        let (data, workflow) = (view.data.take().and_then(raw), view.workflow.take().and_then(raw));
-        EventAnswer { data, workflow, deliveries: Some(deliveries), ..Self::without_data(view) }
+    fn whole(mut view: EventView, tenant: &TenantView, deliveries: Vec<DeliverySummary>) -> Self {
+        let schema_warnings = schema_warnings(&view, tenant);
+        let (written, workflow) = (view.data.take().and_then(raw), view.workflow.take().and_then(raw));
+        let is_several = view.schema_version == Some(SchemaVersion::SEVERAL);
+        let (data, versions) = if is_several { (None, written) } else { (written, None) };
+        EventAnswer {
+            data,
+            workflow,
+            versions,
+            schema_warnings,
+            deliveries: Some(deliveries),
+            ..Self::without_data(view)
+        }
+    }
+}
+
+fn schema_warnings(event: &EventView, tenant: &TenantView) -> Vec<SchemaWarning> {
+    let (Some(data), Some(version)) = (&event.data, event.schema_version) else { return Vec::new() };
+    match tenant.tenant.schema_check {
+        SchemaCheck::Off => Vec::new(),
+        SchemaCheck::Warn | SchemaCheck::Enforce => {
+            let broken = tenant.catalogue.judge_all(&event.event_type, &Versions::of(version, data));
+            broken
+                .into_iter()
+                .map(|Violation { pointer, detail }| SchemaWarning { pointer, detail })
+                .collect()
+        }
     }
 }
 
@@ -151,5 +196,7 @@ pub(super) async fn get_event(
     let page = PageOf { before: None, limit: DELIVERIES_SHOWN };
     let deliveries =
         state.queries.deliveries(&tenant, &filter, page).await.map_err(|error| unavailable(&error))?;
-    Ok(Json(EventAnswer::whole(view, deliveries.into_iter().map(DeliverySummary::from).collect())))
+    let deliveries = deliveries.into_iter().map(DeliverySummary::from).collect();
+    let tenant = state.authenticator.directory().tenant(&tenant).known().ok_or_else(Problem::not_found)?;
+    Ok(Json(EventAnswer::whole(view, &tenant, deliveries)))
 }

@@ -216,6 +216,7 @@ pub(crate) fn tenant(id: &str) -> Tenant {
         name: "Acme".to_owned(),
         website: None,
         profile: "trakkr".parse().expect("a name"),
+        schema_check: Default::default(),
         created_at: Timestamp::EPOCH,
         updated_at: Timestamp::EPOCH,
     }

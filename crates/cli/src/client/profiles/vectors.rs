@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use postrider_contract::attempt::Header;
+use postrider_contract::catalogue::SchemaCheck;
 use postrider_contract::clock::{Entropy, Timestamp};
 use postrider_contract::delivery::AttemptNumber;
 use postrider_contract::event::{Event, EventType, SchemaVersion};
@@ -126,6 +127,7 @@ impl Example {
             name: "Acme".to_owned(),
             website: Some("https://acme.example".to_owned()),
             profile: profile.name().clone(),
+            schema_check: SchemaCheck::Off,
             created_at: sent_at,
             updated_at: sent_at,
         };

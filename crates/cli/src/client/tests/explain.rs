@@ -63,17 +63,46 @@ async fn an_event_of_the_log_is_explained_as_its_producer_wrote_it() {
 
 #[tokio::test]
 async fn without_data_the_catalogues_example_is_explained() {
-    let api =
-        FakeApi::answering(&[(200, r#"{"type":"cap.reached","example":{ "cap": 1.0 }}"#), (200, ANSWER)])
-            .await;
+    let known = r#"{"type":"cap.reached","version":"2.1","example":{ "cap": 1.0 }}"#;
+    let api = FakeApi::answering(&[(200, known), (200, ANSWER)]).await;
     run(&api, &["events", "explain", "cap.reached"]).await.1.expect("shown");
     let asked = api.asked();
     assert_eq!(asked[0].line, "GET /v1/event-types/cap.reached");
-    assert_eq!(asked[1].body, r#"{"type":"cap.reached","data":{ "cap": 1.0 }}"#);
-    let api = FakeApi::answering(&[(404, r#"{"title":"Not found","code":"not_found","detail":"no"}"#)]).await;
-    let (_, result) = run(&api, &["events", "explain", "my.own"]).await;
-    let Err(ClientError::Usage(said)) = result else { panic!("{result:?}") };
-    assert!(said.contains("--data"), "{said}");
+    assert_eq!(asked[1].body, r#"{"type":"cap.reached","schema_version":"2.1","data":{ "cap": 1.0 }}"#);
+    let not_there = (404, r#"{"title":"Not found","code":"not_found","detail":"no"}"#);
+    for answer in [not_there, (200, r#"{"type":"my.own","version":"1.0","example":null}"#)] {
+        let api = FakeApi::answering(&[answer]).await;
+        let (_, result) = run(&api, &["events", "explain", "my.own"]).await;
+        let Err(ClientError::Usage(said)) = result else { panic!("{result:?}") };
+        assert!(said.contains("--data"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_the_log_in_several_versions_is_explained_in_all_of_them() {
+    let logged = r#"{"id":"evt_1","type":"order.paid","accepted_at":"2026-11-21T09:00:00.000Z",
+      "schema_version":null,"versions":{ "1":{"n":1.0},"2":{} }}"#;
+    let api = FakeApi::answering(&[(200, logged), (200, ANSWER)]).await;
+    run(&api, &["events", "explain", "--event", "evt_1"]).await.1.expect("shown");
+    let expected = r#"{"id":"evt_1","type":"order.paid","versions":{ "1":{"n":1.0},"2":{} }}"#;
+    assert_eq!(api.asked()[1].body, expected);
+}
+
+#[tokio::test]
+async fn what_is_not_as_described_is_shown_with_what_comes_of_it() {
+    const ACCEPTED: &str = r#"{"matched":0,"signed":true,
+        "schema_warnings":[{"pointer":"/data/total","detail":"must be a number"}]}"#;
+    const REFUSED: &str = r#"{"matched":0,"signed":true,"refused_by_schema":true,
+        "schema_warnings":[{"pointer":"/data/total","detail":"must be a number"}]}"#;
+    for (answer, said) in [(ACCEPTED, "accepted, though it is not as"), (REFUSED, "refused: it is not as")] {
+        let api = FakeApi::answering(&[(200, answer)]).await;
+        let (printed, result) = run(&api, &["events", "explain", "a.b", "--data", "{}"]).await;
+        result.expect("shown");
+        assert!(
+            printed.contains(said) && printed.contains("    /data/total must be a number\n"),
+            "{printed}"
+        );
+    }
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! An explanation tells of every webhook what it is sent, or why it is not, and changes nothing.
 
+use std::num::NonZeroU16;
+
+use postrider_contract::catalogue::{EventTypeDefinition, SchemaCheck, WrittenMajor};
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::filter::Filter;
 use postrider_contract::secret::Secret;
+use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::{Authentication, CustomHeader, SigningSecrets, WebhookKind, WebhookState};
 use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
 
 use super::*;
-use crate::tests::fixture::secret_box;
+use crate::tests::fixture::{secret_box, tenant as tenant_in};
 
 const EVENT: &str =
     r#"{"id":"evt-1","timestamp":"2026-11-21T09:30:00.000Z","type":"order.paid","data":{"n":1.10}}"#;
@@ -220,4 +224,79 @@ async fn at_most_two_hundred_webhooks_are_told_of() {
     let explained = explain(&site, "", EVENT).await;
     assert_eq!((explained["webhooks"].as_array().unwrap().len(), &explained["left_off"]), (200, &json!(2)));
     assert_eq!(explained["matched"], 202);
+}
+
+#[tokio::test]
+async fn each_webhook_is_explained_with_the_major_it_gets_and_told_if_its_own_is_not_there() {
+    let site = site().await;
+    let pinned = |number, major| Webhook {
+        schema_major: NonZeroU16::new(major),
+        filter: Some(Filter::parse(r#"{"field":"n","at_least":2}"#).unwrap()),
+        ..of_profile(number, "trackdesk")
+    };
+    site.door.put(&pinned(1, 1)).await;
+    site.door.put(&pinned(2, 2)).await;
+    site.door.put(&pinned(3, 3)).await;
+    let both = r#"{"id":"evt-1","timestamp":"2026-11-21T09:30:00.000Z","type":"order.paid",
+        "versions":{"2.1":{ "n" : 1 },"1":{"n":2.50}}}"#;
+    let postback = Webhook { schema_major: NonZeroU16::new(1), ..postback(4, "n={n}") };
+    site.door.put(&postback).await;
+    site.door.put(&of_profile(5, "trackdesk")).await;
+    let explained = explain(&site, "", both).await;
+    assert_eq!(explained["event"].get("schema_version"), None);
+    let told = explained["webhooks"].as_array().unwrap();
+    let seen = |number: u128| {
+        let id = json!(webhook(number).id);
+        let one = told.iter().find(|one| one["webhook_id"] == id).unwrap();
+        (one["schema_version"].as_str(), one["request"]["body"].as_str(), one["reasons"][0]["code"].as_str())
+    };
+    assert_eq!(seen(1), (Some("1.0"), Some(r#"{"n":2.50}"#), None));
+    assert_eq!(seen(2), (None, None, Some("filter")), "its own version has too little");
+    assert_eq!(seen(3), (None, None, Some("other_major")));
+    assert_eq!(seen(5), (Some("2.1"), Some(r#"{ "n" : 1 }"#), None));
+    let filled = told.iter().find(|one| one["kind"] == "postback").unwrap();
+    assert_eq!(filled["request"]["target"], "/pb?n=2.50");
+    let reasons = &told.iter().find(|one| one["reasons"][0]["code"] == "other_major").unwrap()["reasons"];
+    assert_eq!(
+        reasons.as_array().unwrap().len(),
+        1,
+        "a version that is not there fails no filter: {reasons}"
+    );
+    assert_eq!(reasons[0]["detail"], "it is pinned to a major that is not there: 3");
+
+    assert_eq!(site.publish(both).await.status, 202);
+    let sent = site.door.deliveries().await;
+    let matched = told.iter().filter(|one| one["matches"] == true).collect::<Vec<_>>();
+    assert_eq!(sent.len(), matched.len());
+    for (delivery, one) in sent.iter().zip(matched) {
+        assert_eq!(one["schema_version"], delivery.schema_version.to_string());
+        assert_eq!(one["delivery_id"], delivery.reference.id.to_string());
+        assert_eq!(one["request"]["body"].as_str().unwrap().as_bytes(), delivery.body);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_as_described_is_told_with_whether_the_event_is_refused_for_it() {
+    let site = site().await;
+    let written = WrittenMajor {
+        version: "1.0".parse().unwrap(),
+        description: String::new(),
+        schema: serde_json::from_str(r#"{"properties":{"n":{"type":"string"}}}"#).unwrap(),
+        example: None,
+        sunset_at: None,
+    };
+    let (tenant, event_type) = (Some(tenant_id("a")), "order.paid".parse().unwrap());
+    site.door.put(&EventTypeDefinition { tenant, event_type, majors: vec![written] }).await;
+    for (schema_check, warned, refused) in [
+        (SchemaCheck::Off, None, None),
+        (SchemaCheck::Warn, Some("/data/n"), None),
+        (SchemaCheck::Enforce, Some("/data/n"), Some(true)),
+    ] {
+        site.door.put(&Tenant { schema_check, ..tenant_in("a", "standard") }).await;
+        let told = explain(&site, "", EVENT).await;
+        assert_eq!(told["schema_warnings"][0]["pointer"].as_str(), warned, "{told}");
+        assert_eq!(told["refused_by_schema"].as_bool(), refused, "{told}");
+        let status = site.publish(&EVENT.replace("evt-1", &format!("{schema_check:?}"))).await.status;
+        assert_eq!(status, if refused.is_some() { 422 } else { 202 }, "as it is published");
+    }
 }

@@ -106,6 +106,7 @@ pub(crate) fn tenant(id: &str) -> Tenant {
         name: "Acme".to_owned(),
         website: None,
         profile: "standard".parse().expect("a name"),
+        schema_check: Default::default(),
         created_at: Timestamp::EPOCH,
         updated_at: Timestamp::EPOCH,
     }
