@@ -19,6 +19,7 @@ mod end_to_end {
     mod events_come_over_amqp;
     mod private_addresses_are_refused;
     mod providers_get_their_own_form;
+    mod signatures_of_every_kind_are_sent;
     mod templates_shape_the_body;
     mod the_bench_measures;
     mod the_command_line_works;

@@ -12,8 +12,12 @@ use postrider_tests::stage::{EngineKind, SOON, Stage, text};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// These need Python, which fetches the official library.
+/// These need Python, and some of them the packages that it fetches.
 mod receivers {
+    mod contracts;
+    mod receiver;
+    mod snippets;
+
     use super::*;
 
     on_both_engines!(
@@ -116,6 +120,10 @@ impl Python {
 
     /// With the packages of `requirements.txt`, in an environment beside what cargo builds.
     async fn with_packages(script: &str) -> Result<Self> {
+        Ok(Python { interpreter: Python::interpreter_with_packages().await?, script: folder().join(script) })
+    }
+
+    async fn interpreter_with_packages() -> Result<PathBuf> {
         static INTERPRETER: OnceCell<PathBuf> = OnceCell::const_new();
         let interpreter = INTERPRETER.get_or_try_init(async || {
             let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("receivers-in-python");
@@ -125,7 +133,7 @@ impl Python {
             }
             Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
         });
-        Ok(Python { interpreter: interpreter.await?.clone(), script: folder().join(script) })
+        Ok(interpreter.await?.clone())
     }
 
     fn verify(&self, secret: &str, request: &Received) -> Result<Value> {

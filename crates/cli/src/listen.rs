@@ -68,8 +68,8 @@ pub struct Listen {
     /// The address to listen on; 0.0.0.0 for every address of this machine
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// The webhook's signing secret, as it was shown when it was registered: itself, @file, or @- for standard input;
-    /// may be repeated
+    /// The webhook's signing secret, as it was shown when it was registered, or its public key (whpk_…): itself, @file,
+    /// or @- for standard input; may be repeated
     #[arg(long = "secret", value_name = "SECRET|@FILE")]
     secrets: Vec<SecretArgument>,
     /// The delivery contract: a built-in profile's name, or a profile's file (.toml, .json)

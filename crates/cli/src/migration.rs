@@ -14,6 +14,7 @@ mod recovering;
 mod signing;
 mod skeleton;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,8 +22,9 @@ use postrider_contract::attempt::Header;
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::ids::duplicate_key;
 use postrider_contract::profile::{CompiledProfile, ProfileOverride};
+use postrider_contract::query_string::{encoded_pair, with_pair, without_parameter};
 use postrider_contract::rendering::render;
-use postrider_contract::signature::{RequestContext, SigningKey, request_headers};
+use postrider_contract::signature::{Covered, RequestContext, SigningKey, signed_request};
 
 use crate::capture::{CapturedRequest, HeaderNames};
 
@@ -30,6 +32,7 @@ pub use place::Place;
 pub use signing::SignatureFound;
 
 use recovering::Recovered;
+use signing::SignaturePlace;
 
 /// What the requests are compared with.
 #[derive(Clone, Debug)]
@@ -92,8 +95,12 @@ impl Expected {
             started_at: moment.sent_at,
         };
         let (profile, overrides) = (&self.profile, &self.overrides);
-        let mut made = request_headers(profile, overrides, &context, &captured.body, &self.keys);
+        let place = SignaturePlace::of(self);
+        let query = place.map_or_else(Cow::default, |place| place.signed_query(captured));
+        let covered = Covered { query: &query, body: &captured.body };
+        let mut made = signed_request(profile, overrides, &context, covered, &self.keys);
         let signature = signing::examine(self, captured, &context, &mut made);
+        let mut made = made.headers;
         if let SignatureFound::Wrong(difference) = &signature {
             add(&mut differences, difference.clone());
         }
@@ -136,7 +143,16 @@ impl Expected {
             add(differences, Difference { place: Place::Method, captured: theirs, ours, detail });
         }
         let captured_url = captured.url.split('#').next().unwrap_or_default();
-        let registered = self.url.clone().map_or_else(|| WebhookUrl::from_stored(captured_url), Ok);
+        let signature = self.profile.signature_parameter().map(|name| name.as_str());
+        let unsigned = signature.map_or_else(|| captured_url.to_owned(), |name| unsigned(captured_url, name));
+        let registered = self.url.clone().map_or_else(|| WebhookUrl::from_stored(&unsigned), Ok);
+        // Where the signature stands in the query it is compared by itself: here, that it is the last there.
+        let sent = |url: &str| match SignaturePlace::of(self) {
+            Some(place @ SignaturePlace::Parameter(name)) => {
+                place.captured_text(captured).map_or_else(|| url.to_owned(), |text| signed(url, name, &text))
+            }
+            Some(SignaturePlace::Header(_)) | None => url.to_owned(),
+        };
         let differing = |ours: Option<String>, detail: String| Difference {
             place: Place::Url,
             captured: Some(captured.url.clone()),
@@ -147,13 +163,14 @@ impl Expected {
             Err(error) => {
                 add(differences, differing(None, format!("cannot be a webhook's URL: {error}")));
             }
-            Ok(url) if url.as_str() == captured_url => {}
+            Ok(url) if sent(url.as_str()) == captured_url => {}
             // A URL of nothing but a host means its root, to every sender.
             Ok(url) if url.path_and_query() == "/" && url.as_str() == format!("{captured_url}/") => {}
             Ok(url) => {
-                let first = body::first_difference(captured_url.as_bytes(), url.as_str().as_bytes());
+                let ours = sent(url.as_str());
+                let first = body::first_difference(captured_url.as_bytes(), ours.as_bytes());
                 let detail = format!("written otherwise from byte {first} on");
-                add(differences, differing(Some(url.as_str().to_owned()), detail));
+                add(differences, differing(Some(ours), detail));
             }
         }
     }
@@ -164,6 +181,19 @@ fn add(differences: &mut Vec<Difference>, difference: Difference) {
     if !differences.iter().any(|known| known.place == difference.place) {
         differences.push(difference);
     }
+}
+
+/// A URL with one more parameter behind its query.
+fn signed(url: &str, name: &str, value: &str) -> String {
+    let (before, query) = url.split_once('?').unwrap_or((url, ""));
+    format!("{before}?{}", with_pair(query, &encoded_pair(name, value)))
+}
+
+/// A URL without any parameter of this name.
+fn unsigned(url: &str, name: &str) -> String {
+    let Some((before, query)) = url.split_once('?') else { return url.to_owned() };
+    let query = without_parameter(query, name);
+    if query.is_empty() { before.to_owned() } else { format!("{before}?{query}") }
 }
 
 fn replaced(bytes: &Bytes, from: &str, to: &str) -> Bytes {

@@ -26,6 +26,7 @@ pub mod ports;
 pub mod postback;
 pub mod profile;
 pub mod provider;
+pub mod query_string;
 pub mod rendering;
 pub mod retry;
 pub mod revision;

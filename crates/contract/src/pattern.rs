@@ -15,21 +15,36 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const MAX_PATTERN: usize = 16 * 1024;
 
 /// The closed set of names that may stand in a pattern of one context.
-pub trait Variable: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// Every variable of the context.
+pub trait Variable: Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
+    /// Every variable of the context that has a name of its own.
     fn all() -> Vec<Self>;
 
+    /// Those of which only the beginning is fixed.
+    fn families() -> &'static [Family] {
+        &[]
+    }
+
     /// How it is written between `${` and `}`.
-    fn name(self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Whether it may stand in a pattern once alone: what it stands for may be long.
     fn stands_once(&self) -> bool {
         false
     }
 
+    /// The one of this name: of [`all`](Self::all), or of a family.
     fn from_name(name: &str) -> Option<Self> {
         Self::all().into_iter().find(|variable| variable.name() == name)
     }
+}
+
+/// Variables that are named by whoever writes the pattern: `${query.click_id}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// How one is written, in words: `query.NAME`.
+    pub name: &'static str,
+    /// A regular expression that finds every one of them, as JSON Schema writes it.
+    pub expression: &'static str,
 }
 
 /// One part of a pattern.
@@ -79,7 +94,7 @@ impl<V: Variable> Pattern<V> {
                     inside.split_once('}').ok_or(InvalidPattern::Unclosed { position: dollar })?;
                 let variable = V::from_name(name).ok_or_else(|| Self::unknown(dollar, name))?;
                 push_literal(&mut pieces, &mut literal);
-                if variable.stands_once() && pieces.contains(&Piece::Variable(variable)) {
+                if variable.stands_once() && pieces.contains(&Piece::Variable(variable.clone())) {
                     return Err(InvalidPattern::Repeated { position: dollar, name: name.to_owned() });
                 }
                 pieces.push(Piece::Variable(variable));
@@ -95,7 +110,9 @@ impl<V: Variable> Pattern<V> {
     }
 
     fn unknown(position: usize, name: &str) -> InvalidPattern {
-        let known: Vec<&str> = V::all().into_iter().map(V::name).collect();
+        let all = V::all();
+        let families = V::families().iter().map(|family| family.name);
+        let known: Vec<&str> = all.iter().map(V::name).chain(families).collect();
         // The name is the writer's own text; a long one would only hide the message.
         let name = name.chars().take(64).collect();
         InvalidPattern::UnknownVariable { position, name, known: known.join(", ") }
@@ -109,7 +126,7 @@ impl<V: Variable> Pattern<V> {
     pub fn variables(&self) -> impl Iterator<Item = V> + '_ {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Literal(_) => None,
-            Piece::Variable(variable) => Some(*variable),
+            Piece::Variable(variable) => Some(variable.clone()),
         })
     }
 
@@ -146,7 +163,7 @@ impl<V: Variable> Pattern<V> {
                     if value.is_empty() {
                         return None;
                     }
-                    captured.push((*variable, value));
+                    captured.push((variable.clone(), value));
                     rest = after;
                 }
             }

@@ -8,11 +8,13 @@ mod builtin;
 mod compiled;
 mod header_name;
 mod name;
+mod parameter_name;
 mod reading;
 mod rehearsal;
 mod schema;
 mod secret_rule;
 mod signature_rule;
+mod signing_check;
 mod span;
 mod status_set;
 
@@ -24,10 +26,11 @@ pub use builtin::{builtin_profile, builtin_profiles};
 pub use compiled::CompiledProfile;
 pub use header_name::{HeaderName, InvalidHeaderName, is_framing_header};
 pub use name::{InvalidProfileName, ProfileName, ProfileOverride};
+pub use parameter_name::{InvalidParameterName, ParameterName};
 pub use reading::InvalidProfile;
 pub use schema::profile_schema;
 pub use secret_rule::{SecretForm, SecretOrigin, SecretRule};
-pub use signature_rule::{Algorithm, SignatureEncoding, SignatureRule};
+pub use signature_rule::{Algorithm, SignatureEncoding, SignatureRule, Weakness};
 pub use span::{InvalidSpan, Span};
 pub use status_set::{InvalidStatusSet, StatusSet};
 

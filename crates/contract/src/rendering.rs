@@ -106,7 +106,7 @@ impl Variable for EnvelopeVariable {
         ]
     }
 
-    fn name(self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
             EnvelopeVariable::EventId => "event.id",
             EnvelopeVariable::EventType => "event.type",

@@ -1,56 +1,104 @@
-//! Signatures: the headers of a request, made afresh for each try over the exact bytes that are sent; and their
+//! Signatures: made afresh for each try over the exact bytes that are sent, in a header or in the query; and their
 //! check, as a receiver makes it.
 
+mod algorithm;
 mod key;
+mod key_pair;
 mod request;
 mod variable;
 mod verify;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-pub use key::{InvalidSecret, SigningKey};
-pub use request::{RequestContext, request_headers, sign};
-pub use variable::{EachVariable, SignedVariable, TextVariable, ValueVariable};
+pub use key::{InvalidSecret, SigningKey, VerifyingKey};
+pub use key_pair::KeyPair;
+pub use request::{RequestContext, SignedRequest, signed_request};
+pub use variable::{EachVariable, SignedParameter, SignedVariable, TextVariable, ValueVariable};
 pub use verify::{ReceivedRequest, VerifyFailure, verify};
 
 use crate::pattern::{Pattern, Piece};
 use crate::profile::{Algorithm, SignatureEncoding, SignatureRule};
+use crate::query_string::parameter_value;
+use algorithm::{Sink, keyed_sum};
 
-/// One signature as text, over the bytes that the rule's pattern stands for. `write_text` fills in its text
-/// variables: from the try when signing, from the received headers when verifying.
-fn signature_text(
+/// The parts of a request that a signature can cover.
+#[derive(Clone, Copy, Debug)]
+pub struct Covered<'a> {
+    /// What stands behind the `?` without the signature's own parameter; empty if nothing does.
+    pub query: &'a str,
+    /// Byte for byte.
+    pub body: &'a [u8],
+}
+
+/// The signature by a shared secret over the bytes that the rule's pattern stands for. `write_text` fills in its text
+/// variables: from the try when signing, from what was received when verifying. `None` where the algorithm has no use
+/// for a shared secret.
+fn shared_signature(
     rule: &SignatureRule,
-    key: &SigningKey,
-    body: &[u8],
+    secret: &[u8],
+    covered: Covered<'_>,
+    write_text: impl FnMut(TextVariable, &mut String),
+) -> Option<String> {
+    let sum = keyed_sum(rule.algorithm, secret, |sink| feed(rule, secret, covered, write_text, sink));
+    sum.map(|sum| encoded(rule.encoding, &sum))
+}
+
+/// The bytes under a signature by a private key, which are needed in one piece.
+fn message(
+    rule: &SignatureRule,
+    covered: Covered<'_>,
+    write_text: impl FnMut(TextVariable, &mut String),
+) -> Vec<u8> {
+    let mut message = Vec::with_capacity(covered.body.len() + 256);
+    feed(rule, &[], covered, write_text, &mut |bytes| message.extend_from_slice(bytes));
+    message
+}
+
+fn feed(
+    rule: &SignatureRule,
+    secret: &[u8],
+    covered: Covered<'_>,
     mut write_text: impl FnMut(TextVariable, &mut String),
-) -> String {
+    sink: Sink<'_>,
+) {
     let mut scratch = String::new();
-    let mac = match rule.algorithm {
-        Algorithm::HmacSha256 => {
-            let mut mac =
-                Hmac::<Sha256>::new_from_slice(key.bytes()).expect("HMAC takes a key of any length");
-            for piece in rule.signs.pieces() {
-                match piece {
-                    Piece::Literal(literal) => mac.update(literal.as_bytes()),
-                    Piece::Variable(SignedVariable::Body) => mac.update(body),
-                    Piece::Variable(SignedVariable::Text(variable)) => {
-                        scratch.clear();
-                        write_text(*variable, &mut scratch);
-                        mac.update(scratch.as_bytes());
-                    }
-                }
+    for piece in rule.signs.pieces() {
+        match piece {
+            Piece::Literal(literal) => sink(literal.as_bytes()),
+            Piece::Variable(SignedVariable::Body) => sink(covered.body),
+            Piece::Variable(SignedVariable::Query) => sink(covered.query.as_bytes()),
+            Piece::Variable(SignedVariable::Secret) => sink(secret),
+            // One that is not there counts as empty; that it is there is seen to when a webhook is saved.
+            Piece::Variable(SignedVariable::Parameter(parameter)) => {
+                sink(&parameter_value(covered.query, parameter.name()).unwrap_or_default());
             }
-            mac.finalize().into_bytes()
+            Piece::Variable(SignedVariable::Text(variable)) => {
+                scratch.clear();
+                write_text(*variable, &mut scratch);
+                sink(scratch.as_bytes());
+            }
         }
-    };
-    match rule.encoding {
-        SignatureEncoding::Hex => hex::encode(mac),
-        SignatureEncoding::Base64 => STANDARD.encode(mac),
     }
+}
+
+fn encoded(encoding: SignatureEncoding, signature: &[u8]) -> String {
+    match encoding {
+        SignatureEncoding::Hex => hex::encode(signature),
+        SignatureEncoding::Base64 => STANDARD.encode(signature),
+    }
+}
+
+fn decoded(encoding: SignatureEncoding, text: &str) -> Option<Vec<u8>> {
+    match encoding {
+        SignatureEncoding::Hex => hex::decode(text).ok(),
+        SignatureEncoding::Base64 => STANDARD.decode(text).ok(),
+    }
+}
+
+/// What is put around one signature by a private key.
+fn each_of_pairs(rule: &SignatureRule) -> Option<&Pattern<EachVariable>> {
+    if rule.algorithm == Algorithm::Ed25519 { Some(&rule.each) } else { rule.each_ed25519.as_ref() }
 }
 
 /// What is put around one signature.

@@ -117,12 +117,17 @@ pub struct SigningSecrets {
     /// The last characters of the current secret, by which its owner can tell it from others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The public half of the current secret where it is an Ed25519 key, as receivers are told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreviousSecret {
     pub secret: SealedSecret,
     pub until: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
 }
 
 impl SigningSecrets {
@@ -130,6 +135,13 @@ impl SigningSecrets {
     pub fn active(&self, now: Timestamp) -> impl Iterator<Item = &SealedSecret> {
         let previous = self.previous.iter().filter(move |previous| now < previous.until);
         self.current.iter().chain(previous.map(|previous| &previous.secret))
+    }
+
+    /// The public keys with which receivers check what is signed at `now`, newest first.
+    pub fn public_keys(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        let previous = self.previous.iter().filter(move |previous| now < previous.until);
+        let keys = self.public_key.iter().chain(previous.filter_map(|previous| previous.public_key.as_ref()));
+        keys.map(String::as_str)
     }
 }
 

@@ -66,7 +66,7 @@ pub fn webhook(url: &str) -> Webhook {
     let url = WebhookUrl::from_stored(url).unwrap();
     Webhook {
         name: "orders".to_owned(),
-        secrets: SigningSecrets { current: Some(sealed), previous: Vec::new(), hint: None },
+        secrets: SigningSecrets { current: Some(sealed), ..SigningSecrets::default() },
         ..Webhook::new(tenant, webhook_id(), url, noon())
     }
 }

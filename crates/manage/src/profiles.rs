@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::ETAG;
-use postrider_contract::profile::{Profile, ProfileName};
+use postrider_contract::profile::{Profile, ProfileName, SignatureRule};
 use postrider_contract::revision::Revision;
 use postrider_service::cursor::ListIdentity;
 use postrider_service::directory::ProfileEntry;
@@ -34,6 +34,9 @@ pub(crate) struct ProfileView {
     builtin: bool,
     /// Of its last change; 0 for a built-in one.
     revision: u64,
+    /// What makes its signature protect less than it could; for old receivers alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    weaknesses: Vec<String>,
     /// The contract itself, in the form an operator writes.
     #[serde(flatten)]
     #[schema(value_type = Object)]
@@ -43,7 +46,9 @@ pub(crate) struct ProfileView {
 impl ProfileView {
     fn new(definition: Profile, revision: Revision) -> Self {
         let builtin = revision == Revision::ZERO;
-        ProfileView { object: "profile", builtin, revision: revision.number(), definition }
+        let weaknesses = definition.signature.as_ref().map(SignatureRule::weaknesses).unwrap_or_default();
+        let weaknesses = weaknesses.iter().map(ToString::to_string).collect();
+        ProfileView { object: "profile", builtin, revision: revision.number(), weaknesses, definition }
     }
 
     fn of(entry: &ProfileEntry) -> Self {

@@ -11,6 +11,7 @@ mod profiles;
 mod racing;
 mod refusals;
 mod secrets;
+mod signatures;
 mod subscriptions;
 mod templates;
 mod tenants;

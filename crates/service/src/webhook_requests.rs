@@ -14,8 +14,9 @@ use postrider_contract::attempt::Header;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::{Delivery, Query};
 use postrider_contract::profile::SecretRule;
+use postrider_contract::query_string::with_pair;
 use postrider_contract::secret::{SealedSecret, Secret};
-use postrider_contract::signature::{InvalidSecret, RequestContext, SigningKey, request_headers};
+use postrider_contract::signature::{Covered, InvalidSecret, RequestContext, SigningKey, signed_request};
 use postrider_contract::webhook::{Authentication, PreviousSecret, Webhook, WebhookKind};
 
 use crate::directory::WebhookEntry;
@@ -164,13 +165,16 @@ impl WebhookRequests {
     ) -> Result<TryRequest, UnwritableRequest> {
         let context = RequestContext::of(delivery, started_at);
         let (profile, overrides) = (&self.entry.profile.profile, &self.entry.webhook.overrides);
-        let mut shown = request_headers(profile, overrides, &context, &delivery.body, keys);
+        let query = self.query_of(&delivery.query)?;
+        let signed =
+            signed_request(profile, overrides, &context, Covered { query, body: &delivery.body }, keys);
+        let mut shown = signed.headers;
         if delivery.reference.kind == WebhookKind::Postback {
             name_form(&mut shown, &delivery.body);
         }
         let method = self.method_of(delivery);
         let headers = self.headers(&mut shown, &method, delivery.body.len())?;
-        let target = self.target_with(&delivery.query).ok_or(UnwritableRequest::Target)?;
+        let target = self.target(&delivery.query, query, signed.query_parameter.as_deref())?;
         Ok(TryRequest { method, target, headers, body: delivery.body.clone(), shown })
     }
 
@@ -219,15 +223,25 @@ impl WebhookRequests {
         Ok(headers)
     }
 
-    /// Path and query: the path is the URL's of now, a filled query the delivery's own. `None` if they cannot be written.
-    fn target_with(&self, query: &Query) -> Option<Uri> {
-        let filled = match query {
-            Query::OfUrl => return Some(self.target.clone()),
-            Query::Filled(filled) => std::str::from_utf8(filled).ok()?,
-            Query::TooLong(_) => return None,
-        };
+    /// What stands behind the `?` before a signature does: the URL's of now, or the delivery's own if it was filled.
+    fn query_of<'a>(&'a self, query: &'a Query) -> Result<&'a str, UnwritableRequest> {
+        match query {
+            Query::OfUrl => Ok(self.entry.webhook.url.query().unwrap_or_default()),
+            Query::Filled(filled) => std::str::from_utf8(filled).map_err(|_| UnwritableRequest::Target),
+            Query::TooLong(_) => Err(UnwritableRequest::Target),
+        }
+    }
+
+    /// Path and query: the path is the URL's of now, and a signature that stands in the query is put behind it.
+    fn target(&self, kind: &Query, query: &str, signature: Option<&str>) -> Result<Uri, UnwritableRequest> {
         let path = self.entry.webhook.url.path();
-        if filled.is_empty() { path.parse().ok() } else { format!("{path}?{filled}").parse().ok() }
+        let written = match (signature, kind) {
+            (Some(signature), _) => format!("{path}?{}", with_pair(query, signature)).parse(),
+            (None, Query::OfUrl) => return Ok(self.target.clone()),
+            (None, Query::Filled(_) | Query::TooLong(_)) if query.is_empty() => path.parse(),
+            (None, Query::Filled(_) | Query::TooLong(_)) => format!("{path}?{query}").parse(),
+        };
+        written.map_err(|_| UnwritableRequest::Target)
     }
 }
 
@@ -256,7 +270,7 @@ fn signing_keys(
     if let Some(current) = &stored.current {
         keys.push(Key { key: key_of(current)?, until: None });
     }
-    for PreviousSecret { secret, until } in &stored.previous {
+    for PreviousSecret { secret, until, .. } in &stored.previous {
         match key_of(secret) {
             Ok(key) => keys.push(Key { key, until: Some(*until) }),
             Err(error) => {

@@ -115,11 +115,17 @@ fn the_reference_of_profiles_names_every_member_and_every_variable() {
     let mut expected = Vec::new();
     members(&postrider_contract::profile::profile_schema(), "", &mut expected);
     assert!(expected.len() >= 40, "{expected:?}");
-    let envelope = EnvelopeVariable::all().into_iter().map(Variable::name);
-    let signed = SignedVariable::all().into_iter().map(Variable::name);
-    let value = ValueVariable::all().into_iter().map(Variable::name);
-    let each = EachVariable::all().into_iter().map(Variable::name);
-    let variables = envelope.chain(signed).chain(value).chain(each).map(|name| format!("`${{{name}}}`"));
+    fn named<V: Variable>() -> Vec<String> {
+        let families = V::families().iter().map(|family| family.name.to_owned());
+        V::all().iter().map(|variable| variable.name().to_owned()).chain(families).collect()
+    }
+    let names = [
+        named::<EnvelopeVariable>(),
+        named::<SignedVariable>(),
+        named::<ValueVariable>(),
+        named::<EachVariable>(),
+    ];
+    let variables = names.concat().into_iter().map(|name| format!("`${{{name}}}`"));
     expected.extend(variables);
     let missing = expected.into_iter().filter(|word| !page.contains(word.as_str()));
     assert_none("docs/profiles.md explains the whole form", &missing.collect::<Vec<_>>());

@@ -21,7 +21,7 @@ use postrider_contract::json::RawObject;
 use postrider_contract::profile::{CompiledProfile, ProfileOverride, SecretRule, builtin_profiles};
 use postrider_contract::provider::Provider;
 use postrider_contract::rendering::render_for;
-use postrider_contract::signature::{RequestContext, SigningKey, request_headers};
+use postrider_contract::signature::{Covered, RequestContext, SigningKey, signed_request};
 use postrider_contract::template::{LoneVariables, Template};
 use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::Webhook;
@@ -155,7 +155,8 @@ impl Kind {
         let begun = cpu_of_this_thread();
         for _ in 0..times {
             let (context, body, keys) = black_box((&context, &self.body, &self.keys));
-            black_box(request_headers(&self.profile, &overrides, context, body, keys));
+            let covered = Covered { query: "", body };
+            black_box(signed_request(&self.profile, &overrides, context, covered, keys));
         }
         each(cpu_of_this_thread().saturating_sub(begun), times)
     }

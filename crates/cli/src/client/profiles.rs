@@ -1,13 +1,16 @@
 //! `profiles`: delivery contracts as data.
 
 mod check;
+mod snippet;
 mod vectors;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method};
-use postrider_contract::profile::{CompiledProfile, Profile, ProfileName, builtin_profile, profile_schema};
+use postrider_contract::profile::{
+    CompiledProfile, Profile, ProfileName, SignatureRule, builtin_profile, profile_schema,
+};
 use serde_json::{Map, Value};
 
 use super::Output;
@@ -18,15 +21,16 @@ use super::session::Session;
 use crate::profile_argument::{self, Form, ProfileArgumentError, ProfileFile};
 use crate::table::Column;
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 6] = [
     Column::id("NAME", "/name"),
     Column::text("BUILT IN", "/builtin"),
     Column::text("VERSION", "/version"),
     Column::text("REVISION", "/revision").if_room(),
     Column::text("DESCRIPTION", "/description").if_room(),
+    Column::text("WEAK", "/weaknesses"),
 ];
 /// What the API shows of a profile beside its form.
-const BESIDE_THE_FORM: [&str; 3] = ["object", "builtin", "revision"];
+const BESIDE_THE_FORM: [&str; 4] = ["object", "builtin", "revision", "weaknesses"];
 
 #[derive(clap::Subcommand)]
 pub enum Profiles {
@@ -65,6 +69,7 @@ pub enum Profiles {
     },
     Check(Box<check::Check>),
     Vectors(vectors::Vectors),
+    VerifySnippet(snippet::VerifySnippet),
     /// Prints the JSON Schema of the form, for editors
     Schema,
 }
@@ -83,6 +88,7 @@ impl Profiles {
             }
             Profiles::Check(check) => check.run(session).await,
             Profiles::Vectors(vectors) => vectors.run(session).await,
+            Profiles::VerifySnippet(snippet) => snippet.run(session).await,
             Profiles::Schema => {
                 let schema = serde_json::to_string_pretty(&profile_schema());
                 session.line(&schema.map_err(|error| ClientError::NotWell(error.to_string()))?)
@@ -107,7 +113,9 @@ async fn show(session: &mut Session, name: &str) -> Result<(), ClientError> {
     } else {
         format!("At revision {revision}.")
     };
-    session.line(&format!("# {of}\n{written}"))
+    let weaknesses = profile.signature.as_ref().map(SignatureRule::weaknesses).unwrap_or_default();
+    let weaknesses: String = weaknesses.iter().map(|weakness| format!("# {weakness}\n")).collect();
+    session.line(&format!("# {of}\n{weaknesses}{written}"))
 }
 
 /// The form in an answer of the API.
@@ -141,9 +149,14 @@ async fn put(
         Output::Json => session.json(&answer.body),
         Output::Table => {
             let revision = answer.read::<Value>()?["revision"].clone();
-            session.line(&format!("{} is at revision {revision}", compiled.name()))
+            session.line(&format!("{} is at revision {revision}", compiled.name()))?;
+            say_weaknesses(session, &compiled)
         }
     }
+}
+
+fn say_weaknesses(session: &mut Session, profile: &CompiledProfile) -> Result<(), ClientError> {
+    profile.weaknesses().iter().try_for_each(|weakness| session.line(&format!("{weakness}")))
 }
 
 /// The profile of a file, under a name that is given beside it if it has none.

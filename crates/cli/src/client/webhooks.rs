@@ -22,7 +22,7 @@ const COLUMNS: [Column; 7] = [
     Column::text("WAITING", "/waiting/count").if_room(),
     Column::time("CREATED", "/created_at").if_room(),
 ];
-const SHEET: [Column; 30] = [
+const SHEET: [Column; 31] = [
     Column::text("id", "/id"),
     Column::text("name", "/name"),
     Column::status("status", "/status"),
@@ -48,6 +48,7 @@ const SHEET: [Column; 30] = [
     Column::text("at once at most", "/max_in_flight"),
     Column::text("time limit (ms)", "/timeout_ms"),
     Column::text("secret hint", "/secret_hint"),
+    Column::text("public keys", "/public_keys"),
     Column::text("description", "/description"),
     Column::text("metadata", "/metadata"),
     Column::text("revision", "/revision"),
@@ -117,6 +118,9 @@ pub enum Webhooks {
         /// How long the old secret goes on signing too
         #[arg(long, value_name = "DURATION")]
         overlap: Option<Span>,
+        /// Which kind of secret is made: shared, or ed25519, of which the receiver knows the public half
+        #[arg(long = "type", value_name = "TYPE", value_parser = ["shared", "ed25519"])]
+        secret_type: Option<String>,
     },
     /// Sends an example event by the ordinary path, and shows the answer; exit code 1 if it is not 2xx
     Test {
@@ -177,10 +181,15 @@ impl Webhooks {
                 let body = rate.map_or_else(|| json!({}), |rate| json!({"rate_per_second": rate}));
                 session.show(call.json(&body), &SHEET).await
             }
-            Webhooks::Rotate { id, overlap } => {
+            Webhooks::Rotate { id, overlap, secret_type } => {
                 let call = Call::post(["webhooks", id.as_str(), "rotate"]);
-                let body = overlap
-                    .map_or_else(|| json!({}), |span| json!({"overlap_seconds": span.duration().as_secs()}));
+                let mut body = json!({});
+                if let Some(span) = overlap {
+                    body["overlap_seconds"] = span.duration().as_secs().into();
+                }
+                if let Some(secret_type) = secret_type {
+                    body["secret_type"] = secret_type.into();
+                }
                 show_with_secret(session, call.json(&body)).await
             }
             Webhooks::Test { id } => webhook_test::run(session, &id).await,

@@ -10,7 +10,7 @@ use postrider_contract::profile::{
     CompiledProfile, HeaderName, ProfileOverride, SecretForm, SecretRule, builtin_profiles,
 };
 use postrider_contract::rendering::EnvelopeVariable;
-use postrider_contract::signature::{ReceivedRequest, SigningKey, TextVariable, VerifyFailure, verify};
+use postrider_contract::signature::{ReceivedRequest, TextVariable, VerifyFailure, VerifyingKey, verify};
 use serde_json::Value;
 
 use crate::profile_argument::load;
@@ -86,7 +86,7 @@ impl Checking {
         if self.secrets.is_empty() {
             return Verdict::NotChecked("no --secret given");
         }
-        let keys: Result<Vec<SigningKey>, _> =
+        let keys: Result<Vec<VerifyingKey>, _> =
             self.secrets.iter().map(|secret| key(profile, secret)).collect();
         let keys = match keys {
             Ok(keys) => keys,
@@ -109,6 +109,8 @@ impl Checking {
             Err(
                 failure @ (VerifyFailure::MissingHeader { .. }
                 | VerifyFailure::MalformedHeader { .. }
+                | VerifyFailure::MissingParameter { .. }
+                | VerifyFailure::MalformedParameter { .. }
                 | VerifyFailure::OutsideReplayWindow { .. }),
             ) => Verdict::Refused(failure.to_string()),
         }
@@ -119,20 +121,23 @@ impl Checking {
         &self,
         profile: &CompiledProfile,
         request: ReceivedRequest<'_>,
-        keys: &[SigningKey],
+        keys: &[VerifyingKey],
         now: Timestamp,
     ) -> Option<String> {
-        let matches = |profile: &CompiledProfile, request, keys: &[SigningKey]| {
+        let matches = |profile: &CompiledProfile, request, keys: &[VerifyingKey]| {
             verify(profile, &self.overrides, request, keys, now).is_ok()
         };
         let rule = profile.definition().secret.as_ref()?;
         let (form, how) = match rule.form {
             SecretForm::Text => (SecretForm::Base64, "the sender takes the secret for base64"),
-            SecretForm::Base64 => (SecretForm::Text, "the sender takes the secret for text, prefix and all"),
+            SecretForm::Base64 | SecretForm::Hex | SecretForm::Ed25519 => {
+                (SecretForm::Text, "the sender takes the secret for text, prefix and all")
+            }
         };
         // Whatever its length: it is only to be recognised.
         let other_rule = SecretRule { form, minimum_bytes: 1, maximum_bytes: usize::MAX, ..rule.clone() };
-        let other_keys = self.secrets.iter().filter_map(|secret| SigningKey::parse(secret, &other_rule).ok());
+        let other_keys =
+            self.secrets.iter().filter_map(|secret| VerifyingKey::parse(secret, &other_rule).ok());
         if matches(profile, request, &other_keys.collect::<Vec<_>>()) {
             return Some(how.to_owned());
         }
@@ -160,7 +165,11 @@ fn likeness(profile: &CompiledProfile, headers: &[Header]) -> Option<(bool, usiz
     if !own.iter().all(|header| find(&header.name).is_some()) {
         return None;
     }
-    let is_signed = definition.signature.as_ref().is_some_and(|rule| find(&rule.header).is_some());
+    let is_signed = definition
+        .signature
+        .as_ref()
+        .and_then(|rule| rule.header.as_ref())
+        .is_some_and(|name| find(name).is_some());
     let content_type = headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-type"));
     let content_type = content_type.and_then(|header| std::str::from_utf8(&header.value).ok());
     let has_its_type =
@@ -218,9 +227,9 @@ fn pointer_to(value: &Value, wanted: &str, at: String) -> Option<String> {
     }
 }
 
-fn key(profile: &CompiledProfile, secret: &str) -> anyhow::Result<SigningKey> {
+fn key(profile: &CompiledProfile, secret: &str) -> anyhow::Result<VerifyingKey> {
     let rule = profile.definition().secret.as_ref().context("this profile does not sign")?;
-    SigningKey::parse(secret, rule).map_err(anyhow::Error::from)
+    VerifyingKey::parse(secret, rule).map_err(anyhow::Error::from)
 }
 
 #[cfg(test)]

@@ -208,7 +208,8 @@ impl Receiver {
 
     /// What there is to say, and how often its delivery has come.
     fn report(&self, received: &Received, book: &mut Book) -> (String, Option<u64>) {
-        let request = ReceivedRequest { headers: &received.headers, body: &received.body };
+        let query = received.target.split_once('?').map_or("", |(_, query)| query);
+        let request = ReceivedRequest { headers: &received.headers, query, body: &received.body };
         let profile = self.checking.profile_of(&received.headers);
         let verdict = self.checking.check(&profile, request, received.at);
         if matches!(verdict, Verdict::Refused(_)) {

@@ -17,7 +17,7 @@ use postrider_contract::ids::{DeliveryId, EventId, TenantId, WebhookId};
 use postrider_contract::profile::{
     ProfileName, ProfileOverride, SecretForm, builtin_profile, builtin_profiles,
 };
-use postrider_contract::signature::{RequestContext, SigningKey, request_headers};
+use postrider_contract::signature::{Covered, RequestContext, SigningKey, signed_request};
 use postrider_service::system::SystemEntropy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -141,7 +141,8 @@ fn signed(profile: &str, secret: &str, event: &str, body: &str) -> Vec<Header> {
     };
     let rule = profile.definition().secret.as_ref().expect("a rule");
     let key = SigningKey::parse(secret, rule).expect("a secret");
-    request_headers(&profile, &ProfileOverride::default(), &context, body.as_bytes(), &[key])
+    let covered = Covered { query: "a=b", body: body.as_bytes() };
+    signed_request(&profile, &ProfileOverride::default(), &context, covered, &[key]).headers
 }
 
 #[tokio::test]

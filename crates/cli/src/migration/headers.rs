@@ -16,7 +16,7 @@ pub(super) fn differences(
     expected: &Expected,
     captured: &CapturedRequest,
     made: Vec<Header>,
-    unknown: &[&str],
+    unknown: &[String],
 ) -> Vec<Difference> {
     let ours = on_the_wire(expected, captured, made);
     let mut found = Vec::new();
@@ -91,7 +91,7 @@ fn differing(theirs: &Header, ours: &Header, names: HeaderNames) -> Option<Diffe
 }
 
 /// What it would hold, by its pattern where the captured request does not tell.
-fn missing(expected: &Expected, ours: &Header, unknown: &[&str]) -> Difference {
+fn missing(expected: &Expected, ours: &Header, unknown: &[String]) -> Difference {
     let own = &expected.profile.definition().request.headers;
     let pattern = own.iter().find(|header| header.name.is(&ours.name)).map(|header| &header.value);
     let shown = match pattern {
@@ -102,8 +102,8 @@ fn missing(expected: &Expected, ours: &Header, unknown: &[&str]) -> Difference {
     Difference { place, captured: None, ours: Some(shown), detail }
 }
 
-fn is_unknown<V: Variable>(pattern: &Pattern<V>, unknown: &[&str]) -> bool {
-    pattern.variables().any(|variable| unknown.contains(&variable.name()))
+fn is_unknown<V: Variable>(pattern: &Pattern<V>, unknown: &[String]) -> bool {
+    pattern.variables().any(|variable| unknown.iter().any(|name| name == variable.name()))
 }
 
 fn extra(expected: &Expected, theirs: &Header) -> Difference {

@@ -33,7 +33,7 @@ pub(super) struct Recovered {
     pub(super) differences: Vec<Difference>,
     pub(super) taken: Vec<Taken>,
     /// Variables of the profile that the request does not tell.
-    pub(super) unknown: Vec<&'static str>,
+    pub(super) unknown: Vec<String>,
     pub(super) notes: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Moment {
 }
 
 struct Reading<'r> {
-    found: BTreeMap<&'static str, Found<'r>>,
+    found: BTreeMap<String, Found<'r>>,
     differences: Vec<Difference>,
     taken: Vec<Taken>,
     notes: Vec<String>,
@@ -69,10 +69,10 @@ pub(super) fn recover(expected: &Expected, captured: &CapturedRequest) -> Recove
     let event = reading.event(given, &tenant, sent_at);
     let moment = reading.moment(sent_at, &event);
     reading.note_distance(captured, sent_at);
-    let all = TextVariable::all().into_iter().map(Variable::name);
-    let all = all.chain(EnvelopeVariable::all().into_iter().map(Variable::name));
+    let all = TextVariable::all().into_iter().map(|variable| variable.name().to_owned());
+    let all = all.chain(EnvelopeVariable::all().into_iter().map(|variable| variable.name().to_owned()));
     // Which version of Postrider sends is no business of the captured request.
-    let all = all.filter(|name| *name != TextVariable::PostriderVersion.name());
+    let all = all.filter(|name| name != TextVariable::PostriderVersion.name());
     let unknown = all.filter(|name| !reading.found.contains_key(name)).collect();
     let Reading { differences, taken, notes, .. } = reading;
     Recovered { event, tenant, moment, differences, taken, unknown, notes }

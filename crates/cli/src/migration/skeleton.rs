@@ -10,7 +10,7 @@ use postrider_contract::signature::ValueVariable;
 use serde_json::Value;
 
 use super::json_spans::{Member, Shape, Span};
-use super::signing::signature_header;
+use super::signing::SignaturePlace;
 use super::{Expected, Place};
 use crate::capture::CapturedRequest;
 
@@ -35,7 +35,7 @@ impl Found<'_> {
 }
 
 /// By the variables' names, which are the same in bodies and headers.
-pub(super) fn in_body<'r>(profile: &CompiledProfile, body: &'r [u8]) -> BTreeMap<&'static str, Found<'r>> {
+pub(super) fn in_body<'r>(profile: &CompiledProfile, body: &'r [u8]) -> BTreeMap<String, Found<'r>> {
     let mut found = BTreeMap::new();
     let captured = std::str::from_utf8(body).ok().and_then(Span::parse);
     if let (Some(skeleton), Some(captured)) = (skeleton(profile), captured) {
@@ -44,10 +44,7 @@ pub(super) fn in_body<'r>(profile: &CompiledProfile, body: &'r [u8]) -> BTreeMap
     found
 }
 
-pub(super) fn in_headers<'r>(
-    expected: &Expected,
-    captured: &'r CapturedRequest,
-) -> Vec<(&'static str, Found<'r>)> {
+pub(super) fn in_headers<'r>(expected: &Expected, captured: &'r CapturedRequest) -> Vec<(String, Found<'r>)> {
     let mut all = Vec::new();
     let value_of = |name: &str| std::str::from_utf8(&captured.header(name)?.value).ok();
     let found = |name: &str, text: &'r str| {
@@ -58,14 +55,20 @@ pub(super) fn in_headers<'r>(
     for header in &definition.request.headers {
         let name = header.name.as_str();
         let values = value_of(name).and_then(|value| header.value.capture(value));
-        all.extend(values.into_iter().flatten().map(|(variable, text)| (variable.name(), found(name, text))));
+        all.extend(
+            values
+                .into_iter()
+                .flatten()
+                .map(|(variable, text)| (variable.name().to_owned(), found(name, text))),
+        );
     }
-    if let Some(rule) = &definition.signature {
-        let name = signature_header(expected, rule);
+    if let (Some(rule), Some(SignaturePlace::Header(name))) =
+        (&definition.signature, SignaturePlace::of(expected))
+    {
         for (variable, text) in value_of(name).and_then(|value| rule.value.capture(value)).unwrap_or_default()
         {
             match variable {
-                ValueVariable::Text(variable) => all.push((variable.name(), found(name, text))),
+                ValueVariable::Text(variable) => all.push((variable.name().to_owned(), found(name, text))),
                 ValueVariable::Signatures => {}
             }
         }
@@ -96,25 +99,20 @@ fn named(text: &str) -> Option<EnvelopeVariable> {
     EnvelopeVariable::from_name(text.strip_prefix("${")?.strip_suffix('}')?)
 }
 
-fn find<'r>(
-    skeleton: &Value,
-    captured: &Span<'r>,
-    pointer: &str,
-    found: &mut BTreeMap<&'static str, Found<'r>>,
-) {
+fn find<'r>(skeleton: &Value, captured: &Span<'r>, pointer: &str, found: &mut BTreeMap<String, Found<'r>>) {
     let place = || if pointer.is_empty() { Place::Body } else { Place::BodyAt(pointer.to_owned()) };
     match skeleton {
         Value::String(text) => {
             if let Some(variable) = named(text) {
                 let (place, raw) = (place(), Cow::Borrowed(captured.raw));
-                found.insert(variable.name(), Found { place, text: text_of(captured.raw), raw });
+                found.insert(variable.name().to_owned(), Found { place, text: text_of(captured.raw), raw });
             }
         }
         Value::Object(members) => {
             for (name, below) in members {
                 if name == MEMBERS {
                     let raw = Cow::<str>::Owned(other_members(captured, members));
-                    let variable = EnvelopeVariable::EventDataMembers.name();
+                    let variable = EnvelopeVariable::EventDataMembers.name().to_owned();
                     found.insert(variable, Found { place: place(), text: raw.clone(), raw });
                 } else if let Some(value) = captured.member(name) {
                     let step = name.replace('~', "~0").replace('/', "~1");

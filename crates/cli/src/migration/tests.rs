@@ -80,7 +80,8 @@ impl OldSender {
         };
         let overrides = ProfileOverride::default();
         let keys = [self.key.clone()];
-        let made = request_headers(&self.profile, &overrides, &context, body.as_bytes(), &keys);
+        let covered = Covered { query: "", body: body.as_bytes() };
+        let made = signed_request(&self.profile, &overrides, &context, covered, &keys).headers;
         let header =
             |name: &str, value: &str| Header { name: name.into(), value: Bytes::from(value.to_owned()) };
         let mut headers = vec![header("Host", "partner.example")];
@@ -109,7 +110,15 @@ impl OldSender {
     }
 
     fn signature_header(&self) -> String {
-        self.profile.definition().signature.as_ref().expect("it signs").header.to_string()
+        self.profile
+            .definition()
+            .signature
+            .as_ref()
+            .expect("it signs")
+            .header
+            .as_ref()
+            .expect("in one")
+            .to_string()
     }
 }
 

@@ -13,7 +13,7 @@ impl Variable for Colour {
         vec![Colour::Red, Colour::DarkBlue]
     }
 
-    fn name(self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
             Colour::Red => "red",
             Colour::DarkBlue => "dark.blue",

@@ -2,21 +2,18 @@
 
 use std::time::Duration;
 
-use super::secret_rule::MAX_SECRET_BYTES;
+use super::signing_check::check_signing;
 use super::{
-    EnvelopeRule, InvalidProfile, Profile, ProfileName, ProfileOverride, RequestRule, SecretForm, SecretRule,
-    SignatureRule,
+    EnvelopeRule, InvalidProfile, ParameterName, Profile, ProfileName, ProfileOverride, RequestRule,
+    SignatureRule, Weakness,
 };
-use crate::pattern::{Pattern, Variable};
+use crate::pattern::Pattern;
 use crate::rendering::{EnvelopeVariable, check_envelope};
 use crate::retry::{MAX_WAIT, MIN_WAIT, RetryRule, RetrySchedule};
-use crate::signature::{EachVariable, SignedVariable, ValueVariable};
 use crate::webhook::MAX_TIME_LIMIT;
 
 /// The shortest total time limit in which an ordinary receiver can answer at all.
 const MIN_TIME_LIMIT: Duration = Duration::from_millis(100);
-/// Keys shorter than 16 bytes can be guessed; longer than 64 they are hashed down by HMAC-SHA-256.
-const GENERATED_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 /// Together with the signature well below the 8 KiB of headers that common servers accept.
 pub(super) const MAX_HEADERS: usize = 32;
 pub(super) const MAX_RESERVED: usize = 64;
@@ -24,11 +21,9 @@ pub(super) const MAX_RESERVED: usize = 64;
 pub(super) const MAX_RESERVED_NAME: usize = 256;
 /// Names and literal parts of the profile's headers together: half of what common servers accept, the rest is the
 /// signature's, the webhook's own and HTTP's.
-const MAX_HEADER_BYTES: usize = 4 * 1024;
+pub(super) const MAX_HEADER_BYTES: usize = 4 * 1024;
 /// As for webhooks.
 pub(super) const MAX_DESCRIPTION: usize = 1_000;
-/// Separators in use have one or two bytes.
-pub(super) const MAX_SEPARATOR: usize = 16;
 
 /// A [`Profile`] that holds together. Only [`Profile::compile`] makes one.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +61,7 @@ impl CompiledProfile {
     /// content type and user agent.
     #[must_use]
     pub fn owns_header(&self, name: &str) -> bool {
-        let is_signature = |rule: &SignatureRule| rule.header.is(name);
+        let is_signature = |rule: &SignatureRule| rule.header.as_ref().is_some_and(|header| header.is(name));
         name.eq_ignore_ascii_case("content-type")
             || name.eq_ignore_ascii_case("user-agent")
             || self.definition.request.headers.iter().any(|header| header.name.is(name))
@@ -95,6 +90,29 @@ impl CompiledProfile {
         self.definition.signature.as_ref().is_some_and(|rule| rule.separator.is_some())
     }
 
+    /// The parameter that is put behind the query of every signed request.
+    #[must_use]
+    pub fn signature_parameter(&self) -> Option<&ParameterName> {
+        self.definition.signature.as_ref().and_then(|rule| rule.query_parameter.as_ref())
+    }
+
+    /// The parameters whose values are signed: every URL must have each of them once.
+    #[must_use]
+    pub fn signed_parameters(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for variable in self.definition.signature.iter().flat_map(|rule| rule.signs.variables()) {
+            let name = variable.parameter().map(|parameter| parameter.name().to_owned());
+            names.extend(name.filter(|name| !names.contains(name)));
+        }
+        names
+    }
+
+    /// What makes its signature protect less than it could.
+    #[must_use]
+    pub fn weaknesses(&self) -> Vec<Weakness> {
+        self.definition.signature.as_ref().map(SignatureRule::weaknesses).unwrap_or_default()
+    }
+
     /// The total time limit of one try.
     #[must_use]
     pub fn time_limit(&self, overrides: &ProfileOverride) -> Duration {
@@ -118,7 +136,8 @@ impl CompiledProfile {
         if !self.definition.signature.as_ref().is_some_and(is_configurable) {
             return Err(InvalidProfile::at("signature_header", "cannot be chosen in this profile"));
         }
-        let is_own = self.definition.signature.as_ref().is_some_and(|rule| rule.header == *header);
+        let is_own =
+            self.definition.signature.as_ref().is_some_and(|rule| rule.header.as_ref() == Some(header));
         if self.owns_header(header.as_str()) && !is_own {
             return Err(InvalidProfile::at(
                 "signature_header",
@@ -139,15 +158,7 @@ impl Profile {
         check_request(&self.request)?;
         check_reserved(&self.envelope)?;
         check_envelope(&self.envelope).map_err(|detail| InvalidProfile::at("envelope.body", detail))?;
-        match (&self.signature, &self.secret) {
-            (Some(signature), Some(secret)) => {
-                check_signature(signature, &self.request)?;
-                check_secret(secret)?;
-            }
-            (Some(_), None) => return Err(InvalidProfile::at("secret", "is needed to sign")),
-            (None, Some(_)) => return Err(InvalidProfile::at("secret", "is of no use without a signature")),
-            (None, None) => {}
-        }
+        check_signing(&self)?;
         if self.answers.success.is_empty() {
             return Err(InvalidProfile::at("answers.success", "must not be empty"));
         }
@@ -187,7 +198,10 @@ fn check_time_limit(path: &str, limit: Duration) -> Result<(), InvalidProfile> {
 }
 
 /// Header values are written as they are, so what is literal in them must be printable ASCII.
-fn check_header_text<'a>(path: &str, texts: impl Iterator<Item = &'a str>) -> Result<(), InvalidProfile> {
+pub(super) fn check_header_text<'a>(
+    path: &str,
+    texts: impl Iterator<Item = &'a str>,
+) -> Result<(), InvalidProfile> {
     for text in texts {
         if !text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
             return Err(InvalidProfile::at(path, "may hold printable ASCII only"));
@@ -237,78 +251,6 @@ fn check_reserved(envelope: &EnvelopeRule) -> Result<(), InvalidProfile> {
     if !reserved.is_empty() && !envelope.body.uses(EnvelopeVariable::EventDataMembers) {
         let detail = "are of use only where the body holds ${event.data.members}";
         return Err(InvalidProfile::at("envelope.reserved_data_members", detail));
-    }
-    Ok(())
-}
-
-fn check_signature(rule: &SignatureRule, request: &RequestRule) -> Result<(), InvalidProfile> {
-    if request.headers.iter().any(|header| header.name == rule.header) {
-        return Err(InvalidProfile::at(
-            "signature.header",
-            format!("{} is among request.headers", rule.header),
-        ));
-    }
-    once("signature.each", &rule.each, EachVariable::Signature)?;
-    once("signature.value", &rule.value, ValueVariable::Signatures)?;
-    let around = rule.each.literals().chain(rule.value.literals()).map(str::len).sum::<usize>();
-    if around > MAX_HEADER_BYTES {
-        let detail = format!("must have at most {MAX_HEADER_BYTES} bytes around the signatures");
-        return Err(InvalidProfile::at("signature.value", detail));
-    }
-    check_header_text("signature.each", rule.each.literals())?;
-    check_header_text("signature.value", rule.value.literals())?;
-    check_header_text("signature.separator", rule.separator.as_deref().into_iter())?;
-    if rule.separator.as_ref().is_some_and(|text| text.is_empty() || text.len() > MAX_SEPARATOR) {
-        let detail = format!("must have 1 to {MAX_SEPARATOR} bytes");
-        return Err(InvalidProfile::at("signature.separator", detail));
-    }
-    once("signature.signs", &rule.signs, SignedVariable::Body)?;
-    for variable in rule.signs.variables().filter_map(SignedVariable::text) {
-        let in_value = rule.value.uses(ValueVariable::Text(variable));
-        if !in_value && !request.headers.iter().any(|header| header.value.uses(variable)) {
-            let detail = format!("no header carries {}: receivers could not verify it", variable.name());
-            return Err(InvalidProfile::at("signature.signs", detail));
-        }
-    }
-    let mut signed_texts = rule.signs.variables().filter_map(SignedVariable::text);
-    if rule.replay_window.is_some() && !signed_texts.any(|variable| variable.time_unit().is_some()) {
-        return Err(InvalidProfile::at("signature.replay_window", "needs a signed timestamp"));
-    }
-    Ok(())
-}
-
-fn once<V: Variable>(path: &str, pattern: &Pattern<V>, variable: V) -> Result<(), InvalidProfile> {
-    match pattern.variables().filter(|used| *used == variable).count() {
-        1 => Ok(()),
-        _ => Err(InvalidProfile::at(path, format!("must hold {} exactly once", variable.name()))),
-    }
-}
-
-fn check_secret(rule: &SecretRule) -> Result<(), InvalidProfile> {
-    if rule.minimum_bytes == 0
-        || rule.maximum_bytes > MAX_SECRET_BYTES
-        || rule.minimum_bytes > rule.maximum_bytes
-    {
-        let detail = format!("minimum and maximum must be between 1 and {MAX_SECRET_BYTES}, in that order");
-        return Err(InvalidProfile::at("secret.minimum_bytes", detail));
-    }
-    if !GENERATED_BYTES.contains(&rule.generated_bytes) {
-        let detail = format!("must be between {} and {}", GENERATED_BYTES.start(), GENERATED_BYTES.end());
-        return Err(InvalidProfile::at("secret.generated_bytes", detail));
-    }
-    // A text's key is its prefix and two hexadecimal digits a byte.
-    let key_length = match rule.form {
-        SecretForm::Text => rule.prefix.len() + 2 * rule.generated_bytes,
-        SecretForm::Base64 => rule.generated_bytes,
-    };
-    if !(rule.minimum_bytes..=rule.maximum_bytes).contains(&key_length) {
-        let detail = "a generated secret would be refused by the minimum or the maximum";
-        return Err(InvalidProfile::at("secret.generated_bytes", detail));
-    }
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if rule.prefix.len() > 32 || !rule.prefix.bytes().all(is_plain) {
-        let detail = "must be at most 32 letters, digits, - and _";
-        return Err(InvalidProfile::at("secret.prefix", detail));
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! A profile's signature, tried out before it is saved: what it signs, a receiver must be able to verify.
 
-use super::{CompiledProfile, InvalidProfile, ProfileOverride};
+use std::slice;
+
+use super::{CompiledProfile, InvalidProfile, ProfileOverride, SecretRule};
 use crate::clock::{Entropy, Timestamp};
 use crate::delivery::AttemptNumber;
 use crate::event::{EventType, SchemaVersion};
 use crate::ids::{DeliveryId, EventId, TenantId, WebhookId};
-use crate::signature::{ReceivedRequest, RequestContext, SigningKey, request_headers, verify};
+use crate::query_string::{encoded_pair, with_pair};
+use crate::signature::{Covered, ReceivedRequest, RequestContext, SigningKey, signed_request, verify};
 
 /// 2026-01-01T00:00:00Z, in milliseconds.
 const SENT_AT: i64 = 1_767_225_600_000;
@@ -26,19 +29,32 @@ impl Entropy for CountingFrom {
 }
 
 impl CompiledProfile {
-    /// Signs a request with one secret, and where several can be active with two, and reads it as a receiver would.
-    /// For profiles that are about to be saved: one that is stored already goes on as it is.
+    /// Signs a request with one secret, and where several can be active with all kinds of them at once, and reads it as a
+    /// receiver would. For profiles that are about to be saved: one that is stored already goes on as it is.
     ///
     /// # Errors
     /// When a receiver could not verify what is signed: its signatures could not be told from what stands around them.
     pub fn check_verifiable(&self) -> Result<(), InvalidProfile> {
         let Some(rule) = &self.definition().secret else { return Ok(()) };
-        let key = |first: u8| {
-            let secret = rule.generate(&CountingFrom(first));
-            SigningKey::parse(secret.reveal(), rule)
-                .map_err(|error| InvalidProfile::at("secret", format!("a generated one {error}")))
-        };
-        let both = [key(0)?, key(128)?];
+        let keys = keys(rule)?;
+        let query: Vec<String> =
+            self.signed_parameters().iter().map(|name| encoded_pair(name, "sample")).collect();
+        let query = query.join("&");
+        let mut rehearsals: Vec<(&[SigningKey], &SigningKey)> =
+            keys.iter().map(|key| (slice::from_ref(key), key)).collect();
+        if self.signs_with_several() {
+            rehearsals.extend(keys.iter().map(|key| (&keys[..], key)));
+        }
+        rehearsals.into_iter().try_for_each(|(signing, known)| self.rehearse(&query, signing, known))
+    }
+
+    /// A request signed by all of `signing`, as the receiver reads it that knows one of them.
+    fn rehearse(
+        &self,
+        query: &str,
+        signing: &[SigningKey],
+        known: &SigningKey,
+    ) -> Result<(), InvalidProfile> {
         let event_id: EventId = "evt_sample".parse().expect("a test checks a profile with these");
         let event_type: EventType = "sample.event".parse().expect("a test checks a profile with these");
         let tenant: TenantId = "sample".parse().expect("a test checks a profile with these");
@@ -55,16 +71,24 @@ impl CompiledProfile {
             attempt: AttemptNumber::FIRST,
             started_at: sent_at,
         };
-        let active = if self.signs_with_several() { both.len() } else { 1 };
-        for (keys, known) in [(&both[..1], &both[..1]), (&both[..active], &both[active - 1..active])] {
-            let overrides = ProfileOverride::default();
-            let headers = request_headers(self, &overrides, &context, BODY, keys);
-            let request = ReceivedRequest { headers: &headers, body: BODY };
-            verify(self, &overrides, request, known, sent_at).map_err(|failure| {
-                let detail = format!("receivers could not read the signatures out of it: {failure}");
-                InvalidProfile::at("signature.value", detail)
-            })?;
-        }
-        Ok(())
+        let overrides = ProfileOverride::default();
+        let made = signed_request(self, &overrides, &context, Covered { query, body: BODY }, signing);
+        let query = made.query_parameter.map_or_else(|| query.to_owned(), |pair| with_pair(query, &pair));
+        let request = ReceivedRequest { headers: &made.headers, query: &query, body: BODY };
+        verify(self, &overrides, request, &[known.verifying()], sent_at).map_err(|failure| {
+            let detail = format!("receivers could not read the signatures out of it: {failure}");
+            InvalidProfile::at("signature.value", detail)
+        })
     }
+}
+
+/// Two that are made as a webhook's are, and a key pair where the profile takes one beside them.
+fn keys(rule: &SecretRule) -> Result<Vec<SigningKey>, InvalidProfile> {
+    let made = [0, 128].map(|first| rule.generate(&CountingFrom(first)));
+    let secrets = made.into_iter().chain(rule.generate_key_pair(&CountingFrom(64)));
+    let keys = secrets.map(|secret| {
+        SigningKey::parse(secret.reveal(), rule)
+            .map_err(|error| InvalidProfile::at("secret", format!("a generated one {error}")))
+    });
+    keys.collect()
 }

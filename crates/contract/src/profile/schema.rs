@@ -7,8 +7,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::compiled::{MAX_DESCRIPTION, MAX_HEADERS, MAX_RESERVED, MAX_RESERVED_NAME, MAX_SEPARATOR};
+use super::compiled::{MAX_DESCRIPTION, MAX_HEADERS, MAX_RESERVED, MAX_RESERVED_NAME};
 use super::secret_rule::MAX_SECRET_BYTES;
+use super::signing_check::MAX_SEPARATOR;
 use crate::pattern::{MAX_PATTERN, Variable};
 use crate::rendering::EnvelopeVariable;
 use crate::retry::MAX_WAITS;
@@ -81,8 +82,9 @@ fn header_name() -> Value {
 
 /// Text in which `${name}` is one of the variables, and `$$` a dollar sign.
 fn pattern<V: Variable>() -> Value {
-    let names: Vec<String> =
-        V::all().into_iter().map(|variable| variable.name().replace('.', "\\.")).collect();
+    let named = V::all().into_iter().map(|variable| variable.name().replace('.', "\\."));
+    let families = V::families().iter().map(|family| family.expression.to_owned());
+    let names: Vec<String> = named.chain(families).collect();
     let expression = format!("^([^$]|\\$\\$|\\$(?![{{$])|\\$\\{{({})\\}})*$", names.join("|"));
     json!({"type": "string", "maxLength": MAX_PATTERN, "pattern": expression})
 }
@@ -178,41 +180,57 @@ fn envelope() -> Value {
 }
 
 fn signature() -> Value {
+    let algorithms =
+        ["hmac-sha256", "hmac-sha512", "hmac-sha1", "ed25519", "sha256", "sha512", "sha1", "md5"];
     object(vec![
-        required("header", "Where the signatures stand.", header_name()),
+        optional("header", "Where the signatures stand, unless in the query.", header_name()),
         defaulted(
             "header_configurable",
             json!(false),
             "A webhook may choose another name for it.",
             json!({"type": "boolean"}),
         ),
-        defaulted("algorithm", json!("hmac-sha256"), "", one_of(&["hmac-sha256"])),
-        required("signs", "The signed bytes; ${body} once.", pattern::<SignedVariable>()),
+        optional(
+            "query_parameter",
+            "The parameter in which the signatures stand, unless in a header.",
+            json!({"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"}),
+        ),
+        defaulted("algorithm", json!("hmac-sha256"), "", one_of(&algorithms)),
+        required("signs", "The signed bytes.", pattern::<SignedVariable>()),
         required("encoding", "", one_of(&["hex", "base64"])),
         defaulted("each", json!("${signature}"), "One signature.", pattern::<EachVariable>()),
+        optional("each_ed25519", "One signature by an Ed25519 key.", pattern::<EachVariable>()),
         optional(
             "separator",
             "Between several signatures. Absent: receivers read one.",
             merged(json!({"minLength": 1}), text(MAX_SEPARATOR)),
         ),
-        defaulted("value", json!("${signatures}"), "The header's value.", pattern::<ValueVariable>()),
+        defaulted(
+            "value",
+            json!("${signatures}"),
+            "What the header or the parameter holds.",
+            pattern::<ValueVariable>(),
+        ),
         optional("replay_window", "How far the signed time may differ. Needs a signed time.", span()),
     ])
 }
 
 fn secret() -> Value {
+    let forms = ["text", "base64", "hex", "ed25519"];
     object(vec![
         required("origin", "What an absent secret means.", one_of(&["generated", "optional", "required"])),
-        defaulted("form", json!("text"), "How its text becomes the key.", one_of(&["text", "base64"])),
-        optional(
-            "prefix",
-            "Of a generated one.",
-            json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{0,32}$"}),
-        ),
+        defaulted("form", json!("text"), "How its text becomes the key.", one_of(&forms)),
+        optional("prefix", "Of a generated one.", prefix()),
+        optional("key_pair_prefix", "Of one that is an Ed25519 key in place of a shared one.", prefix()),
+        optional("public_key_prefix", "Of the public half of an Ed25519 key.", prefix()),
         defaulted("generated_bytes", json!(32), "Random bytes of a generated one.", number(16, 64)),
         defaulted("minimum_bytes", json!(1), "Of the key.", number(1, MAX_SECRET_BYTES)),
         defaulted("maximum_bytes", json!(MAX_SECRET_BYTES), "Of the key.", number(1, MAX_SECRET_BYTES)),
     ])
+}
+
+fn prefix() -> Value {
+    json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{0,32}$"})
 }
 
 fn answers() -> Value {

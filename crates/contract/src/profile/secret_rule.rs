@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Entropy;
 use crate::secret::Secret;
+use crate::signature::KeyPair;
 
 /// What an absent secret means, and which ones are accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,10 +16,16 @@ pub struct SecretRule {
     pub origin: SecretOrigin,
     #[serde(default)]
     pub form: SecretForm,
-    /// What a generated secret's text begins with; in the form `base64` not part of the key, and an imported
+    /// What a generated secret's text begins with; in every form but `text` not part of the key, and an imported
     /// secret may come without it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prefix: String,
+    /// Where a secret may be an Ed25519 key in place of a shared one: what such a secret begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_pair_prefix: Option<String>,
+    /// What the public half of an Ed25519 key is shown with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub public_key_prefix: String,
     /// How many random bytes a generated secret holds.
     #[serde(default = "generated_bytes")]
     pub generated_bytes: usize,
@@ -65,19 +72,41 @@ pub enum SecretForm {
     Text,
     /// After the prefix the key follows in canonical base64: standard alphabet, padded, no stray bits.
     Base64,
+    /// After the prefix the key follows in hexadecimal.
+    Hex,
+    /// After the prefix follows the base64 of an Ed25519 key: its seed, or seed and public key together.
+    Ed25519,
 }
 
 impl SecretRule {
-    /// A new secret of this form: the prefix, then random bytes in base64 or, in a text, in hexadecimal.
+    /// A new secret of this form: the prefix, then random bytes in base64 or, in a text, in hexadecimal; or a key pair.
     #[must_use]
     pub fn generate(&self, entropy: &dyn Entropy) -> Secret {
-        let mut bytes = Zeroizing::new(vec![0_u8; self.generated_bytes]);
-        entropy.fill(&mut bytes);
         let mut text = self.prefix.clone();
         match self.form {
-            SecretForm::Text => text.push_str(&Zeroizing::new(hex::encode(&*bytes))),
-            SecretForm::Base64 => STANDARD.encode_string(&*bytes, &mut text),
+            SecretForm::Text | SecretForm::Hex => {
+                text.push_str(&Zeroizing::new(hex::encode(&*self.random(entropy))));
+            }
+            SecretForm::Base64 => STANDARD.encode_string(&*self.random(entropy), &mut text),
+            SecretForm::Ed25519 => KeyPair::draw(entropy).write(&mut text),
         }
         Secret::new(text)
+    }
+
+    /// A new secret that is an Ed25519 key; `None` where the profile has no place for one.
+    #[must_use]
+    pub fn generate_key_pair(&self, entropy: &dyn Entropy) -> Option<Secret> {
+        let mut text = match self.form {
+            SecretForm::Ed25519 => self.prefix.clone(),
+            SecretForm::Text | SecretForm::Base64 | SecretForm::Hex => self.key_pair_prefix.clone()?,
+        };
+        KeyPair::draw(entropy).write(&mut text);
+        Some(Secret::new(text))
+    }
+
+    fn random(&self, entropy: &dyn Entropy) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(vec![0_u8; self.generated_bytes]);
+        entropy.fill(&mut bytes);
+        bytes
     }
 }

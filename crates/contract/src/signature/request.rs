@@ -1,16 +1,21 @@
-//! The headers of one try.
+//! The profile's part of one try: headers, and a parameter of the query if the signature stands there.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::{SigningKey, TextVariable, ValueVariable, signature_text, write_each};
+use super::key::Signing;
+use super::{
+    Covered, SigningKey, TextVariable, ValueVariable, each_of_pairs, encoded, message, shared_signature,
+    write_each,
+};
 use crate::attempt::Header;
 use crate::clock::Timestamp;
 use crate::delivery::{AttemptNumber, Delivery};
 use crate::event::{EventType, SchemaVersion};
 use crate::ids::{DeliveryId, EventId, TenantId, WebhookId};
 use crate::pattern::{Pattern, Piece};
-use crate::profile::{CompiledProfile, ProfileOverride, SignatureRule};
+use crate::profile::{CompiledProfile, HeaderName, ParameterName, ProfileOverride, SignatureRule};
+use crate::query_string::encoded_pair;
 
 /// What the headers of one try are made from.
 #[derive(Clone, Copy, Debug)]
@@ -44,18 +49,27 @@ impl<'a> RequestContext<'a> {
     }
 }
 
-/// Every header that the profile makes, in the case and the order it gives them: content type, user agent, its
-/// own, and, where there are keys, the signature. `Host`, framing, authentication and the webhook's own headers
-/// are the sender's business. `keys` are the active secrets, newest first.
+/// What a profile makes of a request beside its method and its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedRequest {
+    /// In the case and the order the profile gives them: content type, user agent, its own, and the signature if it
+    /// stands in one. `Host`, framing, authentication and the webhook's own headers are the sender's business.
+    pub headers: Vec<Header>,
+    /// The signature, if it stands in the query: `name=value`, percent-encoded, to be put behind what is there.
+    pub query_parameter: Option<String>,
+}
+
+/// Makes the profile's part of one try, signed where there are keys. `keys` are the active secrets, newest first.
 #[must_use]
-pub fn request_headers(
+pub fn signed_request(
     profile: &CompiledProfile,
     overrides: &ProfileOverride,
     context: &RequestContext<'_>,
-    body: &[u8],
+    covered: Covered<'_>,
     keys: &[SigningKey],
-) -> Vec<Header> {
-    let request = &profile.definition().request;
+) -> SignedRequest {
+    let definition = profile.definition();
+    let request = &definition.request;
     let mut headers = Vec::with_capacity(request.headers.len() + 3);
     headers.push(Header {
         name: ByteString::from_static("Content-Type"),
@@ -68,61 +82,80 @@ pub fn request_headers(
     for header in &request.headers {
         headers.push(Header { name: header.name.shared(), value: fill(&header.value, context) });
     }
-    headers.extend(sign(profile, overrides, context, body, keys));
-    headers
+    let rule = definition.signature.as_ref();
+    let signed = rule.and_then(|rule| Some((rule, signature(rule, context, covered, keys)?)));
+    let mut query_parameter = None;
+    if let Some((rule, value)) = signed {
+        match place(rule, overrides) {
+            Place::Header(name) => {
+                headers.push(Header { name: name.shared(), value: Bytes::from(value) });
+            }
+            Place::Parameter(name) => query_parameter = Some(encoded_pair(name, &value)),
+        }
+    }
+    SignedRequest { headers, query_parameter }
 }
 
-/// The signature's header; `None` where the profile does not sign or there is no key.
-#[must_use]
-pub fn sign(
-    profile: &CompiledProfile,
-    overrides: &ProfileOverride,
+/// Where the signature stands for a webhook.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    Header(&'a HeaderName),
+    Parameter(&'a str),
+}
+
+pub(super) fn place<'a>(rule: &'a SignatureRule, overrides: &'a ProfileOverride) -> Place<'a> {
+    let header = match &overrides.signature_header {
+        Some(chosen) if rule.header_configurable => Some(chosen),
+        Some(_) | None => rule.header.as_ref(),
+    };
+    let parameter = || rule.query_parameter.as_ref().map(ParameterName::as_str).unwrap_or_default();
+    header.map_or_else(|| Place::Parameter(parameter()), Place::Header)
+}
+
+/// What the header or the parameter holds; `None` where no key signs.
+fn signature(
+    rule: &SignatureRule,
     context: &RequestContext<'_>,
-    body: &[u8],
+    covered: Covered<'_>,
     keys: &[SigningKey],
-) -> Option<Header> {
-    let rule = profile.definition().signature.as_ref()?;
-    if keys.is_empty() {
-        return None;
-    }
+) -> Option<String> {
+    let signatures = signatures(rule, context, covered, keys)?;
     let mut value = String::new();
     for piece in rule.value.pieces() {
         match piece {
             Piece::Literal(literal) => value.push_str(literal),
             Piece::Variable(ValueVariable::Text(variable)) => variable.write(context, &mut value),
-            Piece::Variable(ValueVariable::Signatures) => {
-                write_signatures(rule, context, body, keys, &mut value)
-            }
+            Piece::Variable(ValueVariable::Signatures) => value.push_str(&signatures),
         }
     }
-    Some(Header { name: header_name(rule, overrides).into(), value: Bytes::from(value) })
+    Some(value)
 }
 
-/// Where the signature stands for this webhook.
-pub(super) fn header_name<'a>(rule: &'a SignatureRule, overrides: &'a ProfileOverride) -> &'a str {
-    match &overrides.signature_header {
-        Some(chosen) if rule.header_configurable => chosen.as_str(),
-        Some(_) | None => rule.header.as_str(),
-    }
-}
-
-fn write_signatures(
+fn signatures(
     rule: &SignatureRule,
     context: &RequestContext<'_>,
-    body: &[u8],
+    covered: Covered<'_>,
     keys: &[SigningKey],
-    out: &mut String,
-) {
+) -> Option<String> {
+    let write_text = |variable: TextVariable, text: &mut String| variable.write(context, text);
+    let signed = keys.iter().filter_map(|key| match key.signing() {
+        Signing::Shared(secret) => Some((&rule.each, shared_signature(rule, secret, covered, write_text)?)),
+        Signing::Pair(pair) => {
+            let signature = pair.sign(&message(rule, covered, write_text));
+            Some((each_of_pairs(rule)?, encoded(rule.encoding, &signature)))
+        }
+    });
     let separator = rule.separator.as_deref();
     // Without a separator receivers read one signature: the newest key's.
     let count = if separator.is_some() { keys.len() } else { 1 };
-    for (index, key) in keys.iter().take(count).enumerate() {
-        if index > 0 {
+    let mut out = String::new();
+    for (each, signature) in signed.take(count) {
+        if !out.is_empty() {
             out.push_str(separator.unwrap_or_default());
         }
-        let signature = signature_text(rule, key, body, |variable, text| variable.write(context, text));
-        write_each(&rule.each, &signature, out);
+        write_each(each, &signature, &mut out);
     }
+    (!out.is_empty()).then_some(out)
 }
 
 fn fill(pattern: &Pattern<TextVariable>, context: &RequestContext<'_>) -> Bytes {

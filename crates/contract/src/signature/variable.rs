@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::RequestContext;
 use crate::ids::duplicate_key;
-use crate::pattern::Variable;
+use crate::pattern::{Family, Variable};
+use crate::profile::ParameterName;
 
 /// What a header's value may hold. All of them are printable ASCII without spaces, so none can end a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,8 @@ pub enum TextVariable {
 
 impl TextVariable {
     /// How many milliseconds one of it is, where it is the time of the try.
-    pub(crate) fn time_unit(self) -> Option<i64> {
+    #[must_use]
+    pub fn time_unit(self) -> Option<i64> {
         match self {
             TextVariable::Timestamp => Some(1000),
             TextVariable::TimestampMillis => Some(1),
@@ -93,7 +95,7 @@ impl Variable for TextVariable {
         ]
     }
 
-    fn name(self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
             TextVariable::EventId => "event.id",
             TextVariable::EventType => "event.type",
@@ -112,20 +114,55 @@ impl Variable for TextVariable {
     }
 }
 
-/// What may be signed: the body, and any text that a header carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What may be signed: the body, the query, any text that a header carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignedVariable {
     Text(TextVariable),
     /// The exact bytes sent.
     Body,
+    /// The whole query as it is sent, without the signature's own parameter.
+    Query,
+    /// One parameter of the query.
+    Parameter(SignedParameter),
+    /// The secret itself, for plain hashes.
+    Secret,
+}
+
+/// A parameter of the query whose decoded value is signed: `query.click_id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedParameter(Box<str>);
+
+const PARAMETER: Family = Family { name: "query.NAME", expression: "query\\.[A-Za-z0-9_.-]{1,64}" };
+const PARAMETER_PREFIX: &str = "query.";
+
+impl SignedParameter {
+    /// The parameter's name: `click_id`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0[PARAMETER_PREFIX.len()..]
+    }
 }
 
 impl SignedVariable {
     #[must_use]
-    pub fn text(self) -> Option<TextVariable> {
+    pub fn text(&self) -> Option<TextVariable> {
         match self {
-            SignedVariable::Text(variable) => Some(variable),
-            SignedVariable::Body => None,
+            SignedVariable::Text(variable) => Some(*variable),
+            SignedVariable::Body
+            | SignedVariable::Query
+            | SignedVariable::Parameter(_)
+            | SignedVariable::Secret => None,
+        }
+    }
+
+    #[must_use]
+    pub fn parameter(&self) -> Option<&SignedParameter> {
+        match self {
+            SignedVariable::Parameter(parameter) => Some(parameter),
+            SignedVariable::Text(_)
+            | SignedVariable::Body
+            | SignedVariable::Query
+            | SignedVariable::Secret => None,
         }
     }
 }
@@ -133,14 +170,29 @@ impl SignedVariable {
 impl Variable for SignedVariable {
     fn all() -> Vec<Self> {
         let texts = TextVariable::all().into_iter().map(SignedVariable::Text);
-        texts.chain([SignedVariable::Body]).collect()
+        texts.chain([SignedVariable::Body, SignedVariable::Query, SignedVariable::Secret]).collect()
     }
 
-    fn name(self) -> &'static str {
+    fn families() -> &'static [Family] {
+        &[PARAMETER]
+    }
+
+    fn name(&self) -> &str {
         match self {
             SignedVariable::Text(variable) => variable.name(),
             SignedVariable::Body => "body",
+            SignedVariable::Query => "query",
+            SignedVariable::Parameter(parameter) => &parameter.0,
+            SignedVariable::Secret => "secret",
         }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        if let Some(parameter) = name.strip_prefix(PARAMETER_PREFIX) {
+            parameter.parse::<ParameterName>().ok()?;
+            return Some(SignedVariable::Parameter(SignedParameter(name.into())));
+        }
+        Self::all().into_iter().find(|variable| variable.name() == name)
     }
 }
 
@@ -155,14 +207,14 @@ impl Variable for EachVariable {
         vec![EachVariable::Signature]
     }
 
-    fn name(self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
             EachVariable::Signature => "signature",
         }
     }
 }
 
-/// What the signature header's value is made of.
+/// What the signature's header or parameter holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueVariable {
     Text(TextVariable),
@@ -176,7 +228,7 @@ impl Variable for ValueVariable {
         texts.chain([ValueVariable::Signatures]).collect()
     }
 
-    fn name(self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
             ValueVariable::Text(variable) => variable.name(),
             ValueVariable::Signatures => "signatures",

@@ -137,15 +137,20 @@ fn headers_of_a_receiver_and_of_a_sender() {
             let (rule, secret) =
                 (definition.signature.as_ref().expect("it signs"), definition.secret.as_ref());
             let key = SigningKey::parse("C2FVsBQIhrscChlQIMV+b5sSYspob7oD", secret.expect("a rule"));
-            let key = key.expect("a key");
+            let key = key.expect("a key").verifying();
             for hostile in ["v1,a ", ",v1=", " ", "t=1,", "=", "sha256="] {
                 let value = Bytes::from(hostile.repeat(MEBIBYTE / hostile.len()));
-                let mut headers = vec![Header { name: rule.header.to_string().into(), value: value.clone() }];
+                let mut headers: Vec<Header> = Vec::new();
+                headers.extend(
+                    rule.header
+                        .iter()
+                        .map(|name| Header { name: name.to_string().into(), value: value.clone() }),
+                );
                 let own = definition.request.headers.iter();
                 headers.extend(
                     own.map(|own| Header { name: own.name.to_string().into(), value: value.clone() }),
                 );
-                let request = ReceivedRequest { headers: &headers, body: b"{}" };
+                let request = ReceivedRequest { headers: &headers, query: "", body: b"{}" };
                 let keys = std::slice::from_ref(&key);
                 assert!(
                     verify(profile, &ProfileOverride::default(), request, keys, Timestamp::EPOCH).is_err()

@@ -5,9 +5,12 @@ use postrider_contract::clock::{Entropy, Timestamp};
 use postrider_contract::delivery::AttemptNumber;
 use postrider_contract::ids::{DeliveryId, WebhookId};
 use postrider_contract::profile::{CompiledProfile, Profile, ProfileOverride, builtin_profiles};
+use postrider_contract::query_string::{encoded_pair, with_pair};
 use postrider_contract::rendering::render;
 use postrider_contract::retry::{MAX_WAIT, MIN_WAIT};
-use postrider_contract::signature::{ReceivedRequest, RequestContext, SigningKey, request_headers, verify};
+use postrider_contract::signature::{
+    Covered, ReceivedRequest, RequestContext, SigningKey, VerifyingKey, signed_request, verify,
+};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
@@ -32,6 +35,9 @@ fn odd() -> impl Strategy<Value = Value> {
         "0s",
         "hex",
         "base64",
+        "ed25519",
+        "hmac-sha512",
+        "md5",
         "text",
         "generated",
         "optional",
@@ -51,6 +57,10 @@ fn odd() -> impl Strategy<Value = Value> {
         "${timestamp}",
         "${timestamp_ms}",
         "${body}",
+        "${query}",
+        "${query.a}",
+        "${secret}${query.a}",
+        "v1a,${signature}",
         "${signature}",
         "${signatures}",
         "${event.data}",
@@ -102,6 +112,11 @@ fn change() -> impl Strategy<Value = Change> {
         "permanent",
         "disabling",
         "time_limit",
+        "query_parameter",
+        "each_ed25519",
+        "algorithm",
+        "key_pair_prefix",
+        "public_key_prefix",
     ]);
     prop_oneof![
         4 => odd().prop_map(Change::Replace),
@@ -192,15 +207,21 @@ fn check_accepted(profile: &CompiledProfile, data: &str) -> Result<(), TestCaseE
         keys.extend(key.ok());
     }
     let overrides = ProfileOverride::default();
-    let headers = request_headers(profile, &overrides, &context, &body, &keys);
+    let signed = profile.signed_parameters();
+    let query =
+        signed.iter().map(|name| encoded_pair(name, &event.id.to_string())).collect::<Vec<_>>().join("&");
+    let made = signed_request(profile, &overrides, &context, Covered { query: &query, body: &body }, &keys);
+    let (headers, pair) = (made.headers, made.query_parameter);
+    let query = pair.map_or_else(|| query.clone(), |pair| with_pair(&query, &pair));
     for header in &headers {
         prop_assert!(header.value.iter().all(|byte| (0x20..0x7f).contains(byte)), "{header:?}");
         let written = headers.iter().filter(|other| other.name.eq_ignore_ascii_case(&header.name)).count();
         prop_assert_eq!(written, 1, "{:?}", header);
     }
     if definition.signature.is_some() {
-        let request = ReceivedRequest { headers: &headers, body: &body };
-        let verdict = verify(profile, &overrides, request, &keys, sent_at);
+        let request = ReceivedRequest { headers: &headers, query: &query, body: &body };
+        let known: Vec<VerifyingKey> = keys.iter().map(SigningKey::verifying).collect();
+        let verdict = verify(profile, &overrides, request, &known, sent_at);
         prop_assert_eq!(verdict, Ok(()), "what is signed can be verified: {:?}", headers);
     }
     Ok(())

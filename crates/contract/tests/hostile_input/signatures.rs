@@ -5,7 +5,9 @@ use postrider_contract::clock::{Entropy, Timestamp};
 use postrider_contract::delivery::AttemptNumber;
 use postrider_contract::ids::{DeliveryId, WebhookId};
 use postrider_contract::profile::{CompiledProfile, ProfileOverride, builtin_profiles};
-use postrider_contract::signature::{ReceivedRequest, RequestContext, SigningKey, request_headers, verify};
+use postrider_contract::signature::{
+    Covered, ReceivedRequest, RequestContext, SigningKey, signed_request, verify,
+};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -43,7 +45,7 @@ fn signed(profile: &CompiledProfile, body: &[u8], keys: &[SigningKey]) -> Vec<He
         attempt: AttemptNumber::FIRST,
         started_at: sent_at(),
     };
-    request_headers(profile, &ProfileOverride::default(), &context, body, keys)
+    signed_request(profile, &ProfileOverride::default(), &context, Covered { query: "", body }, keys).headers
 }
 
 proptest! {
@@ -59,8 +61,8 @@ proptest! {
         let mut headers = signed(&profile, body.as_bytes(), &[signing.clone(), key(&profile, 3)]);
         let overrides = ProfileOverride::default();
         let judge = |headers: &[Header], key: &SigningKey| {
-            let request = ReceivedRequest { headers, body: body.as_bytes() };
-            verify(&profile, &overrides, request, std::slice::from_ref(key), sent_at())
+            let request = ReceivedRequest { headers, query: "", body: body.as_bytes() };
+            verify(&profile, &overrides, request, &[key.verifying()], sent_at())
         };
         prop_assert_eq!(judge(&headers, &signing), Ok(()));
         let index = choice.index(headers.len());

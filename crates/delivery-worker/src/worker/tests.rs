@@ -16,7 +16,7 @@ use postrider_contract::log::fold;
 use postrider_contract::outcome::{CancelReason, Cause, DeliveryStatus, FailureReason, HoldReason, Outcome};
 use postrider_contract::ports::{Journal, JournalSource, LogQueries, Publication, Route, WaitingRoom};
 use postrider_contract::secret::Secret;
-use postrider_contract::signature::{ReceivedRequest, SigningKey, verify};
+use postrider_contract::signature::{ReceivedRequest, VerifyingKey, verify};
 use postrider_contract::webhook::{Authentication, CustomHeader, Webhook, WebhookState};
 use postrider_service::metrics::Metrics;
 use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
@@ -167,8 +167,8 @@ async fn a_delivery_arrives_signed_as_its_profile_says_and_is_journaled() {
         .map(|(name, value)| Header { name: name.into(), value: value.into_bytes().into() })
         .collect();
     let profile = postrider_contract::profile::builtin_profile(&"trcker".parse().unwrap()).unwrap();
-    let key = SigningKey::parse(SECRET, profile.definition().secret.as_ref().unwrap()).unwrap();
-    let received = ReceivedRequest { headers: &headers, body: BODY };
+    let key = VerifyingKey::parse(SECRET, profile.definition().secret.as_ref().unwrap()).unwrap();
+    let received = ReceivedRequest { headers: &headers, query: "", body: BODY };
     let overrides = Default::default();
     assert_eq!(verify(&profile, &overrides, received, &[key], noon()), Ok(()));
     stage.drained().await.unwrap();

@@ -4,6 +4,7 @@
 
 use postrider_contract::ids::TenantId;
 use postrider_contract::profile::{CompiledProfile, Method, SecretOrigin};
+use postrider_contract::query_string::count_parameters;
 use postrider_contract::signature::SigningKey;
 use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::{Webhook, WebhookKind};
@@ -31,7 +32,25 @@ pub(super) fn check(
         };
         errors.add(pointer, error.detail);
     }
+    check_query(webhook, profile, errors);
     check_secret(webhook, profile, secrets, errors);
+}
+
+/// What is signed of the query must be there, and where the signature will stand must be free.
+fn check_query(webhook: &Webhook, profile: &CompiledProfile, errors: &mut FieldErrors) {
+    let query = webhook.url.query().unwrap_or_default();
+    for name in profile.signed_parameters() {
+        if count_parameters(query, &name) != 1 {
+            let detail =
+                format!("must have the query parameter {name} once: the profile {} signs it", profile.name());
+            errors.add("/url", detail);
+        }
+    }
+    let own = profile.signature_parameter().filter(|name| count_parameters(query, name.as_str()) > 0);
+    if let Some(name) = own {
+        let detail = format!("has the query parameter {name}, in which the profile {} signs", profile.name());
+        errors.add("/url", detail);
+    }
 }
 
 fn check_headers(webhook: &Webhook, profile: &CompiledProfile, errors: &mut FieldErrors) {

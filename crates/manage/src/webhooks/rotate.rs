@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 use super::apply::{Sealing, profile_of};
 use super::change::changed;
-use super::secrets::{self, Rotation};
+use super::secrets::{self, Rotation, SecretKind};
 use super::view::{self, WebhookAnswer};
 use crate::access::Manager;
 use crate::documents::Stored;
@@ -41,6 +41,11 @@ pub(crate) struct RotateRequest {
     #[schema(value_type = Option<String>, write_only)]
     #[serde(default)]
     secret: Option<Secret>,
+    /// Of a secret that is made here: `shared`, or `ed25519` where the profile takes such keys. Of these the answer
+    /// shows the public half, in `public_keys`, and nobody the other.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    secret_type: Option<SecretKind>,
 }
 
 /// Replaces the signing secret. A secret made here is in this answer alone.
@@ -75,7 +80,12 @@ pub(crate) async fn rotate_secret(
     let change = |before: &Stored<Webhook>| {
         if_match.check(before.revision)?;
         let profile = profile_of(&state, &tenant, before.object.profile.as_ref())?;
-        let rotation = Rotation { given: request.secret.as_ref(), overlap, now: state.parts().clock.now() };
+        let rotation = Rotation {
+            given: request.secret.as_ref(),
+            kind: request.secret_type,
+            overlap,
+            now: state.parts().clock.now(),
+        };
         let sealing = Sealing::new(&state, &tenant, id);
         let settled = secrets::rotate(&before.object.secrets, &rotation, &profile, &sealing)?;
         let after = Webhook { secrets: settled.secrets, ..before.object.clone() };

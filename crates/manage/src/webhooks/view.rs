@@ -107,6 +107,9 @@ pub(crate) struct WebhookView {
     /// The last characters of the signing secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_hint: Option<String>,
+    /// Where Ed25519 keys sign: their public halves (`whpk_…`), with which receivers check, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    public_keys: Vec<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -168,6 +171,8 @@ impl WebhookView {
             Authentication::ApiKey { header, .. } => ("api_key", None, Some(header.clone())),
         };
         let (provider, provider_given) = (webhook.provider().as_str(), webhook.named_provider.is_some());
+        let now = state.parts().clock.now();
+        let public_keys = webhook.secrets.public_keys(now).map(str::to_owned).collect();
         let (template, template_typed) = webhook.template.as_ref().map(template::shown).unwrap_or_default();
         WebhookView {
             id: webhook.id,
@@ -205,6 +210,7 @@ impl WebhookView {
             resume_rate_per_second: webhook.resume_rate_per_second.map(Into::into),
             description: webhook.description,
             metadata: webhook.metadata,
+            public_keys,
             secret_hint: webhook.secrets.hint,
             tenant_id: webhook.tenant,
             created_at: webhook.created_at,

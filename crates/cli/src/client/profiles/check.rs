@@ -10,7 +10,7 @@ use postrider_contract::profile::{CompiledProfile, HeaderName, ProfileName, Prof
 use postrider_contract::signature::SigningKey;
 use serde_json::{Value, json};
 
-use super::{find, read_and_compile};
+use super::{find, read_and_compile, say_weaknesses};
 use crate::capture::{CapturedRequest, read_capture};
 use crate::client::Output;
 use crate::client::error::ClientError;
@@ -167,9 +167,17 @@ fn check_form(session: &mut Session, path: &str, name: Option<&ProfileName>) -> 
     match (read_and_compile(&file, name), session.output()) {
         (Ok(profile), Output::Table) => {
             let tries = profile.definition().retry.waits.waits().len() + 1;
-            session.line(&format!("{} is well: profile {}, up to {tries} tries", file.place, profile.name()))
+            session.line(&format!(
+                "{} is well: profile {}, up to {tries} tries",
+                file.place,
+                profile.name()
+            ))?;
+            say_weaknesses(session, &profile)
         }
-        (Ok(_), Output::Json) => session.line(&json!({"valid": true, "errors": []}).to_string()),
+        (Ok(profile), Output::Json) => {
+            let weaknesses: Vec<String> = profile.weaknesses().iter().map(ToString::to_string).collect();
+            session.line(&json!({"valid": true, "errors": [], "weaknesses": weaknesses}).to_string())
+        }
         (Err(error), output) => {
             if let (ProfileArgumentError::Invalid { source, .. }, Output::Json) = (&error, output) {
                 let error = json!({"pointer": source.pointer(), "detail": source.detail});

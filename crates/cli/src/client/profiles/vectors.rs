@@ -11,9 +11,14 @@ use postrider_contract::delivery::AttemptNumber;
 use postrider_contract::event::{Event, EventType, SchemaVersion};
 use postrider_contract::ids::{DeliveryId, EventId, TenantId, WebhookId};
 use postrider_contract::json::RawObject;
-use postrider_contract::profile::{CompiledProfile, ProfileOverride};
+use postrider_contract::profile::{CompiledProfile, ProfileOverride, SecretRule};
+use postrider_contract::query_string::{encoded_pair, with_pair};
 use postrider_contract::rendering::render;
-use postrider_contract::signature::{ReceivedRequest, RequestContext, SigningKey, request_headers, verify};
+use postrider_contract::secret::Secret;
+use postrider_contract::signature::{
+    Covered, ReceivedRequest, RequestContext, SignedVariable, SigningKey, VerifyingKey, signed_request,
+    verify,
+};
 use postrider_contract::tenant::Tenant;
 use serde_json::{Value, json};
 
@@ -25,9 +30,10 @@ use crate::secret_argument::SecretArgument;
 
 /// 2026-01-01T00:00:00Z, in milliseconds: the vectors of a profile are the same whenever they are made.
 const EXAMPLE_TIME: i64 = 1_767_225_600_000;
+const RECEIVER: &str = "https://receiver.example/hook";
 const DATA: &[u8] = br#"{"example":true,"amount":"12.50"}"#;
 
-/// Prints requests with their signatures as JSON: secret, time, body and headers, genuine ones and forged ones
+/// Prints requests with their signatures as JSON: secret, time, URL, body and headers, genuine ones and forged ones
 ///
 /// Example:
 ///   postrider profiles vectors trcker > vectors.json
@@ -71,19 +77,37 @@ struct Example {
     tenant: Tenant,
     webhook: WebhookId,
     sent_at: Timestamp,
+    /// As a webhook's URL has it: with whatever the profile signs of it.
+    query: String,
     body: Bytes,
 }
 
-/// A secret and the key it is.
+/// A key, and what its receiver knows of it: the secret, or the public key.
 struct Key {
-    secret: String,
+    known: String,
     key: SigningKey,
 }
 
-/// A request, the secrets its receiver knows, and when it is looked at.
+impl Key {
+    fn read(secret: &Secret, rule: &SecretRule) -> Result<Self, ClientError> {
+        let key = SigningKey::parse(secret.reveal(), rule)
+            .map_err(|error| ClientError::Usage(format!("the secret {error}")))?;
+        let known = key.public_text(rule).unwrap_or_else(|| secret.reveal().to_owned());
+        Ok(Key { known, key })
+    }
+}
+
+/// Headers and query as they are sent.
+struct Sent {
+    headers: Vec<Header>,
+    query: String,
+}
+
+/// A request, what its receiver knows, and when it is looked at.
 struct Vector<'a> {
     name: &'static str,
     headers: &'a [Header],
+    query: &'a str,
     body: &'a [u8],
     known: &'a [&'a Key],
     verified_at: Timestamp,
@@ -147,31 +171,29 @@ impl Example {
             Some(body) => Bytes::from(body),
             None => render(&profile, &event, &tenant, webhook).map_err(unusable)?,
         };
-        Ok(Example { profile, event, tenant, webhook, sent_at, body })
+        let query = example_query(&profile);
+        Ok(Example { profile, event, tenant, webhook, sent_at, query, body })
     }
 
     fn vectors(&self, secret: Option<String>) -> Result<Vec<Value>, ClientError> {
         let Some(rule) = &self.profile.definition().secret else {
-            let headers = self.headers(&[]);
-            return Ok(vec![self.show(&self.vector("unsigned", &headers, &[]), None)?]);
+            let sent = self.sent(&[]);
+            return Ok(vec![self.show(&self.vector("unsigned", &sent, &[]), None)?]);
         };
-        let key = |secret: String| {
-            let key = SigningKey::parse(&secret, rule)
-                .map_err(|error| ClientError::Usage(format!("the secret {error}")))?;
-            Ok::<Key, ClientError>(Key { secret, key })
-        };
-        let given = secret.unwrap_or_else(|| rule.generate(&CountingFrom(0)).reveal().to_owned());
-        let (current, other) = (key(given)?, key(rule.generate(&CountingFrom(128)).reveal().to_owned())?);
-        let (known, genuine) = ([&current], self.headers(&[&current]));
+        let given = secret.map_or_else(|| rule.generate(&CountingFrom(0)), Secret::new);
+        let (current, other) =
+            (Key::read(&given, rule)?, Key::read(&rule.generate(&CountingFrom(128)), rule)?);
+        let (known, genuine) = ([&current], self.sent(&[&current]));
         let mut vectors = vec![self.judged(&self.vector("genuine", &genuine, &known))?];
         if self.profile.signs_with_several() {
-            let both = self.headers(&[&other, &current]);
+            let both = self.sent(&[&other, &current]);
             vectors.push(self.judged(&self.vector("during_a_rotation", &both, &known))?);
         }
-        let tampered = [&self.body[..], b" "].concat();
-        let of_body = Vector { body: &tampered, ..self.vector("tampered_body", &genuine, &known) };
-        vectors.push(self.judged(&of_body)?);
-        let forged = self.headers(&[&other]);
+        if rule.key_pair_prefix.is_some() {
+            vectors.extend(self.vectors_of_a_key_pair(rule, &current)?);
+        }
+        vectors.push(self.tampered(&genuine, &known)?);
+        let forged = self.sent(&[&other]);
         vectors.push(self.judged(&self.vector("another_secret", &forged, &known))?);
         let window = self.profile.definition().signature.as_ref().and_then(|rule| rule.replay_window);
         if let Some(window) = window {
@@ -182,11 +204,50 @@ impl Example {
         Ok(vectors)
     }
 
-    fn vector<'a>(&'a self, name: &'static str, headers: &'a [Header], known: &'a [&'a Key]) -> Vector<'a> {
-        Vector { name, headers, body: &self.body, known, verified_at: self.sent_at }
+    /// Where a key pair may take the place of a shared secret: alone, and beside one while the receiver moves to it.
+    fn vectors_of_a_key_pair(&self, rule: &SecretRule, shared: &Key) -> Result<Vec<Value>, ClientError> {
+        let Some(secret) = rule.generate_key_pair(&CountingFrom(64)) else { return Ok(Vec::new()) };
+        let pair = Key::read(&secret, rule)?;
+        let mut vectors = vec![self.judged(&self.vector("by_a_key_pair", &self.sent(&[&pair]), &[&pair]))?];
+        if self.profile.signs_with_several() {
+            let both = self.sent(&[&pair, shared]);
+            for (name, known) in
+                [("before_a_move_to_a_key_pair", shared), ("after_a_move_to_a_key_pair", &pair)]
+            {
+                vectors.push(self.judged(&self.vector(name, &both, &[known]))?);
+            }
+        }
+        let forged = self.sent(&[shared]);
+        vectors.push(self.judged(&self.vector("not_by_the_key_pair", &forged, &[&pair]))?);
+        Ok(vectors)
     }
 
-    fn headers(&self, keys: &[&Key]) -> Vec<Header> {
+    /// The request with one byte changed that its signature covers.
+    fn tampered(&self, genuine: &Sent, known: &[&Key]) -> Result<Value, ClientError> {
+        if self.signs(SignedVariable::Body) {
+            let body = [&self.body[..], b" "].concat();
+            return self.judged(&Vector { body: &body, ..self.vector("tampered_body", genuine, known) });
+        }
+        let query = genuine.query.replacen("example", "exbmple", 1);
+        self.judged(&Vector { query: &query, ..self.vector("tampered_query", genuine, known) })
+    }
+
+    fn signs(&self, part: SignedVariable) -> bool {
+        self.profile.definition().signature.as_ref().is_some_and(|rule| rule.signs.uses(part))
+    }
+
+    fn vector<'a>(&'a self, name: &'static str, sent: &'a Sent, known: &'a [&'a Key]) -> Vector<'a> {
+        Vector {
+            name,
+            headers: &sent.headers,
+            query: &sent.query,
+            body: &self.body,
+            known,
+            verified_at: self.sent_at,
+        }
+    }
+
+    fn sent(&self, keys: &[&Key]) -> Sent {
         let context = RequestContext {
             event_id: &self.event.id,
             event_type: &self.event.event_type,
@@ -199,13 +260,19 @@ impl Example {
             started_at: self.sent_at,
         };
         let keys: Vec<SigningKey> = keys.iter().map(|key| key.key.clone()).collect();
-        request_headers(&self.profile, &ProfileOverride::default(), &context, &self.body, &keys)
+        let covered = Covered { query: &self.query, body: &self.body };
+        let signed = signed_request(&self.profile, &ProfileOverride::default(), &context, covered, &keys);
+        let query = match &signed.query_parameter {
+            None => self.query.clone(),
+            Some(parameter) => with_pair(&self.query, parameter),
+        };
+        Sent { headers: signed.headers, query }
     }
 
     /// With what a receiver of the profile makes of it.
     fn judged(&self, vector: &Vector<'_>) -> Result<Value, ClientError> {
-        let request = ReceivedRequest { headers: vector.headers, body: vector.body };
-        let keys: Vec<SigningKey> = vector.known.iter().map(|key| key.key.clone()).collect();
+        let request = ReceivedRequest { headers: vector.headers, query: vector.query, body: vector.body };
+        let keys: Vec<VerifyingKey> = vector.known.iter().map(|key| key.key.verifying()).collect();
         let verdict = verify(&self.profile, &ProfileOverride::default(), request, &keys, vector.verified_at);
         self.show(vector, Some(verdict.map_err(|failure| failure.to_string())))
     }
@@ -216,11 +283,12 @@ impl Example {
         for header in vector.headers {
             headers.push(json!([&*header.name, text(&header.value)?]));
         }
-        let secrets: Vec<&str> = vector.known.iter().map(|key| key.secret.as_str()).collect();
+        let secrets: Vec<&str> = vector.known.iter().map(|key| key.known.as_str()).collect();
+        let query = if vector.query.is_empty() { String::new() } else { format!("?{}", vector.query) };
         let mut shown = json!({
             "name": vector.name, "secrets": secrets, "sent_at": self.sent_at, "timestamp": self.sent_at.as_seconds(),
             "verified_at": vector.verified_at, "method": self.profile.definition().request.method,
-            "headers": headers, "body": text(vector.body)?,
+            "url": format!("{RECEIVER}{query}"), "headers": headers, "body": text(vector.body)?,
         });
         match verdict {
             None => {}
@@ -232,4 +300,15 @@ impl Example {
         }
         Ok(shown)
     }
+}
+
+/// Something under every parameter that is signed, such that it has to be decoded.
+fn example_query(profile: &CompiledProfile) -> String {
+    let mut names = profile.signed_parameters();
+    let rule = profile.definition().signature.as_ref();
+    if names.is_empty() && rule.is_some_and(|rule| rule.signs.uses(SignedVariable::Query)) {
+        names.push("order".to_owned());
+    }
+    let pairs = names.iter().map(|name| encoded_pair(name, "an example/\u{fc}"));
+    pairs.collect::<Vec<_>>().join("&")
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use postrider_contract::attempt::Header;
 use postrider_contract::profile::{Profile, ProfileOverride, builtin_profiles};
-use postrider_contract::signature::{ReceivedRequest, SigningKey, verify};
+use postrider_contract::signature::{ReceivedRequest, VerifyingKey, verify};
 use serde_json::{Value, json};
 
 use super::*;
@@ -140,13 +140,15 @@ fn judge(profile: &str, vector: &Value) -> bool {
     let profile = crate::profile_argument::load(profile).expect("a profile");
     let rule = profile.definition().secret.as_ref().expect("it signs");
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    let key = |secret: &Value| SigningKey::parse(&text(secret), rule).expect("a key");
-    let keys: Vec<SigningKey> = vector["secrets"].as_array().expect("secrets").iter().map(key).collect();
+    let key = |secret: &Value| VerifyingKey::parse(&text(secret), rule).expect("a key");
+    let keys: Vec<VerifyingKey> = vector["secrets"].as_array().expect("secrets").iter().map(key).collect();
     let header =
         |pair: &Value| Header { name: text(&pair[0]).into(), value: text(&pair[1]).into_bytes().into() };
     let headers: Vec<Header> = vector["headers"].as_array().expect("headers").iter().map(header).collect();
     let body = text(&vector["body"]);
-    let request = ReceivedRequest { headers: &headers, body: body.as_bytes() };
+    let url = text(&vector["url"]);
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let request = ReceivedRequest { headers: &headers, query, body: body.as_bytes() };
     let at = text(&vector["verified_at"]).parse().expect("a time");
     verify(&profile, &ProfileOverride::default(), request, &keys, at).is_ok()
 }
@@ -174,6 +176,16 @@ async fn vectors_hold_for_a_receiver_and_are_the_same_every_time() {
         let has_window =
             profile.definition().signature.as_ref().is_some_and(|rule| rule.replay_window.is_some());
         assert_eq!(valid.contains(&("replayed_too_late", false)), has_window, "{name}");
+        let takes_pairs =
+            profile.definition().secret.as_ref().is_some_and(|rule| rule.key_pair_prefix.is_some());
+        for (vector, is_genuine) in [
+            ("by_a_key_pair", true),
+            ("before_a_move_to_a_key_pair", true),
+            ("after_a_move_to_a_key_pair", true),
+            ("not_by_the_key_pair", false),
+        ] {
+            assert_eq!(valid.contains(&(vector, is_genuine)), takes_pairs, "{name}: {vector}");
+        }
     }
     assert!(api.asked().is_empty());
 }
@@ -210,4 +222,53 @@ async fn vectors_are_made_of_what_is_given() {
     assert_eq!(api.asked()[0].line, "GET /v1/profiles/own");
     let (_, result) = run(&api, &["profiles", "vectors", "standard", "--secret", "%"]).await;
     assert!(matches!(result, Err(ClientError::Usage(_))));
+}
+
+#[tokio::test]
+async fn a_weak_signature_is_called_weak_when_it_is_checked_put_or_shown() {
+    let weak = OWN.replace("signs = '${body}'", "algorithm = 'md5'\nsigns = '${body}${secret}'");
+    let file = Written::new("weak.toml", &weak);
+    let api = FakeApi::answering(&[(201, r#"{"name":"own","revision":7}"#)]).await;
+    for verb in ["check", "put"] {
+        let (printed, result) = run(&api, &["profiles", verb, &file.0]).await;
+        result.expect("it is well");
+        assert_eq!(printed.matches("\nweak signature: ").count(), 2, "{printed}");
+    }
+    let (printed, _) = run(&api, &["profiles", "check", &file.0, "--output", "json"]).await;
+    let printed: Value = serde_json::from_str(&printed).expect("JSON");
+    assert_eq!(printed["weaknesses"].as_array().map(Vec::len), Some(2));
+    let mut form = serde_json::to_value(Profile::from_toml(&weak).expect("a form")).expect("JSON");
+    form["weaknesses"] = json!(["weak signature: by its server's words"]);
+    let api = FakeApi::answering(&[(200, String::leak(form.to_string()))]).await;
+    let (printed, result) = run(&api, &["profiles", "show", "own"]).await;
+    result.expect("shown");
+    assert_eq!(printed.matches("\n# weak signature: ").count(), 2, "{printed}");
+    assert_eq!(Profile::from_toml(&printed), Profile::from_toml(&weak), "still a file that can be put");
+    let list = json!({"data": [form], "next_cursor": null});
+    let api = FakeApi::answering(&[(200, String::leak(list.to_string()))]).await;
+    let (printed, result) = run(&api, &["profiles", "list"]).await;
+    result.expect("listed");
+    assert!(printed.contains("weak signature: by its server's words"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_verifier_is_written_without_a_server_and_holds_nothing_that_a_profile_says_of_itself() {
+    let api = FakeApi::answering(&[(500, "")]).await;
+    for language in ["python", "node"] {
+        for profile in builtin_profiles() {
+            let name = profile.name().as_str();
+            let (printed, result) =
+                run(&api, &["profiles", "verify-snippet", name, "--lang", language]).await;
+            result.expect("written");
+            assert!(printed.contains(&format!("contract {name}, version")), "{printed}");
+            assert!(!printed.contains(&profile.definition().description), "{printed}");
+        }
+        let file = Written::new(
+            "unsigned.toml",
+            "name = 'own'\n[envelope]\nbody = '${event.data}'\n[retry]\nwaits = []",
+        );
+        let (_, result) = run(&api, &["profiles", "verify-snippet", &file.0, "--lang", language]).await;
+        assert!(result.expect_err("nothing to verify").to_string().contains("not signed"));
+    }
+    assert!(api.asked().is_empty());
 }

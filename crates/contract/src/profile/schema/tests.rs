@@ -9,6 +9,7 @@ fn whole() -> Value {
     profile["catalogue"] = json!("trcker");
     profile["accent_colour"] = json!("#16a34a");
     profile["envelope"]["reserved_data_members"] = json!(["id"]);
+    profile["signature"]["query_parameter"] = json!("sig");
     profile
 }
 
@@ -140,7 +141,10 @@ fn the_patterns_name_every_variable() {
     };
     let body = expression("/properties/envelope/properties/body").expect("a pattern");
     assert!(body.contains("|event\\.data\\.members|") && !body.contains("timestamp_ms"));
-    assert!(expression("/properties/signature/properties/signs").is_some_and(|text| text.contains("|body)")));
+    assert!(
+        expression("/properties/signature/properties/signs")
+            .is_some_and(|text| { text.contains("|body|query|secret|query\\.[A-Za-z0-9_.-]{1,64})") })
+    );
     assert_eq!(
         expression("/properties/signature/properties/each").as_deref(),
         Some("^([^$]|\\$\\$|\\$(?![{$])|\\$\\{(signature)\\})*$")

@@ -1,4 +1,4 @@
-//! The published signature vectors: each HMAC scheme among them is written as profile data, and nothing else.
+//! The published signature vectors: each scheme among them is written as profile data, and nothing else.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,11 +6,11 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Try, built_in, none, secret_rule};
+use super::{Try, built_in, known, none, request_headers, secret_rule};
 use crate::attempt::Header;
 use crate::clock::Timestamp;
 use crate::profile::{CompiledProfile, Profile};
-use crate::signature::{ReceivedRequest, SigningKey, request_headers, verify};
+use crate::signature::{ReceivedRequest, SigningKey, VerifyingKey, verify};
 
 const FILE: &str = include_str!("../../../../../tests/vectors/signature-vectors.json");
 
@@ -36,15 +36,15 @@ struct Vector {
     body_generate: Option<Repeat>,
     key_hex: Option<String>,
     message_hex: Option<String>,
+    seed_hex: Option<String>,
     expect: Value,
 }
 
 #[derive(Deserialize)]
 struct Key {
-    #[serde(rename = "type")]
-    kind: String,
     secret: Option<String>,
     key_hex: Option<String>,
+    public: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -95,18 +95,16 @@ impl Key {
         let Some(text) = &self.secret else { return SigningKey::from_bytes(bytes.expect("a key")) };
         let key = SigningKey::parse(text, secret_rule(profile)).expect("a secret");
         assert!(bytes.is_none_or(|bytes| bytes == key.bytes()), "the key of {text}");
+        assert_eq!(key.public_text(secret_rule(profile)), self.public, "the public key of {text}");
         key
     }
 }
 
 #[test]
-fn every_hmac_signature_is_that_of_the_vectors() {
+fn every_signature_is_that_of_the_vectors() {
     let mut count = 0;
-    for vector in vectors("sign") {
-        let Some(profile) = profile(&vector.scheme) else { continue };
-        if vector.keys.iter().any(|key| key.kind != "hmac-sha256") {
-            continue;
-        }
+    for vector in vectors("sign").into_iter().filter(|vector| vector.scheme != "ed25519") {
+        let profile = profile(&vector.scheme).expect("a scheme");
         count += 1;
         let keys: Vec<SigningKey> = vector.keys.iter().map(|key| key.read(&profile)).collect();
         let sent = Try::at(vector.timestamp.unwrap_or(0), vector.msg_id.as_deref().unwrap_or("evt_1"));
@@ -117,8 +115,42 @@ fn every_hmac_signature_is_that_of_the_vectors() {
             let sent = header.map(|header| String::from_utf8_lossy(&header.value).into_owned());
             assert_eq!(sent.as_deref(), value.as_str(), "{}: {name}", vector.id);
         }
+        // Who knows any one of the keys, or its public half, takes it.
+        let now = Timestamp::from_millis(vector.timestamp.unwrap_or(0) * 1000);
+        let body = vector.body();
+        for key in &keys {
+            let request = ReceivedRequest { headers: &headers, query: "", body: &body };
+            let verified = verify(&profile, &none(), request, &[key.verifying()], now);
+            let counts = profile.signs_with_several() || *key == keys[0];
+            assert_eq!(verified.is_ok(), counts, "{}: {verified:?}", vector.id);
+        }
     }
-    assert!(count >= 20, "only {count} vectors");
+    assert!(count >= 25, "only {count} vectors");
+}
+
+#[test]
+fn the_bare_ed25519_signature_is_that_of_rfc_8032() {
+    let text = "name = 'own'\n[envelope]\nbody = '${event.data}'\n[retry]\nwaits = []\n\
+                [secret]\norigin = 'optional'\nform = 'ed25519'\npublic_key_prefix = 'public-'\n\
+                [signature]\nheader = 'Signature'\nalgorithm = 'ed25519'\nsigns = '${body}'\nencoding = 'hex'";
+    let profile = Profile::from_toml(text).and_then(Profile::compile).expect("a profile");
+    let mut count = 0;
+    for vector in vectors("sign").into_iter().filter(|vector| vector.scheme == "ed25519") {
+        count += 1;
+        let bytes =
+            |digits: &Option<String>| hex::decode(digits.as_ref().expect("digits")).expect("hexadecimal");
+        let seed = STANDARD.encode(bytes(&vector.seed_hex));
+        let keys = [SigningKey::parse(&seed, secret_rule(&profile)).expect("a seed")];
+        let message = bytes(&vector.message_hex);
+        let sent = Try::at(0, "evt_1");
+        let headers = request_headers(&profile, &none(), &sent.context(), &message, &keys);
+        let signature = headers.last().map(|header| header.value.clone()).expect("signed");
+        let expected = vector.expect["signature_hex"].as_str().map(str::as_bytes);
+        assert_eq!(Some(signature.as_ref()), expected, "{}", vector.id);
+        let request = ReceivedRequest { headers: &headers, query: "", body: &message };
+        assert_eq!(verify(&profile, &none(), request, &known(&keys), Timestamp::EPOCH), Ok(()));
+    }
+    assert!(count >= 1);
 }
 
 #[test]
@@ -127,7 +159,7 @@ fn every_request_of_the_vectors_is_verified_as_they_say() {
     for vector in vectors("verify") {
         let (Some(profile), Some(secret)) = (profile(&vector.scheme), &vector.secret) else { continue };
         count += 1;
-        let keys = [SigningKey::parse(secret, secret_rule(&profile)).expect("a secret")];
+        let keys = [VerifyingKey::parse(secret, secret_rule(&profile)).expect("a secret")];
         let header = |(name, value): (&String, &Value)| Header {
             name: name.as_str().into(),
             value: Bytes::from(value.as_str().expect("text").to_owned()),
@@ -135,8 +167,13 @@ fn every_request_of_the_vectors_is_verified_as_they_say() {
         let headers: Vec<Header> = vector.headers.iter().map(header).collect();
         let body = vector.body();
         let now = Timestamp::from_millis(vector.now.expect("a time") * 1000);
-        let verified =
-            verify(&profile, &none(), ReceivedRequest { headers: &headers, body: &body }, &keys, now);
+        let verified = verify(
+            &profile,
+            &none(),
+            ReceivedRequest { headers: &headers, query: "", body: &body },
+            &keys,
+            now,
+        );
         assert_eq!(Some(verified.is_ok()), vector.expect["valid"].as_bool(), "{}: {verified:?}", vector.id);
     }
     assert!(count >= 10, "only {count} vectors");

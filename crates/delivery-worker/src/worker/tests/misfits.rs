@@ -41,8 +41,8 @@ async fn a_secret_of_the_profile_before_that_still_overlaps_holds_nothing_up() {
     let receiver = Receiver::saying(vec![Step::Say(OK)]).await;
     let until = noon().plus(Duration::from_secs(3600));
     let of_now = seal(SecretPlace::Signing, BASE64);
-    let fitting = PreviousSecret { secret: seal(SecretPlace::Signing, BASE64), until };
-    let of_before = PreviousSecret { secret: seal(SecretPlace::Signing, SECRET), until };
+    let fitting = PreviousSecret { secret: seal(SecretPlace::Signing, BASE64), until, public_key: None };
+    let of_before = PreviousSecret { secret: seal(SecretPlace::Signing, SECRET), until, public_key: None };
     let ended = PreviousSecret { until: noon(), ..of_before.clone() };
     let mut moved = webhook(&receiver.url());
     moved.secrets.current = Some(of_now);
