@@ -21,6 +21,7 @@ pub mod json;
 pub mod key;
 pub mod log;
 pub mod outcome;
+pub mod own_header;
 pub mod pattern;
 pub mod ports;
 pub mod postback;

@@ -90,3 +90,87 @@ impl Preparations {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use postrider_contract::secret::{SealedSecret, Secret};
+    use postrider_contract::webhook::{Authentication, CustomHeader, Webhook};
+    use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
+
+    use super::*;
+    use crate::stage::{Counting, entry, secret_box, webhook};
+
+    fn sealed(place: SecretPlace<'_>, value: &str) -> SealedSecret {
+        let (secrets, webhook) = (secret_box(), webhook("https://receiver.example/hook"));
+        let secrets = WebhookSecrets::new(&secrets, &webhook.tenant, webhook.id);
+        secrets.seal(place, &Secret::new(value.to_owned()), &Counting::default())
+    }
+
+    fn prepared(change: impl FnOnce(&mut Webhook)) -> Result<Prepared, PrepareError> {
+        let mut webhook = webhook("https://receiver.example/hook");
+        change(&mut webhook);
+        Prepared::new(entry(webhook, "trcker", 1), &secret_box())
+    }
+
+    /// Whatever is stored: by an older version, or by hand.
+    fn with_header(name: &str, value: &str) -> Result<Prepared, PrepareError> {
+        let value = sealed(SecretPlace::Header(name), value);
+        prepared(|webhook| webhook.headers = vec![CustomHeader { name: name.to_owned(), value }])
+    }
+
+    fn with_api_key(header: &str, value: &str) -> Result<Prepared, PrepareError> {
+        let (header, value) = (header.to_owned(), sealed(SecretPlace::ApiKeyValue, value));
+        prepared(|webhook| webhook.authentication = Authentication::ApiKey { header, value })
+    }
+
+    #[test]
+    fn a_stored_header_that_is_not_a_webhooks_to_set_is_not_sent() {
+        for name in [
+            "Host",
+            "connection",
+            "Keep-Alive",
+            "Content-Length",
+            "Content-Type",
+            "Content-Encoding",
+            "Transfer-Encoding",
+            "TE",
+            "Trailer",
+            "Upgrade",
+            "Expect",
+            "Proxy-Authorization",
+            "Metadata",
+            "METADATA-FLAVOR",
+            "X-aws-ec2-metadata-token",
+            "X-Google-Metadata-Request",
+            "webhook-signature",
+            "X-Forwarded-For",
+            "X A",
+            "X\r\nHost",
+            "",
+        ] {
+            let refused = PrepareError::Header { name: name.to_owned() };
+            assert_eq!(with_header(name, "x").err(), Some(refused.clone()), "{name:?}");
+            let refused = match name {
+                "Content-Type" => PrepareError::Credential { name: name.to_owned() },
+                _ => refused,
+            };
+            assert_eq!(with_api_key(name, "x").err(), Some(refused), "{name:?}");
+        }
+        for name in ["Authorization", "X-Api-Key", "Accept"] {
+            assert!(with_header(name, "x").is_ok() && with_api_key(name, "x").is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_stored_value_that_could_end_its_header_is_not_sent() {
+        for value in ["a\r\nHost: b", "a\nb", "a\0b", "a\tb", "a\u{7f}", "\u{e9}", " a", "a "] {
+            let named = |name: &str| Some(PrepareError::Header { name: name.to_owned() });
+            assert_eq!(with_header("X-Own", value).err(), named("X-Own"), "{value:?}");
+            assert_eq!(with_api_key("X-Key", value).err(), named("X-Key"), "{value:?}");
+            let token = sealed(SecretPlace::BearerToken, value);
+            let bearer = prepared(|webhook| webhook.authentication = Authentication::Bearer { token });
+            // A blank before a token is between it and its scheme, which servers read over.
+            assert_eq!(bearer.err(), named("Authorization").filter(|_| value != " a"), "{value:?}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod filters;
 mod fixture;
 mod keys;
 mod newer_versions;
+mod own_headers;
 mod postbacks;
 mod profiles;
 mod racing;

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use postrider_contract::attempt::Header;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::{Delivery, Query};
+use postrider_contract::own_header::{check_header_name, check_header_text};
 use postrider_contract::profile::SecretRule;
 use postrider_contract::query_string::with_pair;
 use postrider_contract::secret::{SealedSecret, Secret};
@@ -299,7 +300,7 @@ fn authentication(
             own_header("Authorization", &value, &format!("Basic {MASKED}"))?
         }
         Authentication::ApiKey { header, value } => {
-            own_header(header, &secrets.open(SecretPlace::ApiKeyValue, value)?, MASKED)?
+            chosen_header(header, &secrets.open(SecretPlace::ApiKeyValue, value)?)?
         }
     };
     Ok(Some(header))
@@ -308,13 +309,20 @@ fn authentication(
 fn custom_headers(webhook: &Webhook, secrets: &WebhookSecrets<'_>) -> Result<Vec<OwnHeader>, PrepareError> {
     let opened = webhook.headers.iter().map(|custom| {
         let value = secrets.open(SecretPlace::Header(&custom.name), &custom.value)?;
-        own_header(&custom.name, &value, MASKED)
+        chosen_header(&custom.name, &value)
     });
     opened.collect()
 }
 
+/// A header whose name the webhook's owner chose: judged again, whoever wrote it where it is stored.
+fn chosen_header(name: &str, value: &Secret) -> Result<OwnHeader, PrepareError> {
+    check_header_name(name).map_err(|_| PrepareError::Header { name: name.to_owned() })?;
+    own_header(name, value, MASKED)
+}
+
 fn own_header(name: &str, value: &Secret, shown: &str) -> Result<OwnHeader, PrepareError> {
     let refused = || PrepareError::Header { name: name.to_owned() };
+    check_header_text(value).map_err(|_| refused())?;
     let mut written = HeaderValue::from_str(value.reveal()).map_err(|_| refused())?;
     written.set_sensitive(true);
     Ok(OwnHeader {

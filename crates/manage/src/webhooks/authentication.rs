@@ -1,5 +1,6 @@
 //! How a webhook's requests say who they are: from what a request says to what is stored.
 
+use postrider_contract::own_header::{check_header_name, check_header_value};
 use postrider_contract::secret::{SealedSecret, Secret};
 use postrider_contract::webhook::Authentication;
 use postrider_service::problem::FieldErrors;
@@ -7,7 +8,6 @@ use postrider_service::webhook_secrets::SecretPlace;
 
 use super::apply::Sealing;
 use super::fields::{AuthenticationType, WebhookFields};
-use super::headers::{check_header_name, check_header_value};
 use crate::field_change::FieldChange;
 
 const MAX_USERNAME: usize = 256;
