@@ -1,5 +1,10 @@
 //! A URL's query as receivers read it: `name=value` pairs between `&`, percent-encoded, `+` for a space.
 
+/// The names of the parameters as they are written.
+pub fn parameter_names(query: &str) -> impl Iterator<Item = &str> {
+    pairs(query).map(|(name, _)| name)
+}
+
 /// How many parameters of this name there are.
 #[must_use]
 pub fn count_parameters(query: &str, name: &str) -> usize {

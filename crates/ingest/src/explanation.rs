@@ -36,7 +36,7 @@ pub(crate) struct ExplainAnswer {
     /// The whole event would be refused for them: the tenant's `schema_check` is `enforce`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     refused_by_schema: bool,
-    /// Whether the requests are signed as they would be. If not, the key may not publish: `signature` headers are left out.
+    /// Whether the requests are signed as they would be. If not, the key may not publish: signatures are left out.
     signed: bool,
     /// Those that it goes to first; 200 at most.
     webhooks: Vec<ExplainedWebhookView>,

@@ -12,20 +12,25 @@ use serde_json::json;
 
 on_both_engines!(
     a_signature_in_the_query_stands_behind_what_the_url_has,
+    a_postback_is_signed_over_what_was_filled_in_and_so_explained,
     a_receiver_can_move_from_a_shared_secret_to_a_key_pair
 );
 
-async fn a_signature_in_the_query_stands_behind_what_the_url_has(engine: EngineKind) -> Result<()> {
+/// An installation with the profile `old`, which signs as old partners ask for it.
+async fn stage_with_an_old_profile(engine: EngineKind, signs: &str) -> Result<Stage> {
     let stage = Stage::open(engine, "standard").await?;
     let old = json!({
         "envelope": {"body": "${event.data}"},
-        "signature": {
-            "query_parameter": "sig", "algorithm": "md5", "signs": "${query.click_id}:${secret}", "encoding": "hex",
-        },
+        "signature": {"query_parameter": "sig", "algorithm": "md5", "signs": signs, "encoding": "hex"},
         "secret": {"origin": "required"},
         "retry": {"waits": []},
     });
     stage.server.admin().put("/v1/profiles/old", &old).await?.require(201)?;
+    Ok(stage)
+}
+
+async fn a_signature_in_the_query_stands_behind_what_the_url_has(engine: EngineKind) -> Result<()> {
+    let stage = stage_with_an_old_profile(engine, "${query.click_id}:${secret}").await?;
     let fields = json!({"name": "old", "profile": "old", "secret": "of the subscriber"});
     stage.webhook("/hook?click_id=a%20b&x=1", "*", fields).await?;
     stage.publish("order.paid", json!({"n": 1})).await?;
@@ -37,6 +42,26 @@ async fn a_signature_in_the_query_stands_behind_what_the_url_has(engine: EngineK
         seen[0].target
     );
     ensure!(seen[0].body == r#"{"n":1}"#, "{:?}", seen[0].body);
+    stage.wait_until_settled(SOON).await?;
+    Ok(())
+}
+
+async fn a_postback_is_signed_over_what_was_filled_in_and_so_explained(engine: EngineKind) -> Result<()> {
+    let stage = stage_with_an_old_profile(engine, "${query.click_id}:${query.payout}:${secret}").await?;
+    let url = format!("{}?click_id={{click_id}}&payout={{payout}}&t={{x}}", stage.receiver.url("/pb"));
+    let fields = json!({
+        "name": "old", "profile": "old", "secret": "of the subscriber", "kind": "postback", "url": url,
+    });
+    stage.webhook("/pb", "*", fields).await?;
+    let event = r#"{"type":"conversion.created","data":{"click_id":"a b","payout":12.50,"x":"&sig=1"}}"#;
+    let explained = stage.api.post_with("/v1/events/explain", &[], event.to_owned()).await?;
+    let explained = explained.require(200)?.json()?;
+    stage.api.post_with("/v1/events", &[], event.to_owned()).await?.require(202)?;
+    let seen = stage.receiver.wait_for_requests("/pb", 1, SOON).await?;
+    // MD5 of "a b:12.50:of the subscriber", worked out elsewhere.
+    let target = "/pb?click_id=a%20b&payout=12.50&t=%26sig%3D1&sig=83f4a87eedd78dfc7e706c387fd78eb6";
+    ensure!((seen[0].method.as_str(), seen[0].target.as_str()) == ("GET", target), "{:?}", seen[0]);
+    ensure!(explained["webhooks"][0]["request"]["target"] == target, "{explained}");
     stage.wait_until_settled(SOON).await?;
     Ok(())
 }

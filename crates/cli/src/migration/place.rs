@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub enum Place {
     Method,
     Url,
+    /// `query:sig`: the parameter in which the signature stands.
+    Parameter(String),
     /// `header-order`.
     HeaderOrder,
     /// `header:X-Signature`.
@@ -19,7 +21,7 @@ pub enum Place {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be method, url, header-order, header:NAME, body, or body:/POINTER")]
+#[error("must be method, url, query:NAME, header-order, header:NAME, body, or body:/POINTER")]
 pub struct InvalidPlace;
 
 impl Place {
@@ -34,6 +36,7 @@ impl Place {
             (
                 Place::Method
                 | Place::Url
+                | Place::Parameter(_)
                 | Place::HeaderOrder
                 | Place::Header(_)
                 | Place::Body
@@ -49,6 +52,7 @@ impl fmt::Display for Place {
         match self {
             Place::Method => f.write_str("method"),
             Place::Url => f.write_str("url"),
+            Place::Parameter(name) => write!(f, "query:{name}"),
             Place::HeaderOrder => f.write_str("header-order"),
             Place::Header(name) => write!(f, "header:{name}"),
             Place::Body => f.write_str("body"),
@@ -66,6 +70,7 @@ impl FromStr for Place {
             None if text == "url" => Ok(Place::Url),
             None if text == "header-order" => Ok(Place::HeaderOrder),
             None if text == "body" => Ok(Place::Body),
+            Some(("query", name)) if !name.is_empty() => Ok(Place::Parameter(name.to_owned())),
             Some(("header", name)) if !name.is_empty() => Ok(Place::Header(name.to_owned())),
             Some(("body", pointer)) if pointer.starts_with('/') => Ok(Place::BodyAt(pointer.to_owned())),
             None | Some(_) => Err(InvalidPlace),
@@ -83,10 +88,10 @@ mod tests {
 
     #[test]
     fn a_place_is_read_as_it_is_written() {
-        for text in ["method", "url", "header-order", "header:X-A", "body", "body:/data/a~1b"] {
+        for text in ["method", "url", "query:sig", "header-order", "header:X-A", "body", "body:/data/a~1b"] {
             assert_eq!(place(text).to_string(), text);
         }
-        for text in ["", "header", "header:", "body:", "body:data", "status"] {
+        for text in ["", "header", "header:", "query", "query:", "body:", "body:data", "status"] {
             assert_eq!(text.parse::<Place>(), Err(InvalidPlace), "{text}");
         }
     }
@@ -103,6 +108,7 @@ mod tests {
             ("body:/a", "body:/ab"),
             ("body:/a/0", "body:/a"),
             ("body", "body:/a"),
+            ("url", "query:sig"),
         ] {
             assert!(!place(one).covers(&place(other)), "{one} {other}");
         }

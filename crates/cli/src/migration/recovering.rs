@@ -17,7 +17,7 @@ use postrider_contract::signature::TextVariable;
 use postrider_contract::submission::Submission;
 use postrider_contract::tenant::Tenant;
 
-use super::skeleton::{Found, in_body, in_headers};
+use super::skeleton::{Found, beside_body, in_body};
 use super::{Difference, Expected, Place, Taken};
 use crate::capture::CapturedRequest;
 
@@ -59,7 +59,7 @@ const NAMELESS: &str = "unknown";
 
 pub(super) fn recover(expected: &Expected, captured: &CapturedRequest) -> Recovered {
     let mut found = in_body(&expected.profile, &captured.body);
-    for (variable, one) in in_headers(expected, captured) {
+    for (variable, one) in beside_body(expected, captured) {
         found.entry(variable).or_insert(one);
     }
     let mut reading = Reading { found, differences: Vec::new(), taken: Vec::new(), notes: Vec::new() };

@@ -46,10 +46,10 @@ impl<'e> SignaturePlace<'e> {
         header.or_else(|| Some(SignaturePlace::Parameter(rule.query_parameter.as_ref()?.as_str())))
     }
 
-    fn is_known_as(self) -> Place {
+    pub(super) fn is_known_as(self) -> Place {
         match self {
             SignaturePlace::Header(name) => Place::Header(name.to_owned()),
-            SignaturePlace::Parameter(_) => Place::Url,
+            SignaturePlace::Parameter(name) => Place::Parameter(name.to_owned()),
         }
     }
 

@@ -29,7 +29,7 @@ impl Found<'_> {
     pub(super) fn is_null(&self) -> bool {
         match self.place {
             Place::Body | Place::BodyAt(_) => self.raw == "null",
-            Place::Method | Place::Url | Place::HeaderOrder | Place::Header(_) => false,
+            Place::Method | Place::Url | Place::Parameter(_) | Place::HeaderOrder | Place::Header(_) => false,
         }
     }
 }
@@ -44,7 +44,11 @@ pub(super) fn in_body<'r>(profile: &CompiledProfile, body: &'r [u8]) -> BTreeMap
     found
 }
 
-pub(super) fn in_headers<'r>(expected: &Expected, captured: &'r CapturedRequest) -> Vec<(String, Found<'r>)> {
+/// What stands in the headers, and beside the signatures wherever these stand.
+pub(super) fn beside_body<'r>(
+    expected: &Expected,
+    captured: &'r CapturedRequest,
+) -> Vec<(String, Found<'r>)> {
     let mut all = Vec::new();
     let value_of = |name: &str| std::str::from_utf8(&captured.header(name)?.value).ok();
     let found = |name: &str, text: &'r str| {
@@ -62,13 +66,17 @@ pub(super) fn in_headers<'r>(expected: &Expected, captured: &'r CapturedRequest)
                 .map(|(variable, text)| (variable.name().to_owned(), found(name, text))),
         );
     }
-    if let (Some(rule), Some(SignaturePlace::Header(name))) =
-        (&definition.signature, SignaturePlace::of(expected))
+    let signature = definition.signature.as_ref().zip(SignaturePlace::of(expected));
+    if let Some((rule, stands)) = signature
+        && let Some(value) = stands.captured_text(captured)
     {
-        for (variable, text) in value_of(name).and_then(|value| rule.value.capture(value)).unwrap_or_default()
-        {
+        for (variable, text) in rule.value.capture(&value).unwrap_or_default() {
+            let text = Cow::<str>::Owned(text.to_owned());
             match variable {
-                ValueVariable::Text(variable) => all.push((variable.name().to_owned(), found(name, text))),
+                ValueVariable::Text(variable) => {
+                    let found = Found { place: stands.is_known_as(), text: text.clone(), raw: text };
+                    all.push((variable.name().to_owned(), found));
+                }
                 ValueVariable::Signatures => {}
             }
         }

@@ -1,5 +1,7 @@
 //! An old sender that speaks a built-in profile, captured in both forms, and then one thing about it changed.
 
+mod in_the_query;
+
 use postrider_contract::catalogue::SchemaCheck;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::AttemptNumber;
@@ -80,18 +82,20 @@ impl OldSender {
         };
         let overrides = ProfileOverride::default();
         let keys = [self.key.clone()];
-        let covered = Covered { query: "", body: body.as_bytes() };
-        let made = signed_request(&self.profile, &overrides, &context, covered, &keys).headers;
+        let (before, query) = URL.split_once('?').expect("a query");
+        let covered = Covered { query, body: body.as_bytes() };
+        let made = signed_request(&self.profile, &overrides, &context, covered, &keys);
+        let query = made.query_parameter.map_or_else(|| query.to_owned(), |pair| with_pair(query, &pair));
         let header =
             |name: &str, value: &str| Header { name: name.into(), value: Bytes::from(value.to_owned()) };
         let mut headers = vec![header("Host", "partner.example")];
-        headers.extend(made);
+        headers.extend(made.headers);
         headers.push(header("Content-Length", &body.len().to_string()));
         CapturedRequest {
             number: 1,
             at: Some(at()),
             method: self.profile.definition().request.method.as_str().to_owned(),
-            url: URL.to_owned(),
+            url: format!("{before}?{query}"),
             headers,
             names: HeaderNames::AsSent,
             body: Bytes::from(body),

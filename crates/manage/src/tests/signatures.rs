@@ -126,3 +126,44 @@ async fn a_url_must_have_what_is_signed_of_it_and_leave_room_for_the_signature()
         "{refused}"
     );
 }
+
+#[tokio::test]
+async fn a_postback_leaves_room_for_its_signature_whatever_its_macros_will_be() {
+    let api = Api::start().await;
+    api.call(ADMIN, "PUT", "/v1/profiles/old", Some(over_fields())).await.expect(201);
+    let key = api.tenant_with_key("acme", "old").await;
+    let postback = |query: &str| {
+        let url = format!("https://partner.example/pb?{query}");
+        json!({"kind": "postback", "url": url, "events": ["*"], "secret": "of the partner"})
+    };
+    for query in [
+        "cid={click_id}",
+        "click_id={a}&click_id={b}",
+        "click_id={click_id}&sig={sig}",
+        "click_id={click_id}&s%69g=1",
+        "click_id={click_id}&sig",
+        "click_id={click_id}&{sub}=1",
+        "click_id={click_id}&s{sub}=1",
+        "{sub}&click_id={click_id}",
+    ] {
+        let answer = api.call(&key, "POST", "/v1/webhooks", Some(postback(query))).await;
+        assert_eq!((answer.status.as_u16(), answer.pointers()), (422, vec!["/url".to_owned()]), "{query}");
+    }
+    let fitting = postback("click_id={click_id}&x={sig}&%7Bsig%7D=y");
+    let made = api.call(&key, "POST", "/v1/webhooks", Some(fitting)).await.expect(201);
+    let path = format!("/v1/webhooks/{}", text(&made, "id"));
+    let change = json!({"url": "https://partner.example/pb?click_id={click_id}&sig={x}"});
+    assert_eq!(api.call(&key, "PATCH", &path, Some(change)).await.pointers(), ["/url"]);
+
+    // Under a profile that has nothing to do with the query its names are free; a move to one that has is judged.
+    let other = api.tenant_with_key("other", "trcker").await;
+    for query in ["click_id={click_id}&sig=1", "click_id={click_id}&{sub}=1"] {
+        let made = api.call(&other, "POST", "/v1/webhooks", Some(postback(query))).await.expect(201);
+        let path = format!("/v1/webhooks/{}", text(&made, "id"));
+        let answer = api.call(&other, "PATCH", &path, Some(json!({"profile": "old"}))).await;
+        assert_eq!((answer.status.as_u16(), answer.pointers()), (422, vec!["/url".to_owned()]), "{query}");
+    }
+    let moved = json!({"profile": "old"});
+    let answer = api.call(ADMIN, "PATCH", "/v1/tenants/other", Some(moved)).await;
+    assert_eq!((answer.status.as_u16(), answer.pointers()), (422, vec!["/profile".to_owned()]));
+}

@@ -4,7 +4,7 @@
 
 use postrider_contract::ids::TenantId;
 use postrider_contract::profile::{CompiledProfile, Method, SecretOrigin};
-use postrider_contract::query_string::count_parameters;
+use postrider_contract::query_string::{count_parameters, parameter_names};
 use postrider_contract::signature::SigningKey;
 use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::{Webhook, WebhookKind};
@@ -36,11 +36,13 @@ pub(super) fn check(
     check_secret(webhook, profile, secrets, errors);
 }
 
-/// What is signed of the query must be there, and where the signature will stand must be free.
+/// What is signed of the query must be there, and where the signature will stand must be free; in a postback, whatever
+/// its macros will be.
 fn check_query(webhook: &Webhook, profile: &CompiledProfile, errors: &mut FieldErrors) {
     let query = webhook.url.query().unwrap_or_default();
-    for name in profile.signed_parameters() {
-        if count_parameters(query, &name) != 1 {
+    let signed = profile.signed_parameters();
+    for name in &signed {
+        if count_parameters(query, name) != 1 {
             let detail =
                 format!("must have the query parameter {name} once: the profile {} signs it", profile.name());
             errors.add("/url", detail);
@@ -49,6 +51,15 @@ fn check_query(webhook: &Webhook, profile: &CompiledProfile, errors: &mut FieldE
     let own = profile.signature_parameter().filter(|name| count_parameters(query, name.as_str()) > 0);
     if let Some(name) = own {
         let detail = format!("has the query parameter {name}, in which the profile {} signs", profile.name());
+        errors.add("/url", detail);
+    }
+    let counts_on_names = profile.signature_parameter().is_some() || !signed.is_empty();
+    let is_macro = |name: &str| webhook.kind == WebhookKind::Postback && name.contains('{');
+    if let Some(name) = parameter_names(query).find(|name| counts_on_names && is_macro(name)) {
+        let detail = format!(
+            "has a macro in a parameter's name, {name}: it could become one that the profile {} signs, or signs in",
+            profile.name()
+        );
         errors.add("/url", detail);
     }
 }

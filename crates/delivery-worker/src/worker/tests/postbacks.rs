@@ -1,11 +1,14 @@
 //! Postbacks: sent as they were filled, and done when their own rule says so.
 
 use bytes::Bytes;
-use postrider_contract::delivery::{DeliveryRef, Query, TooLong};
+use postrider_contract::delivery::{DeliveryRef, Query, RenderedWith, TooLong};
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::postback::{PostbackMethod, PostbackRule, SuccessRule};
-use postrider_contract::profile::StatusSet;
+use postrider_contract::profile::{Profile, StatusSet};
+use postrider_contract::revision::Revision;
+use postrider_contract::signature::VerifyFailure;
 use postrider_contract::webhook::WebhookKind;
+use postrider_service::directory::{ProfileEntry, WebhookEntry};
 
 use super::*;
 
@@ -104,5 +107,67 @@ async fn a_postback_that_is_too_long_fails_at_once_with_its_reason_and_is_not_se
         assert!(detail.contains(expected), "{detail}");
         stage.drained().await.unwrap();
         assert!(receiver.seen.requests().is_empty());
+    }
+}
+
+const SIGNED: &str = "
+name = 'own'
+[envelope]
+body = '${event.data}'
+[retry]
+waits = ['1s']
+[secret]
+origin = 'required'
+[signature]
+query_parameter = 'sig'
+signs = '${timestamp}.${query}.${body}'
+value = '${timestamp}-${signatures}'
+encoding = 'hex'
+replay_window = '5m'
+";
+
+#[tokio::test]
+async fn a_signature_stands_behind_what_was_filled_in_covers_it_and_is_made_afresh_for_each_try() {
+    let profile = Profile::from_toml(SIGNED).and_then(Profile::compile).unwrap();
+    let key = VerifyingKey::parse(SECRET, profile.definition().secret.as_ref().unwrap()).unwrap();
+    let (profile, revision) = (Arc::new(profile), Revision::from_number(5));
+    for (method, form) in [(PostbackMethod::Get, &b""[..]), (PostbackMethod::Post, &b"id=evt_1&p=1.10"[..])] {
+        let receiver = Receiver::start(|connection, request| {
+            vec![Step::Say(if connection + request == 0 { ERROR } else { OK })]
+        })
+        .await;
+        let called = postback(&receiver, PostbackRule { method, ..PostbackRule::default() });
+        let mut stage = Stage::with(called.clone()).await;
+        let of_now = ProfileEntry { profile: Arc::clone(&profile), revision };
+        let known = WebhookEntry { profile: of_now, ..WebhookEntry::clone(&entry(called, "trcker", 2)) };
+        stage.webhooks.put(Arc::new(known));
+        let of_old = filled(query(), form);
+        let rendered_with = RenderedWith { profile: revision, ..of_old.rendered_with };
+        let delivery = Delivery { profile: "own".parse().unwrap(), rendered_with, ..of_old };
+        stage.publish(Route::First, delivery).await;
+        assert!(matches!(stage.attempted().await.outcome, Outcome::Retry { .. }));
+        stage.pass(Duration::from_secs(1));
+        assert_eq!(stage.attempted().await.outcome, Outcome::Delivered);
+
+        let requests = receiver.seen.requests();
+        let mut signatures = Vec::new();
+        for ((_, request), at) in requests.iter().zip([noon(), noon().plus(Duration::from_secs(1))]) {
+            let target = first_line(request).split(' ').nth(1).unwrap();
+            let query = target.strip_prefix("/pb?").unwrap();
+            let (unsigned, signature) = query.rsplit_once("&sig=").unwrap();
+            assert_eq!(unsigned.as_bytes(), FILLED);
+            let judge = |query: &str, body: &[u8]| {
+                let received = ReceivedRequest { headers: &[], query, body };
+                verify(&profile, &Default::default(), received, std::slice::from_ref(&key), at)
+            };
+            assert_eq!(judge(query, form), Ok(()), "{target}");
+            let other = query.replacen("n=1", "n=2", 1);
+            assert_eq!(judge(&other, form), Err(VerifyFailure::NoMatch), "{other}");
+            assert_eq!(judge(query, &b"id=evt_2&p=1.10"[..]), Err(VerifyFailure::NoMatch));
+            signatures.push(signature.to_owned());
+        }
+        assert_eq!(signatures.len(), 2);
+        assert_ne!(signatures[0], signatures[1], "of the moment of each try");
+        stage.drained().await.unwrap();
     }
 }
