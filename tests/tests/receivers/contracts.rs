@@ -101,6 +101,8 @@ fn authentications() -> [(&'static str, Value, Option<Credential>); 4] {
     ]
 }
 
+/// By these a receiver knows a delivery that it had already, in the contracts that have them.
+const IDS: [&str; 2] = ["webhook-id", "X-Trcker-Webhook-Id"];
 /// The path whose webhook gets another secret.
 const MOVING: &str = "/moving";
 /// Long enough for every contract.
@@ -228,6 +230,9 @@ impl Contract {
         let last = came.last().context("just seen")?;
         self.is_as_published(last)?;
         ensure!(last.body == came[0].body, "every try has the same body");
+        for name in IDS {
+            ensure!(last.header(name) == came[0].header(name), "{name} is another at every try");
+        }
         let refused = receiver.judge(&before, last).await?;
         let expected = if self.may_overlap { None } else { Some("no matching signature") };
         ensure!(refused.as_deref() == expected, "who knows the old secret alone: {refused:?}");

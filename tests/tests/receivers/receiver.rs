@@ -111,6 +111,10 @@ impl PythonReceiver {
 }
 
 impl Delivered {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     fn read(value: &Value) -> Result<Self> {
         let text =
             |value: &Value| value.as_str().map(str::to_owned).with_context(|| format!("no text: {value}"));
