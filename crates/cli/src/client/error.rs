@@ -31,6 +31,11 @@ pub enum ClientError {
     /// A profile's file cannot be had, or is not a profile: nothing was sent.
     #[error(transparent)]
     Profile(#[from] ProfileArgumentError),
+    /// None that is known without a server, and no server says whether it knows it.
+    #[error(
+        "there is no built-in profile {name:?} (there are {known}), and no server to ask for one of its own"
+    )]
+    UnknownProfile { name: String, known: String, source: Box<ClientError> },
     /// There are no captured requests to compare with.
     #[error(transparent)]
     Capture(#[from] CaptureError),
@@ -79,6 +84,7 @@ impl ClientError {
             | ClientError::Capture(_)
             | ClientError::File { .. } => EXIT_USAGE,
             ClientError::NotReachable { .. }
+            | ClientError::UnknownProfile { .. }
             | ClientError::TimedOut { .. }
             | ClientError::NotPostrider { .. } => EXIT_NOT_REACHABLE,
         }
@@ -104,6 +110,7 @@ impl ClientError {
             ClientError::Usage(_)
             | ClientError::Secret(_)
             | ClientError::Profile(_)
+            | ClientError::UnknownProfile { .. }
             | ClientError::Capture(_)
             | ClientError::File { .. }
             | ClientError::NotPostrider { .. }
@@ -267,11 +274,14 @@ mod tests {
     #[test]
     fn exit_codes_tell_refused_from_unusable_from_unreachable() {
         let not_reachable =
-            ClientError::NotReachable { url: "http://a".to_owned(), reason: "refused".to_owned() };
+            || ClientError::NotReachable { url: "http://a".to_owned(), reason: "refused".to_owned() };
+        let (name, known) = ("nobody".to_owned(), "some, others".to_owned());
+        let unknown = ClientError::UnknownProfile { name, known, source: Box::new(not_reachable()) };
         for (error, code) in [
             (ClientError::NotWell("the ledger does not balance".to_owned()), 1),
             (ClientError::Usage("say which".to_owned()), 2),
-            (not_reachable, 3),
+            (not_reachable(), 3),
+            (unknown, 3),
         ] {
             let (exit, text) = verdict(&error.into());
             assert_eq!(exit, ExitCode::from(code));

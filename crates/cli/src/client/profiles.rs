@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 use postrider_contract::profile::{
-    CompiledProfile, Profile, ProfileName, SignatureRule, builtin_profile, profile_schema,
+    CompiledProfile, Profile, ProfileName, SignatureRule, builtin_profile, builtin_profiles, profile_schema,
 };
 use serde_json::{Map, Value};
 
@@ -180,9 +180,18 @@ async fn find(session: &Session, name: &str) -> Result<Arc<CompiledProfile>, Cli
     if ProfileFile::is_meant_by(name) || builtin.is_some() {
         return Ok(profile_argument::load(name)?);
     }
-    let answer = session.call(Call::get(["profiles", name])).await?;
-    let compiled = form_of(answer.read()?)?.compile();
+    let answer = session.call(Call::get(["profiles", name])).await;
+    let compiled = form_of(answer.map_err(|error| unknown_unless_asked(name, error))?.read()?)?.compile();
     compiled
         .map(Arc::new)
         .map_err(|error| ClientError::NotWell(format!("{name} is not a profile here: {error}")))
+}
+
+/// Whoever mistyped a name of ours needs no server.
+fn unknown_unless_asked(name: &str, error: ClientError) -> ClientError {
+    if !matches!(error, ClientError::NotReachable { .. }) {
+        return error;
+    }
+    let known: Vec<&str> = builtin_profiles().iter().map(|profile| profile.name().as_str()).collect();
+    ClientError::UnknownProfile { name: name.to_owned(), known: known.join(", "), source: Box::new(error) }
 }

@@ -86,6 +86,7 @@ fn why(error: &ClientError) -> String {
         ClientError::Usage(_)
         | ClientError::Secret(_)
         | ClientError::Profile(_)
+        | ClientError::UnknownProfile { .. }
         | ClientError::Capture(_)
         | ClientError::File { .. }
         | ClientError::Refused(_)
