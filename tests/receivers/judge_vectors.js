@@ -5,7 +5,7 @@ const fs = require("node:fs");
 const path = require("node:path");
 
 // What a verifier says of a request; anything else that goes wrong ends the run.
-const REFUSALS = /missing|expected form|too old|no parameter|no signature matches/;
+const REFUSALS = /missing|expected form|too old|has the parameter|no signature matches/;
 
 for (const name of process.argv.slice(2)) {
   const { verify } = require(path.resolve(`${name}.js`));

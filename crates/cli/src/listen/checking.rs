@@ -111,6 +111,7 @@ impl Checking {
                 | VerifyFailure::MalformedHeader { .. }
                 | VerifyFailure::MissingParameter { .. }
                 | VerifyFailure::MalformedParameter { .. }
+                | VerifyFailure::RepeatedParameter { .. }
                 | VerifyFailure::OutsideReplayWindow { .. }),
             ) => Verdict::Refused(failure.to_string()),
         }

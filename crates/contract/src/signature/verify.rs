@@ -16,7 +16,7 @@ use crate::attempt::Header;
 use crate::clock::Timestamp;
 use crate::pattern::Pattern;
 use crate::profile::{CompiledProfile, ProfileOverride, SignatureRule};
-use crate::query_string::{parameter_value, without_parameter};
+use crate::query_string::{count_parameters, parameter_value, without_parameter};
 
 /// No sender has more active secrets; a longer list only costs the receiver time.
 const MAX_SIGNATURES: usize = 16;
@@ -34,6 +34,8 @@ pub enum VerifyFailure {
     MissingParameter { name: String },
     #[error("the query parameter {name} is not of the expected form")]
     MalformedParameter { name: String },
+    #[error("the query parameter {name} is there more than once")]
+    RepeatedParameter { name: String },
     #[error("the signed time is {} s {}, and only {} s are accepted", difference.as_secs(), if *is_past { "ago" } else { "ahead" }, window.as_secs())]
     OutsideReplayWindow { difference: Duration, is_past: bool, window: Duration },
     #[error("no signature matches: another secret, or the request was changed on its way")]
@@ -63,10 +65,18 @@ impl<'a> ReceivedRequest<'a> {
         match place {
             Place::Header(name) => self.header(name.as_str()).map(Cow::Borrowed),
             Place::Parameter(name) => {
-                let missing = || VerifyFailure::MissingParameter { name: name.to_owned() };
-                let value = parameter_value(self.query, name).ok_or_else(missing)?;
-                String::from_utf8(value).map(Cow::Owned).map_err(|_| malformed(place))
+                String::from_utf8(self.parameter(name)?).map(Cow::Owned).map_err(|_| malformed(place))
             }
+        }
+    }
+
+    /// A parameter that must be there once: of two, one could be signed, and the other be what is gone by.
+    fn parameter(&self, name: &str) -> Result<Vec<u8>, VerifyFailure> {
+        let missing = || VerifyFailure::MissingParameter { name: name.to_owned() };
+        let value = parameter_value(self.query, name).ok_or_else(missing)?;
+        match count_parameters(self.query, name) {
+            1 => Ok(value),
+            _ => Err(VerifyFailure::RepeatedParameter { name: name.to_owned() }),
         }
     }
 
@@ -85,7 +95,7 @@ fn malformed(place: Place<'_>) -> VerifyFailure {
     }
 }
 
-/// Checks a request as its receiver would: the headers have their form, the signed time is within the replay
+/// Checks a request as its receiver would: headers and parameters are there and have their form, the signed time is within the replay
 /// window of `now`, and one of the signatures is that of one of `keys` over the bytes that came. Signatures are
 /// compared in constant time.
 ///
@@ -106,6 +116,9 @@ pub fn verify(
     let (_, signatures) = signatures.ok_or_else(|| malformed(place))?;
     let texts = signed_texts(profile, rule, &captured, request)?;
     check_time(rule, &texts, now, place)?;
+    for name in profile.signed_parameters() {
+        request.parameter(&name)?;
+    }
     let query = request.query_without(place);
     let covered = Covered { query: &query, body: request.body };
     let expected: Vec<Expected<'_>> =

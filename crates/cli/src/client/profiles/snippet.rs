@@ -181,7 +181,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A regular expression, quoted, that both languages read: a group for each variable.
+/// A regular expression that both languages read: a group for each variable.
 fn expression<V: Variable>(pattern: &Pattern<V>) -> String {
     let mut expression = String::new();
     let last = pattern.pieces().len().saturating_sub(1);
@@ -189,7 +189,7 @@ fn expression<V: Variable>(pattern: &Pattern<V>) -> String {
         match piece {
             Piece::Literal(literal) => {
                 for character in literal.chars() {
-                    if character.is_ascii_punctuation() {
+                    if "\\^$.|?*+()[]{}".contains(character) {
                         expression.push('\\');
                     }
                     expression.push(character);
@@ -198,7 +198,14 @@ fn expression<V: Variable>(pattern: &Pattern<V>) -> String {
             Piece::Variable(_) => expression.push_str(if index == last { "(.+)" } else { "(.+?)" }),
         }
     }
-    quoted(&expression)
+    expression
+}
+
+/// What stands around a signature, with the expression of the signature itself.
+fn wrapped((before, behind): &(String, String), signature: String) -> String {
+    let literal = |text: &String| (!text.is_empty()).then(|| quoted(text));
+    let parts = [literal(before), Some(signature), literal(behind)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" + ")
 }
 
 /// Whether a pattern is nothing but one variable.

@@ -193,6 +193,11 @@ impl Example {
             vectors.extend(self.vectors_of_a_key_pair(rule, &current)?);
         }
         vectors.push(self.tampered(&genuine, &known)?);
+        if let Some(name) = self.profile.signed_parameters().first() {
+            let query = with_pair(&genuine.query, &encoded_pair(name, "another"));
+            let twice = Vector { query: &query, ..self.vector("parameter_twice", &genuine, &known) };
+            vectors.push(self.judged(&twice)?);
+        }
         let forged = self.sent(&[&other]);
         vectors.push(self.judged(&self.vector("another_secret", &forged, &known))?);
         let window = self.profile.definition().signature.as_ref().and_then(|rule| rule.replay_window);

@@ -5,6 +5,7 @@ use postrider_contract::signature::SignedVariable;
 
 use super::{
     Scheme, SecretForm, SignatureEncoding, Variable, expression, hash_name, identifier, is_bare, quoted,
+    wrapped,
 };
 
 pub(super) fn snippet(scheme: &Scheme<'_>) -> String {
@@ -44,20 +45,21 @@ pub(super) fn snippet(scheme: &Scheme<'_>) -> String {
 
 /// What stands in the signature's place, taken apart.
 fn value(scheme: &Scheme<'_>, lines: &mut Vec<String>) {
+    let groups = scheme.value_groups();
+    let into = if groups.is_some() { "value" } else { "signatures" };
     match (&scheme.rule.header, &scheme.rule.query_parameter) {
-        (Some(name), _) => lines.extend(header("value", name.as_str())),
+        (Some(name), _) => lines.extend(header(into, name.as_str())),
         (None, Some(name)) => {
-            lines.push(format!("  const value = parameter(query, {}).toString();", quoted(name.as_str())));
+            let name = quoted(name.as_str());
+            lines.push(format!("  const {into} = parameter(query, {name}).toString();"));
             lines.push(format!(
-                "  query = query.split(\"&\").filter((pair) => pair.split(\"=\")[0] !== {}).join(\"&\");",
-                quoted(name.as_str())
+                "  query = query.split(\"&\").filter((pair) => pair.split(\"=\")[0] !== {name}).join(\"&\");"
             ));
         }
         (None, None) => {}
     }
-    match scheme.value_groups() {
-        None => lines.push("  const signatures = value;".to_owned()),
-        Some(groups) => lines.extend(matched("parts", &groups, &expression(&scheme.rule.value), "value")),
+    if let Some(groups) = groups {
+        lines.extend(matched("parts", &groups, &expression(&scheme.rule.value), into));
     }
 }
 
@@ -70,9 +72,9 @@ fn header(into: &str, name: &str) -> [String; 2] {
 }
 
 fn matched(parts: &str, groups: &[String], expression: &str, from: &str) -> [String; 3] {
-    let anchored = format!("new RegExp(\"^(?:\" + {expression} + \")$\")");
+    let anchored = quoted(&format!("^{expression}$"));
     [
-        format!("  const {parts} = {anchored}.exec({from});"),
+        format!("  const {parts} = new RegExp({anchored}).exec({from});"),
         format!("  if (!{parts}) throw new Error(\"the signature is not of the expected form\");"),
         format!("  const [, {}] = {parts};", groups.join(", ")),
     ]
@@ -159,13 +161,8 @@ fn comparison(scheme: &Scheme<'_>, lines: &mut Vec<String>) {
         if has_secret {
             lines.push(format!("    const message = {};", message(scheme)));
         }
-        let (before, behind) = scheme.around_shared();
-        lines.push(format!(
-            "    const expected = Buffer.from({} + {} + {});",
-            quoted(&before),
-            signature(scheme),
-            quoted(&behind)
-        ));
+        let expected = wrapped(&scheme.around_shared(), signature(scheme));
+        lines.push(format!("    const expected = Buffer.from({expected});"));
         lines.push(
             "    if (candidates.some((candidate) => isSame(Buffer.from(candidate), expected))) return;"
                 .to_owned(),
@@ -224,9 +221,9 @@ fn functions(scheme: &Scheme<'_>, lines: &mut Vec<String>) {
             [
                 "",
                 "function parameter(query, name) {",
-                "  const value = new URLSearchParams(query).get(name);",
-                "  if (value === null) throw new Error(\"the query has no parameter \" + name);",
-                "  return Buffer.from(value);",
+                "  const values = new URLSearchParams(query).getAll(name);",
+                "  if (values.length !== 1) throw new Error(`the query has the parameter ${name} ${values.length} times`);",
+                "  return Buffer.from(values[0]);",
                 "}",
             ]
             .map(str::to_owned),

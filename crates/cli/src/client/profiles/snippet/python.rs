@@ -5,7 +5,7 @@ use postrider_contract::signature::SignedVariable;
 
 use super::{
     Scheme, SecretForm, SignatureEncoding, TextVariable, Variable, expression, hash_name, identifier,
-    is_bare, quoted,
+    is_bare, quoted, wrapped,
 };
 
 pub(super) fn snippet(scheme: &Scheme<'_>) -> String {
@@ -60,21 +60,21 @@ fn imports(scheme: &Scheme<'_>) -> Vec<&'static str> {
 
 /// What stands in the signature's place, taken apart.
 fn value(scheme: &Scheme<'_>, lines: &mut Vec<String>) {
+    let groups = scheme.value_groups();
+    let into = if groups.is_some() { "value" } else { "signatures" };
     match (&scheme.rule.header, &scheme.rule.query_parameter) {
-        (Some(name), _) => lines.extend(header("value", name.as_str())),
+        (Some(name), _) => lines.extend(header(into, name.as_str())),
         (None, Some(name)) => {
-            lines.push(format!("    value = parameter(query, {})", quoted(name.as_str())));
+            let name = quoted(name.as_str());
+            lines.push(format!("    {into} = parameter(query, {name}).decode(\"ascii\", \"replace\")"));
             lines.push(format!(
-                "    query = \"&\".join(pair for pair in query.split(\"&\") if pair.split(\"=\")[0] != {})",
-                quoted(name.as_str())
+                "    query = \"&\".join(pair for pair in query.split(\"&\") if pair.split(\"=\")[0] != {name})"
             ));
-            lines.push("    value = value.decode(\"ascii\", \"replace\")".to_owned());
         }
         (None, None) => {}
     }
-    match scheme.value_groups() {
-        None => lines.push("    signatures = value".to_owned()),
-        Some(groups) => lines.extend(matched(&groups, &expression(&scheme.rule.value), "value")),
+    if let Some(groups) = groups {
+        lines.extend(matched(&groups, &expression(&scheme.rule.value), into));
     }
 }
 
@@ -88,7 +88,7 @@ fn header(into: &str, name: &str) -> [String; 3] {
 
 fn matched(groups: &[String], expression: &str, from: &str) -> [String; 4] {
     [
-        format!("    parts = re.fullmatch({expression}, {from})"),
+        format!("    parts = re.fullmatch({}, {from})", quoted(expression)),
         "    if parts is None:".to_owned(),
         "        raise ValueError(\"the signature is not of the expected form\")".to_owned(),
         format!("    ({},) = parts.groups()", groups.join(", ")),
@@ -130,6 +130,9 @@ fn message(scheme: &Scheme<'_>) -> String {
         .pieces()
         .iter()
         .map(|piece| match piece {
+            Piece::Literal(literal) if literal.chars().all(|one| matches!(one, ' '..='~')) => {
+                format!("b{}", quoted(literal))
+            }
             Piece::Literal(literal) => format!("{}.encode()", quoted(literal)),
             Piece::Variable(SignedVariable::Body) => "body".to_owned(),
             Piece::Variable(SignedVariable::Query) => "query.encode()".to_owned(),
@@ -175,9 +178,7 @@ fn comparison(scheme: &Scheme<'_>, lines: &mut Vec<String>) {
         if has_secret {
             lines.push(format!("        message = {}", message(scheme)));
         }
-        lines.push(format!("        signature = {}", signature(scheme)));
-        let (before, behind) = scheme.around_shared();
-        lines.push(format!("        expected = {}", wrapped(&before, "signature", &behind)));
+        lines.push(format!("        expected = {}", wrapped(&scheme.around_shared(), signature(scheme))));
         lines.extend(
             [
                 "        if any(hmac.compare_digest(candidate.encode(), expected.encode()) for candidate in candidates):",
@@ -211,18 +212,6 @@ fn signature(scheme: &Scheme<'_>) -> String {
     }
 }
 
-fn wrapped(before: &str, middle: &str, behind: &str) -> String {
-    let mut parts = Vec::new();
-    if !before.is_empty() {
-        parts.push(quoted(before));
-    }
-    parts.push(middle.to_owned());
-    if !behind.is_empty() {
-        parts.push(quoted(behind));
-    }
-    parts.join(" + ")
-}
-
 /// What `verify` calls.
 fn functions(scheme: &Scheme<'_>, lines: &mut Vec<String>) {
     if scheme.rule.query_parameter.is_some() || scheme.signs_parameters() {
@@ -231,11 +220,11 @@ fn functions(scheme: &Scheme<'_>, lines: &mut Vec<String>) {
                 "",
                 "",
                 "def parameter(query, name):",
-                "    for pair in query.split(\"&\"):",
-                "        key, _, value = pair.partition(\"=\")",
-                "        if urllib.parse.unquote_plus(key) == name:",
-                "            return urllib.parse.unquote_to_bytes(value.replace(\"+\", \" \"))",
-                "    raise ValueError(\"the query has no parameter \" + name)",
+                "    pairs = [pair.partition(\"=\") for pair in query.split(\"&\")]",
+                "    values = [value for key, _, value in pairs if urllib.parse.unquote_plus(key) == name]",
+                "    if len(values) != 1:",
+                "        raise ValueError(f\"the query has the parameter {name} {len(values)} times\")",
+                "    return urllib.parse.unquote_to_bytes(values[0].replace(\"+\", \" \"))",
             ]
             .map(str::to_owned),
         );
@@ -245,7 +234,12 @@ fn functions(scheme: &Scheme<'_>, lines: &mut Vec<String>) {
         SignatureEncoding::Hex => "bytes.fromhex(text)",
         SignatureEncoding::Base64 => "base64.b64decode(text, validate=True)",
     };
-    let end = format!("len(candidate) - {}", behind.len());
+    let mut is_other = format!("not candidate.startswith({})", quoted(&before));
+    let mut end = String::new();
+    if !behind.is_empty() {
+        is_other.push_str(&format!(" or not candidate.endswith({})", quoted(&behind)));
+        end = format!(" len(candidate) - {}", behind.len());
+    }
     lines.extend(["", "", "def is_signed_by(secret, message, candidates):"].map(str::to_owned));
     lines.extend([
         "    from cryptography.exceptions import InvalidSignature".to_owned(),
@@ -254,13 +248,9 @@ fn functions(scheme: &Scheme<'_>, lines: &mut Vec<String>) {
         format!("    digits = secret.removeprefix({})", quoted(&scheme.secret.public_key_prefix)),
         "    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(digits, validate=True))".to_owned(),
         "    for candidate in candidates:".to_owned(),
-        format!(
-            "        if not candidate.startswith({}) or not candidate.endswith({}):",
-            quoted(&before),
-            quoted(&behind)
-        ),
+        format!("        if {is_other}:"),
         "            continue".to_owned(),
-        format!("        text = candidate[{} : {end}]", before.len()),
+        format!("        text = candidate[{}:{end}]", before.len()),
         "        try:".to_owned(),
         format!("            key.verify({decode}, message)"),
         "            return True".to_owned(),
