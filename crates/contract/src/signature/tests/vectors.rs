@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Try, built_in, known, none, request_headers, secret_rule};
 use crate::attempt::Header;
 use crate::clock::Timestamp;
+use crate::ids::EventId;
 use crate::profile::{CompiledProfile, Profile};
 use crate::signature::{ReceivedRequest, SigningKey, VerifyingKey, verify};
 
@@ -203,5 +204,31 @@ fn the_bare_mac_is_that_of_rfc_4231() {
         let headers = request_headers(&profile, &none(), &sent.context(), &bytes(&vector.message_hex), &keys);
         let mac = headers.last().map(|header| header.value.clone()).expect("signed");
         assert_eq!(Some(mac.as_ref()), vector.expect["mac_hex"].as_str().map(str::as_bytes), "{}", vector.id);
+    }
+}
+
+/// With a dot in it, an id, a time and a body could stand for those of another request under the same signature.
+#[test]
+fn an_id_that_would_make_a_signature_ambiguous_cannot_be_published() {
+    let mut count = 0;
+    for vector in vectors("api") {
+        count += 1;
+        let id = vector.msg_id.as_deref().expect("an id").parse::<EventId>();
+        assert_eq!(Some(id.is_err()), vector.expect["reject_on_ingest"].as_bool(), "{}", vector.id);
+    }
+    assert!(count >= 1);
+}
+
+#[test]
+fn no_vector_is_of_a_kind_that_is_not_looked_at() {
+    let read: Vectors = serde_json::from_str(FILE).expect("the vectors");
+    for vector in &read.vectors {
+        assert!(
+            ["sign", "verify", "parse-secret", "mac", "api"].contains(&vector.op.as_str()),
+            "{}",
+            vector.id
+        );
+        let is_of_a_profile = vector.op != "verify" || profile(&vector.scheme).is_some();
+        assert!(is_of_a_profile && (vector.op != "verify" || vector.secret.is_some()), "{}", vector.id);
     }
 }
