@@ -7,6 +7,7 @@
 
 mod bad_receivers;
 mod comparison;
+mod pacing;
 mod site;
 mod traffic;
 
@@ -38,6 +39,8 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// A kind of bad neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Neighbour {
+    /// One that answers at once, to compare with: what as much load costs by itself
+    Ordinary,
     /// One that answers after nine seconds
     Slow,
     /// One that answers at once and drips its response body for ever
@@ -51,11 +54,18 @@ pub enum Neighbour {
 }
 
 impl Neighbour {
-    const ALL: [Neighbour; 5] =
-        [Neighbour::Slow, Neighbour::Drip, Neighbour::Failing, Neighbour::Hot, Neighbour::Fleet];
+    const ALL: [Neighbour; 6] = [
+        Neighbour::Ordinary,
+        Neighbour::Slow,
+        Neighbour::Drip,
+        Neighbour::Failing,
+        Neighbour::Hot,
+        Neighbour::Fleet,
+    ];
 
     fn name(self) -> &'static str {
         match self {
+            Neighbour::Ordinary => "ordinary",
             Neighbour::Slow => "slow",
             Neighbour::Drip => "drip",
             Neighbour::Failing => "failing",
@@ -81,7 +91,7 @@ pub struct Neighbours {
     /// How many deliveries wait for the hot one
     #[arg(long, value_name = "COUNT", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     waiting: u32,
-    /// Events per second to the healthy webhook, and as many to the neighbours
+    /// Events per second to the healthy webhook on average, each by chance, and as many to the neighbours
     #[arg(long, value_name = "RATE", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
     /// How long each run lasts: 1s to 1h

@@ -5,6 +5,7 @@
 //! to time hardly anything is released for a moment, which shows how long they wait then; and a round grows while they
 //! wait about as long with it, and shrinks while it is clearly longer.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,8 +15,6 @@ use crate::duties::BUSY_ROUND;
 
 /// Released in any case: with a round every 50 ms 320 a second, so that what waits gets less and never nothing.
 const LEAST: u32 = 16;
-/// Where a round begins once it is known how long first tries wait.
-const START: u32 = 64;
 /// What is published at once while there is nobody to yield to: others who come have their turn after it.
 pub(super) const BURST: usize = 32;
 /// And what is, spread over the time to the next round, while there is.
@@ -24,23 +23,35 @@ const SMALL_BURST: u32 = 8;
 const ENOUGH: usize = 64;
 /// With fewer first tries than [`ENOUGH`] in this time there is hardly anybody to yield to.
 pub(super) const NOBODY_AFTER: Duration = Duration::from_secs(1);
-/// Load changes, and clocks of two machines drift; a moment of hardly any releases so often costs a fiftieth.
+/// And with so many since the last round there is somebody again: 80 a second.
+const SOMEBODY: usize = 4;
+/// Load changes, and clocks of two machines drift; a moment of hardly any releases so often costs a twentieth at
+/// 200 first tries a second, and less at more.
 const LISTEN_EVERY: Duration = Duration::from_secs(20);
-/// Waits are known in whole milliseconds: less than this beyond a tenth is no difference.
-const INDIFFERENT: f64 = 0.2;
-/// In standard errors of the difference; two are passed by chance once in forty times.
-const BY_CHANCE: f64 = 2.5;
+/// How many times [`ENOUGH`] waits without releases are remembered.
+const REMEMBERED: usize = 4;
+/// How many times they are gathered before it is judged by them.
+const LISTENED: u32 = 2;
+/// In milliseconds: less than this beyond a tenth is no difference.
+const INDIFFERENT: f64 = 0.05;
+/// In standard errors of the difference, which chance exceeds once in forty times.
+const BY_CHANCE: f64 = 2.0;
+/// One in so many is long: what only few feel is not seen in the mean.
+const LONG_ONE_IN: usize = 16;
+/// In standard errors of their number.
+const FEW_BY_CHANCE: f64 = 2.25;
 
 #[derive(Debug)]
 pub(super) struct Yielding {
+    /// While there is somebody to yield to.
     most: u32,
+    has_company: bool,
     stage: Stage,
     /// Of first tries that were noted since then.
     waits: Vec<Duration>,
     since: Instant,
     has_released: bool,
-    /// With hardly any releases.
-    calm: Option<Wait>,
+    calm: Calm,
     listen_at: Instant,
 }
 
@@ -50,12 +61,27 @@ enum Stage {
     /// Hardly anything is released, but what is noted began before that.
     Quieting,
     /// What is noted now began with hardly any releases.
-    Listening,
+    Listening {
+        left: u32,
+    },
 }
 
-/// How long first tries waited, in milliseconds.
+/// How long first tries wait with hardly any releases.
+#[derive(Debug, Default)]
+struct Calm {
+    /// The last ones, oldest first.
+    windows: VecDeque<Vec<Duration>>,
+    /// Of all of them.
+    waits: Option<Waits>,
+}
+
+/// How long first tries waited, in order.
+#[derive(Clone, Debug)]
+struct Waits(Vec<Duration>);
+
+/// In milliseconds.
 #[derive(Clone, Copy, Debug)]
-struct Wait {
+struct Mean {
     mean: f64,
     standard_error: f64,
 }
@@ -63,18 +89,20 @@ struct Wait {
 impl Yielding {
     pub(super) fn new(now: Instant) -> Self {
         Yielding {
-            most: START,
+            most: LEAST,
+            has_company: true,
             stage: Stage::Quieting,
             waits: Vec::new(),
             since: now,
             has_released: false,
-            calm: None,
+            calm: Calm::default(),
             listen_at: now,
         }
     }
 
     /// Learns how long first tries waited that were noted since the last round; answers how many may be released now.
     pub(super) fn most(&mut self, waits: Vec<Duration>, now: Instant) -> u32 {
+        self.has_company |= waits.len() >= SOMEBODY;
         self.waits.extend(waits);
         if self.waits.len() >= ENOUGH {
             self.judge(now);
@@ -82,7 +110,7 @@ impl Yielding {
             self.waits.clear();
             self.begin_anew(now);
             self.stage = Stage::Releasing;
-            self.most = (self.most * 2).min(PER_ROUND);
+            self.has_company = false;
         }
         self.allowed()
     }
@@ -101,24 +129,31 @@ impl Yielding {
 
     fn allowed(&self) -> u32 {
         match self.stage {
-            Stage::Releasing => self.most,
-            Stage::Quieting | Stage::Listening => LEAST,
+            Stage::Releasing if self.has_company => self.most,
+            Stage::Releasing => PER_ROUND,
+            Stage::Quieting | Stage::Listening { left: _ } => LEAST,
         }
     }
 
     fn judge(&mut self, now: Instant) {
-        let wait = Wait::of(std::mem::take(&mut self.waits));
+        let waits = std::mem::take(&mut self.waits);
         let has_released = self.begin_anew(now);
         match self.stage {
-            Stage::Quieting => self.stage = Stage::Listening,
-            Stage::Listening => self.note_calm(wait, now),
+            Stage::Quieting => self.stage = Stage::Listening { left: LISTENED },
+            Stage::Listening { left } => {
+                self.note_calm(waits, now);
+                if left > 1 {
+                    self.stage = Stage::Listening { left: left - 1 };
+                }
+            }
             // As good as listening.
-            Stage::Releasing if !has_released => self.note_calm(wait, now),
+            Stage::Releasing if !has_released => self.note_calm(waits, now),
             Stage::Releasing => {
-                if self.calm.is_some_and(|calm| wait.is_clearly_longer(calm)) {
-                    self.most = (self.most * 3 / 4).max(LEAST);
+                let waits = Waits::of(waits);
+                if self.calm.waits.as_ref().is_some_and(|calm| waits.are_longer_than(calm)) {
+                    self.most = (self.most / 2).max(LEAST);
                 } else {
-                    self.most = (self.most + self.most / 8 + 1).min(PER_ROUND);
+                    self.most = (self.most + self.most / 16).min(PER_ROUND);
                 }
                 if now >= self.listen_at {
                     self.stage = Stage::Quieting;
@@ -127,8 +162,8 @@ impl Yielding {
         }
     }
 
-    fn note_calm(&mut self, wait: Wait, now: Instant) {
-        self.calm = Some(wait);
+    fn note_calm(&mut self, waits: Vec<Duration>, now: Instant) {
+        self.calm.note(waits);
         self.listen_at = now + LISTEN_EVERY;
         self.stage = Stage::Releasing;
     }
@@ -140,22 +175,58 @@ impl Yielding {
     }
 }
 
-impl Wait {
-    /// Without the longest tenth: those waited for their own webhook, or for a connection.
+impl Calm {
+    fn note(&mut self, waits: Vec<Duration>) {
+        self.windows.push_back(waits);
+        if self.windows.len() > REMEMBERED {
+            self.windows.pop_front();
+        }
+        self.waits = Some(Waits::of(self.windows.iter().flatten().copied().collect()));
+    }
+}
+
+impl Waits {
     fn of(mut waits: Vec<Duration>) -> Self {
         waits.sort_unstable();
-        waits.truncate(waits.len() - waits.len() / 10);
-        let count = f64::from(u32::try_from(waits.len()).unwrap_or(u32::MAX).max(1));
+        Waits(waits)
+    }
+
+    fn are_longer_than(&self, calm: &Waits) -> bool {
+        self.mean().is_clearly_longer(calm.mean()) || self.has_more_long_ones(calm)
+    }
+
+    /// Without the longest tenth: those waited for their own webhook, or for a connection.
+    fn mean(&self) -> Mean {
+        let waits = &self.0[..self.0.len() - self.0.len() / 10];
+        let count = count_of(waits).max(1.0);
         let millis = || waits.iter().map(|wait| wait.as_secs_f64() * 1_000.0);
         let mean = millis().sum::<f64>() / count;
         let variance = millis().map(|wait| (wait - mean).powi(2)).sum::<f64>() / count;
-        Wait { mean, standard_error: (variance / count).sqrt() }
+        Mean { mean, standard_error: (variance / count).sqrt() }
     }
 
-    fn is_clearly_longer(self, calm: Wait) -> bool {
+    /// Whether more of these are longer than nearly all of the calm ones were.
+    fn has_more_long_ones(&self, calm: &Waits) -> bool {
+        let beyond =
+            |waits: &[Duration], limit| count_of(&waits[waits.partition_point(|wait| *wait <= limit)..]);
+        let (count, of_calm) = (count_of(&self.0), count_of(&calm.0));
+        let Some(limit) = calm.0.iter().nth_back(calm.0.len() / LONG_ONE_IN) else { return false };
+        // That none was among so few does not mean that there are none.
+        let expected = (beyond(&calm.0, *limit) + 0.5) / (of_calm + 1.0);
+        let variance = expected * (1.0 - expected) * count * (1.0 + count / of_calm);
+        beyond(&self.0, *limit) > expected * count + FEW_BY_CHANCE * variance.sqrt()
+    }
+}
+
+impl Mean {
+    fn is_clearly_longer(self, calm: Mean) -> bool {
         let by_chance = BY_CHANCE * self.standard_error.hypot(calm.standard_error);
         self.mean > calm.mean * 1.1 + INDIFFERENT + by_chance
     }
+}
+
+fn count_of(waits: &[Duration]) -> f64 {
+    f64::from(u32::try_from(waits.len()).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]
@@ -189,12 +260,22 @@ mod tests {
 
         /// How large each round was, at four a second; how long is waited, at the least and on average, may depend on it.
         fn rounds(&mut self, waited: impl Fn(u32) -> (f64, f64), count: usize) -> Vec<u32> {
+            self.rounds_of(
+                |site, most| {
+                    let (least, average) = waited(most);
+                    site.wait(least, average)
+                },
+                count,
+            )
+        }
+
+        fn rounds_of(&mut self, wait: impl Fn(&mut Self, u32) -> Duration, count: usize) -> Vec<u32> {
             let mut sizes = Vec::new();
             for _ in 0..count {
                 self.yielding.note_released();
                 self.now += Duration::from_millis(250);
-                let (least, average) = waited(self.yielding.allowed());
-                let waits = (0..ENOUGH).map(|_| self.wait(least, average)).collect();
+                let allowed = self.yielding.allowed();
+                let waits = (0..ENOUGH).map(|_| wait(self, allowed)).collect();
                 sizes.push(self.yielding.most(waits, self.now));
             }
             sizes
@@ -206,7 +287,8 @@ mod tests {
         for (least, average) in [(0.5, 1.0), (1.0, 3.0), (2.0, 5.0), (3.0, 8.0)] {
             let sizes = Site::new().rounds(|_| (least, average), 2_000);
             let mean = sizes.iter().sum::<u32>() / 2_000;
-            assert!(mean > PER_ROUND * 3 / 4, "{mean} around {average} ms");
+            assert!(mean > PER_ROUND * 5 / 8, "{mean} around {average} ms");
+            assert!(sizes.contains(&PER_ROUND), "around {average} ms");
         }
     }
 
@@ -220,6 +302,37 @@ mod tests {
         let sizes = Site::new().rounds(crowded, 2_000);
         let mean = sizes[100..].iter().sum::<u32>() / 1_900;
         assert!((LEAST..PER_ROUND / 2).contains(&mean), "{mean}");
+    }
+
+    #[test]
+    fn what_only_the_longest_waits_feel_is_yielded_to_as_well() {
+        let long_one_in = |one_in: f64| {
+            move |site: &mut Site, most: u32| {
+                let is_long = site.draw() * one_in < f64::from(most) / f64::from(PER_ROUND);
+                site.wait(1.0, if is_long { 12.0 } else { 1.5 })
+            }
+        };
+        // The mean without the longest tenth is the same with all of them.
+        let sizes = Site::new().rounds_of(long_one_in(8.0), 2_000);
+        let mean = sizes[100..].iter().sum::<u32>() / 1_900;
+        assert!((LEAST..PER_ROUND * 2 / 3).contains(&mean), "{mean}");
+        let sizes = Site::new().rounds_of(long_one_in(1_000.0), 2_000);
+        let mean = sizes[100..].iter().sum::<u32>() / 1_900;
+        assert!(mean > PER_ROUND * 5 / 8, "{mean} although hardly anyone feels it");
+    }
+
+    #[test]
+    fn who_comes_back_after_a_silence_finds_rounds_of_the_size_that_was_learned() {
+        let mut site = Site::new();
+        let learned = *site.rounds(crowded, 100).last().expect("a round");
+        for _ in 0..30 {
+            site.now += BUSY_ROUND;
+            site.yielding.most(Vec::new(), site.now);
+        }
+        assert_eq!(site.yielding.most(Vec::new(), site.now), PER_ROUND, "nobody to yield to");
+        let waits = vec![Duration::from_millis(1); SOMEBODY];
+        let most = site.yielding.most(waits, site.now + BUSY_ROUND);
+        assert!(most <= learned * 2, "{most} after {learned}");
     }
 
     #[test]
@@ -239,7 +352,7 @@ mod tests {
         site.rounds(|_| (0.5, 1.5), 40);
         // Once it has been listened to.
         site.rounds(|_| (10.0, 20.0), 100);
-        assert!(site.rounds(|_| (10.0, 20.0), 100).contains(&PER_ROUND));
+        assert!(site.rounds(|_| (10.0, 20.0), 300).contains(&PER_ROUND));
     }
 
     #[test]

@@ -64,6 +64,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
     drop(request.into_body().collect().await);
     let mut response = Response::new(Full::default().boxed());
     match path.as_str() {
+        "/ordinary" => {}
         "/slow" => tokio::time::sleep(SLOW_ANSWER).await,
         "/hot" => tokio::time::sleep(HOT_ANSWER).await,
         "/drip" => *response.body_mut() = dripping(),

@@ -1,9 +1,9 @@
-//! Events at a fixed rate, to one target after the other, until told to stop.
+//! Events at a rate, to one target after the other, until told to stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -11,11 +11,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior};
 
 use super::super::load::micros_now;
 use super::super::sample::Samples;
+use super::pacing;
 
 /// Enough that one slow answer does not hold up the next event.
 const CONNECTIONS: u32 = 16;
@@ -59,7 +60,7 @@ pub struct Flowing {
 
 impl Traffic {
     pub fn start(self) -> Flowing {
-        let gap = Duration::from_secs(1) * CONNECTIONS / self.rate.max(1);
+        let moments = pacing::by_chance(self.rate, CONNECTIONS);
         let samples = Samples::of_size(self.size);
         let shared = Arc::new(Shared {
             traffic: self,
@@ -69,8 +70,8 @@ impl Traffic {
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         });
-        let task = |number: u32| tokio::spawn(publish(Arc::clone(&shared), number, gap));
-        Flowing { tasks: (0..CONNECTIONS).map(task).collect(), shared }
+        let task = |(number, due)| tokio::spawn(publish(Arc::clone(&shared), number, due));
+        Flowing { tasks: moments.into_iter().enumerate().map(task).collect(), shared }
     }
 }
 
@@ -86,16 +87,17 @@ impl Flowing {
     }
 }
 
-async fn publish(shared: Arc<Shared>, number: u32, gap: Duration) -> anyhow::Result<()> {
+async fn publish(
+    shared: Arc<Shared>,
+    number: usize,
+    mut moments: UnboundedReceiver<Instant>,
+) -> anyhow::Result<()> {
     let addresses = &shared.traffic.addresses;
-    let address = addresses[usize::try_from(number).unwrap_or_default() % addresses.len()];
+    let address = addresses[number % addresses.len()];
     let mut connection = connect(address).await?;
-    let mut ticks = tokio::time::interval_at(Instant::now() + gap * number / CONNECTIONS, gap);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    loop {
-        let due = ticks.tick().await;
+    while let Some(due) = moments.recv().await {
         if shared.is_over.load(Ordering::Relaxed) {
-            return Ok(());
+            break;
         }
         let counter = match send(&mut connection, &shared, due).await {
             Ok(true) => &shared.accepted,
@@ -107,6 +109,7 @@ async fn publish(shared: Arc<Shared>, number: u32, gap: Duration) -> anyhow::Res
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
+    Ok(())
 }
 
 async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>> {
