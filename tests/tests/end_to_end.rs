@@ -7,6 +7,7 @@ mod end_to_end {
     mod a_paused_webhook_is_held_and_resumed;
     mod a_postback_is_filled_from_its_event;
     mod a_profile_of_ones_own_is_followed;
+    mod a_redirect_is_an_answer;
     mod a_repeated_request_counts_once;
     mod a_restart_loses_nothing;
     mod a_rotated_secret_signs;
