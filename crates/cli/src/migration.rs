@@ -9,6 +9,7 @@
 mod body;
 mod headers;
 mod json_spans;
+mod own_form;
 mod place;
 mod recovering;
 mod signing;
@@ -20,17 +21,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use postrider_contract::attempt::Header;
 use postrider_contract::egress::WebhookUrl;
-use postrider_contract::ids::duplicate_key;
+use postrider_contract::ids::{TenantId, duplicate_key};
 use postrider_contract::profile::{CompiledProfile, ProfileOverride};
 use postrider_contract::query_string::{encoded_pair, with_pair, without_parameter};
-use postrider_contract::rendering::render;
 use postrider_contract::signature::{Covered, RequestContext, SigningKey, signed_request};
+use postrider_contract::webhook::{Webhook, WebhookKind};
 
 use crate::capture::{CapturedRequest, HeaderNames};
 
 pub use place::Place;
 pub use signing::SignatureFound;
 
+use own_form::Rendering;
 use recovering::Recovered;
 use signing::SignaturePlace;
 
@@ -45,6 +47,17 @@ pub struct Expected {
     pub url: Option<WebhookUrl>,
     /// Of the webhook itself, its authentication included.
     pub own_headers: Vec<Header>,
+    /// Says what is sent in place of the profile's envelope, if anything is; nothing else of it counts.
+    pub webhook: Webhook,
+    pub brand: Brand,
+}
+
+/// The tenant, as far as requests do not tell it.
+#[derive(Clone, Debug, Default)]
+pub struct Brand {
+    pub id: Option<TenantId>,
+    pub name: Option<String>,
+    pub website: Option<String>,
 }
 
 /// One thing that a receiver could tell the two senders apart by.
@@ -81,7 +94,7 @@ impl Expected {
     /// Compares a captured request with what would be sent in its place.
     #[must_use]
     pub fn compare(&self, captured: &CapturedRequest) -> Compared {
-        let Recovered { event, tenant, moment, mut differences, taken, unknown, mut notes } =
+        let Recovered { event, is_event_known, tenant, moment, mut differences, taken, unknown, mut notes } =
             recovering::recover(self, captured);
         let context = RequestContext {
             event_id: &event.id,
@@ -104,28 +117,28 @@ impl Expected {
         if let SignatureFound::Wrong(difference) = &signature {
             add(&mut differences, difference.clone());
         }
-        let mut rendered = render(profile, &event, &tenant, moment.webhook);
+        let webhook = Webhook { id: moment.webhook, ..self.registered(captured) };
+        let mut rendered = if is_event_known {
+            own_form::render(&webhook, profile, &event, &tenant)
+        } else {
+            Rendering::unknown(&webhook)
+        };
         if let Some(key) = &moment.duplicate_key {
             let ours = duplicate_key(&event.id, moment.webhook);
             for header in &mut made {
                 header.value = replaced(&header.value, &ours, key);
             }
-            rendered = rendered.map(|body| replaced(&body, &ours, key));
+            rendered.body = rendered.body.map(|body| replaced(&body, &ours, key));
         }
-        self.compare_line(captured, &mut differences);
+        if let Some(difference) = rendered.unsendable {
+            add(&mut differences, difference);
+        }
+        self.compare_line(captured, rendered.url, &mut differences);
         for difference in headers::differences(self, captured, made, &unknown) {
             add(&mut differences, difference);
         }
-        match rendered {
-            Ok(body) => {
-                for difference in body::differences(&captured.body, &body) {
-                    add(&mut differences, difference);
-                }
-            }
-            Err(error) => {
-                let detail = format!("Postrider would refuse this event: {error}");
-                add(&mut differences, Difference { place: Place::Body, captured: None, ours: None, detail });
-            }
+        for difference in rendered.body.iter().flat_map(|body| body::differences(&captured.body, body)) {
+            add(&mut differences, difference);
         }
         if captured.names == HeaderNames::OfHttp2 {
             notes.push("captured over HTTP/2, which does not tell the case of headers' names".to_owned());
@@ -134,18 +147,42 @@ impl Expected {
         Compared { differences, taken, signature, notes }
     }
 
-    /// Method and URL.
-    fn compare_line(&self, captured: &CapturedRequest, differences: &mut Vec<Difference>) {
-        let method = self.profile.definition().request.method.as_str();
+    /// The webhook with the captured URL where it has none here.
+    fn registered(&self, captured: &CapturedRequest) -> Webhook {
+        let url = self.url.clone().or_else(|| WebhookUrl::from_stored(&self.unsigned(captured)).ok());
+        Webhook { url: url.unwrap_or_else(|| self.webhook.url.clone()), ..self.webhook.clone() }
+    }
+
+    /// The captured URL without the signature, if it stands there, and without a fragment.
+    fn unsigned(&self, captured: &CapturedRequest) -> String {
+        let url = captured.url.split('#').next().unwrap_or_default();
+        let signature = self.profile.signature_parameter();
+        signature.map_or_else(|| url.to_owned(), |name| without(url, name.as_str()))
+    }
+
+    fn method(&self) -> &str {
+        match self.webhook.kind {
+            WebhookKind::Webhook => self.profile.definition().request.method.as_str(),
+            WebhookKind::Postback => self.webhook.postback.method.as_str(),
+        }
+    }
+
+    /// Method and URL; `filled` is a postback's.
+    fn compare_line(
+        &self,
+        captured: &CapturedRequest,
+        filled: Option<WebhookUrl>,
+        differences: &mut Vec<Difference>,
+    ) {
+        let method = self.method();
         if captured.method != method {
             let detail = "another method".to_owned();
             let (theirs, ours) = (Some(captured.method.clone()), Some(method.to_owned()));
             add(differences, Difference { place: Place::Method, captured: theirs, ours, detail });
         }
         let captured_url = captured.url.split('#').next().unwrap_or_default();
-        let signature = self.profile.signature_parameter().map(|name| name.as_str());
-        let unsigned = signature.map_or_else(|| captured_url.to_owned(), |name| unsigned(captured_url, name));
-        let registered = self.url.clone().map_or_else(|| WebhookUrl::from_stored(&unsigned), Ok);
+        let registered = filled.or_else(|| self.url.clone());
+        let registered = registered.map_or_else(|| WebhookUrl::from_stored(&self.unsigned(captured)), Ok);
         // Where the signature stands in the query it is compared by itself: here, that it is the last there.
         let sent = |url: &str| match SignaturePlace::of(self) {
             Some(place @ SignaturePlace::Parameter(name)) => {
@@ -190,7 +227,7 @@ fn signed(url: &str, name: &str, value: &str) -> String {
 }
 
 /// A URL without any parameter of this name.
-fn unsigned(url: &str, name: &str) -> String {
+fn without(url: &str, name: &str) -> String {
     let Some((before, query)) = url.split_once('?') else { return url.to_owned() };
     let query = without_parameter(query, name);
     if query.is_empty() { before.to_owned() } else { format!("{before}?{query}") }

@@ -18,7 +18,7 @@ use crate::pattern::{Pattern, Piece, Variable};
 use crate::profile::{CompiledProfile, EnvelopeRule};
 use crate::tenant::Tenant;
 
-pub use for_webhook::{Made, Rendered, Renderer, choose, render_for};
+pub use for_webhook::{Made, Rendered, Renderer, choose, has_own_form, render_for};
 
 use member_names::find_reserved_member;
 

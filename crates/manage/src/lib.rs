@@ -26,6 +26,7 @@ pub use disabling::Disabler;
 pub use profiles::change::put_at_start;
 pub use routes::{description, routes};
 pub use state::{ManageLimits, ManageParts, ManageState};
+pub use webhooks::{DescribedWebhook, read_described};
 
 #[cfg(test)]
 mod tests;

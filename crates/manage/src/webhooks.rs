@@ -7,6 +7,7 @@ mod apply;
 mod authentication;
 pub(crate) mod change;
 pub(crate) mod create;
+mod described;
 mod fields;
 mod filter;
 pub(crate) mod fit;
@@ -20,3 +21,5 @@ mod template;
 pub(crate) mod test_delivery;
 mod text_quota;
 mod view;
+
+pub use described::{DescribedWebhook, read_described};

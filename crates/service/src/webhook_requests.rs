@@ -171,10 +171,10 @@ impl WebhookRequests {
             signed_request(profile, overrides, &context, Covered { query, body: &delivery.body }, keys);
         let mut shown = signed.headers;
         if delivery.reference.kind == WebhookKind::Postback {
-            name_form(&mut shown, &delivery.body);
+            shown = with_form(shown, &delivery.body);
         }
         let method = self.method_of(delivery);
-        let headers = self.headers(&mut shown, &method, delivery.body.len())?;
+        let headers = self.headers(&mut shown, &method, &delivery.body)?;
         let target = self.target(&delivery.query, query, signed.query_parameter.as_deref())?;
         Ok(TryRequest { method, target, headers, body: delivery.body.clone(), shown })
     }
@@ -192,6 +192,14 @@ impl WebhookRequests {
         self.authentication.as_ref().map(|own| &own.name)
     }
 
+    /// The webhook's own headers as they are sent, its credential first: not for logs.
+    pub fn own_headers(&self) -> impl Iterator<Item = Header> {
+        self.own().map(|own| Header {
+            name: own.shown.name.clone(),
+            value: Bytes::copy_from_slice(own.value.as_bytes()),
+        })
+    }
+
     fn own(&self) -> impl Iterator<Item = &OwnHeader> {
         self.authentication.iter().chain(&self.custom)
     }
@@ -202,7 +210,7 @@ impl WebhookRequests {
         &self,
         made: &mut Vec<Header>,
         method: &Method,
-        length: usize,
+        body: &[u8],
     ) -> Result<HeaderMap, UnwritableRequest> {
         let mut headers = HeaderMap::with_capacity(made.len() + self.custom.len() + 3);
         headers.insert(HOST, self.host.clone());
@@ -218,8 +226,8 @@ impl WebhookRequests {
                 made.push(own.shown.clone());
             }
         }
-        if length > 0 || method != Method::GET {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        if is_framed(method.as_str(), body) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         Ok(headers)
     }
@@ -246,13 +254,21 @@ impl WebhookRequests {
     }
 }
 
-/// A postback's content is its form, or nothing.
-fn name_form(headers: &mut Vec<Header>, form: &[u8]) {
+/// The headers that a profile makes, for a postback: its content is its form, or nothing.
+#[must_use]
+pub fn with_form(mut headers: Vec<Header>, form: &[u8]) -> Vec<Header> {
     headers.retain(|header| !header.name.eq_ignore_ascii_case("content-type"));
     if !form.is_empty() {
         let value = Bytes::from_static(FORM.as_bytes());
         headers.insert(0, Header { name: "Content-Type".into(), value });
     }
+    headers
+}
+
+/// Whether a request says how long its content is. A GET without any does not.
+#[must_use]
+pub fn is_framed(method: &str, body: &[u8]) -> bool {
+    !body.is_empty() || method != Method::GET.as_str()
 }
 
 /// The present secret must be one of the profile. One that goes on beside it may be of the profile before: nobody who

@@ -1,6 +1,7 @@
 //! `profiles`: delivery contracts as data.
 
 mod check;
+mod described;
 mod snippet;
 mod vectors;
 

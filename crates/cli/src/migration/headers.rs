@@ -5,6 +5,8 @@ use postrider_contract::attempt::Header;
 use postrider_contract::egress::WebhookUrl;
 use postrider_contract::pattern::{Pattern, Variable};
 use postrider_contract::profile::is_framing_header;
+use postrider_contract::webhook::WebhookKind;
+use postrider_service::webhook_requests::{is_framed, with_form};
 
 use super::body::first_difference;
 use super::{Difference, Expected, Place};
@@ -58,8 +60,12 @@ fn on_the_wire(expected: &Expected, captured: &CapturedRequest, made: Vec<Header
     let length = header("Content-Length", captured.body.len().to_string());
     // HTTP/2 says both in other ways.
     let (host, length) = match captured.names {
-        HeaderNames::AsSent => (host, Some(length)),
+        HeaderNames::AsSent => (host, is_framed(expected.method(), &captured.body).then_some(length)),
         HeaderNames::OfHttp2 => (None, None),
+    };
+    let made = match expected.webhook.kind {
+        WebhookKind::Webhook => made,
+        WebhookKind::Postback => with_form(made, &captured.body),
     };
     let is_made = |own: &Header| made.iter().any(|header| header.name.eq_ignore_ascii_case(&own.name));
     let own: Vec<Header> = expected.own_headers.iter().filter(|own| !is_made(own)).cloned().collect();

@@ -12,7 +12,7 @@ use postrider_contract::event::{Event, SchemaVersion};
 use postrider_contract::ids::{DeliveryId, EventId, TenantId, WebhookId};
 use postrider_contract::json::RawObject;
 use postrider_contract::pattern::Variable;
-use postrider_contract::rendering::EnvelopeVariable;
+use postrider_contract::rendering::{EnvelopeVariable, has_own_form};
 use postrider_contract::signature::TextVariable;
 use postrider_contract::submission::Submission;
 use postrider_contract::tenant::Tenant;
@@ -27,6 +27,8 @@ const SECONDS: std::ops::Range<i64> = 1_000_000_000..10_000_000_000;
 /// What a request is made from, as far as a captured one tells.
 pub(super) struct Recovered {
     pub(super) event: Event,
+    /// Whether the event stands beside the request, or could be read out of it: not out of a form of the webhook's own.
+    pub(super) is_event_known: bool,
     pub(super) tenant: Tenant,
     pub(super) moment: Moment,
     /// What is written in a way that Postrider cannot write.
@@ -58,12 +60,14 @@ struct Reading<'r> {
 const NAMELESS: &str = "unknown";
 
 pub(super) fn recover(expected: &Expected, captured: &CapturedRequest) -> Recovered {
-    let mut found = in_body(&expected.profile, &captured.body);
+    let has_own_form = has_own_form(&expected.registered(captured), &expected.profile);
+    let mut found = if has_own_form { BTreeMap::new() } else { in_body(&expected.profile, &captured.body) };
     for (variable, one) in beside_body(expected, captured) {
         found.entry(variable).or_insert(one);
     }
     let mut reading = Reading { found, differences: Vec::new(), taken: Vec::new(), notes: Vec::new() };
     let given = reading.given_event(captured);
+    let is_event_known = given.is_some() || !has_own_form;
     let sent_at = reading.sent_at(captured);
     let tenant = reading.tenant(sent_at, expected);
     let event = reading.event(given, &tenant, sent_at);
@@ -75,7 +79,7 @@ pub(super) fn recover(expected: &Expected, captured: &CapturedRequest) -> Recove
     let all = all.filter(|name| name != TextVariable::PostriderVersion.name());
     let unknown = all.filter(|name| !reading.found.contains_key(name)).collect();
     let Reading { differences, taken, notes, .. } = reading;
-    Recovered { event, tenant, moment, differences, taken, unknown, notes }
+    Recovered { event, is_event_known, tenant, moment, differences, taken, unknown, notes }
 }
 
 impl<'r> Reading<'r> {
@@ -146,10 +150,12 @@ impl<'r> Reading<'r> {
             id.parse().ok()
         });
         let id: Option<TenantId> = self.value("tenant.id", "a tenant's id").or(by_uri);
+        let told = |variable: &str| self.text(variable).map(|found| found.text.clone().into_owned());
+        let brand = expected.brand.clone();
         Tenant {
-            id: id.unwrap_or_else(|| NAMELESS.parse().expect("a test makes this tenant")),
-            name: self.text("tenant.name").map(|found| found.text.clone().into_owned()).unwrap_or_default(),
-            website: self.text("tenant.website").map(|found| found.text.clone().into_owned()),
+            id: id.or(brand.id).unwrap_or_else(|| NAMELESS.parse().expect("a test makes this tenant")),
+            name: told("tenant.name").or(brand.name).unwrap_or_default(),
+            website: told("tenant.website").or(brand.website),
             profile: expected.profile.name().clone(),
             schema_check: SchemaCheck::Off,
             created_at: at,

@@ -10,7 +10,7 @@ use postrider_contract::ids::{DeliveryId, WebhookId};
 use postrider_contract::json::RawObject;
 use postrider_contract::pattern::Variable;
 use postrider_contract::profile::{SecretOrigin, builtin_profiles};
-use postrider_contract::rendering::EnvelopeVariable;
+use postrider_contract::rendering::{EnvelopeVariable, render};
 use postrider_contract::signature::TextVariable;
 use postrider_contract::tenant::Tenant;
 use postrider_service::system::SystemEntropy;
@@ -19,6 +19,8 @@ use serde_json::json;
 use super::json_spans::{Shape, Span};
 use super::*;
 use crate::capture::{read_requests, write_line};
+
+mod own_forms;
 
 const URL: &str = "https://partner.example/hook?token=a%2fb";
 const ODD_DATA: &str =
@@ -110,6 +112,8 @@ impl OldSender {
             keys: vec![self.key.clone()],
             url: None,
             own_headers: Vec::new(),
+            webhook: own_forms::described(&self.profile, &json!({})).webhook,
+            brand: Brand::default(),
         }
     }
 

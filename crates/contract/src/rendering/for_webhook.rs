@@ -178,6 +178,13 @@ impl<'e, 'w> Renderer<'e, 'w> {
     }
 }
 
+/// Whether this webhook is sent something of its own form (template, chat message, postback) in place of the profile's
+/// envelope.
+#[must_use]
+pub fn has_own_form(webhook: &Webhook, profile: &CompiledProfile) -> bool {
+    !Form::of(webhook, profile).is_envelope()
+}
+
 /// What every try of this event sends to this one webhook: as [`Renderer::render`].
 ///
 /// # Errors

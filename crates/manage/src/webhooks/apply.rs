@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_contract::clock::{Entropy, Timestamp};
+use postrider_contract::egress::{RefusedUrl, WebhookUrl};
 use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::profile::{CompiledProfile, HeaderName, ProfileName};
 use postrider_contract::secret::{SealedSecret, Secret};
 use postrider_contract::subscription::{MAX_PATTERNS, TypePattern};
 use postrider_contract::webhook::{Webhook, WebhookKind, WebhookState};
 use postrider_service::problem::{FieldErrors, Problem};
+use postrider_service::secret_box::SecretBox;
 use postrider_service::webhook_secrets::{SecretPlace, WebhookSecrets};
 
 use super::authentication::read_authentication;
@@ -40,7 +42,15 @@ pub(super) struct Sealing<'a> {
 impl<'a> Sealing<'a> {
     pub(super) fn new(state: &'a ManageState, tenant: &'a TenantId, webhook: WebhookId) -> Self {
         let parts = state.parts();
-        Sealing { secrets: WebhookSecrets::new(&parts.secret_box, tenant, webhook), entropy: &*parts.entropy }
+        Sealing::of((tenant, webhook), &parts.secret_box, &*parts.entropy)
+    }
+
+    pub(super) fn of(
+        (tenant, webhook): (&'a TenantId, WebhookId),
+        secret_box: &'a SecretBox,
+        entropy: &'a dyn Entropy,
+    ) -> Self {
+        Sealing { secrets: WebhookSecrets::new(secret_box, tenant, webhook), entropy }
     }
 
     pub(super) fn seal(&self, place: SecretPlace<'_>, secret: &Secret) -> SealedSecret {
@@ -70,19 +80,9 @@ pub(super) fn apply(
 ) -> Result<Applied, Problem> {
     let mut after = before.clone();
     let sealing = Sealing::new(state, &before.tenant, before.id);
-    check_fixed(fields, before, &mut errors);
-    postback::apply(fields, &mut after, &mut errors);
-    apply_subscription(state, fields, &mut after, &mut errors);
-    filter::apply(fields, &mut after, &mut errors);
-    apply_texts(fields, &mut after, &mut errors);
-    apply_overrides(fields, &mut after, &mut errors);
-    template::apply(fields, &mut after, &mut errors);
-    apply_limits(fields, &mut after, &mut errors);
-    if !fields.headers.is_kept() {
-        let none = BTreeMap::new();
-        after.headers = read_headers(fields.headers.given().unwrap_or(&none), &sealing, &mut errors);
-    }
-    after.authentication = read_authentication(fields, after.authentication, &sealing, &mut errors);
+    check_tenant(fields, before, &mut errors);
+    check_kind(fields, before.kind, &mut errors);
+    apply_members(fields, &mut after, &sealing, |text| state.parts().url_rule.check(text), &mut errors);
     apply_status(fields, &mut after, state.parts().clock.now(), &mut errors);
     match &fields.profile {
         FieldChange::Keep => {}
@@ -104,6 +104,29 @@ pub(super) fn apply(
     Ok(Applied { webhook: after, made_secret: settled.made })
 }
 
+/// What a request says of a webhook by itself, whatever the installation: all but its profile, secret and status.
+pub(super) fn apply_members(
+    fields: &WebhookFields,
+    after: &mut Webhook,
+    sealing: &Sealing<'_>,
+    read_url: impl FnOnce(&str) -> Result<WebhookUrl, RefusedUrl>,
+    errors: &mut FieldErrors,
+) {
+    postback::apply(fields, after, errors);
+    apply_url(fields, after, read_url, errors);
+    apply_subscription(fields, after, errors);
+    filter::apply(fields, after, errors);
+    apply_texts(fields, after, errors);
+    apply_overrides(fields, after, errors);
+    template::apply(fields, after, errors);
+    apply_limits(fields, after, errors);
+    if !fields.headers.is_kept() {
+        let none = BTreeMap::new();
+        after.headers = read_headers(fields.headers.given().unwrap_or(&none), sealing, errors);
+    }
+    after.authentication = read_authentication(fields, after.authentication.clone(), sealing, errors);
+}
+
 /// The profile that counts for a webhook of this tenant.
 ///
 /// # Errors
@@ -122,36 +145,43 @@ pub(super) fn profile_of(
     Ok(entry.profile)
 }
 
-/// What cannot be chosen, but may be said.
-fn check_fixed(fields: &WebhookFields, before: &Webhook, errors: &mut FieldErrors) {
+/// It cannot be chosen, but may be said.
+fn check_tenant(fields: &WebhookFields, before: &Webhook, errors: &mut FieldErrors) {
     let named = fields.tenant(errors);
     if named.change.given().is_some_and(|named| named != before.tenant.as_str()) {
         errors.add(named.pointer, "must be the tenant that this call acts for");
     }
+}
+
+/// It cannot be changed, but may be said.
+pub(super) fn check_kind(fields: &WebhookFields, is: WebhookKind, errors: &mut FieldErrors) {
     match fields.kind.given().map(|text| WebhookKind::from_word(text)) {
         Some(None) => errors.add("/kind", "must be webhook or postback"),
-        Some(Some(kind)) if kind != before.kind => {
-            errors.add("/kind", format!("is {} and stays so; make another webhook", before.kind.as_str()));
+        Some(Some(kind)) if kind != is => {
+            errors.add("/kind", format!("is {} and stays so; make another webhook", is.as_str()));
         }
         Some(Some(_)) | None => {}
     }
 }
 
-fn apply_subscription(
-    state: &ManageState,
+fn apply_url(
     fields: &WebhookFields,
     after: &mut Webhook,
+    read_url: impl FnOnce(&str) -> Result<WebhookUrl, RefusedUrl>,
     errors: &mut FieldErrors,
 ) {
     match &fields.url {
         FieldChange::Keep => {}
         FieldChange::Clear => errors.add("/url", "is required"),
         FieldChange::Set(text) => {
-            if let Some(url) = errors.check("/url", state.parts().url_rule.check(text)) {
+            if let Some(url) = errors.check("/url", read_url(text)) {
                 after.url = url;
             }
         }
     }
+}
+
+fn apply_subscription(fields: &WebhookFields, after: &mut Webhook, errors: &mut FieldErrors) {
     if let Some(events) = read_events(fields, errors) {
         after.events = events;
     }

@@ -34,9 +34,7 @@ pub(crate) async fn create_webhook(
     JsonBody(fields): JsonBody<WebhookFields>,
 ) -> Result<Response, Problem> {
     let id = WebhookId::draw(state.parts().clock.now(), &*state.parts().entropy);
-    let kind =
-        fields.kind.given().and_then(|text| WebhookKind::from_word(text)).unwrap_or(WebhookKind::Webhook);
-    let blank = Webhook { kind, ..blank(tenant.clone(), id, state.parts().clock.now()) };
+    let blank = blank(&fields, tenant.clone(), id, state.parts().clock.now());
     let applied = apply(&state, &fields, &blank, missing(&fields))?;
     refuse_too_many(&state, &tenant)?;
     let taken = "a webhook with this id exists; repeat the request";
@@ -58,9 +56,11 @@ fn missing(fields: &WebhookFields) -> FieldErrors {
 }
 
 /// What a request is applied to: never stored itself, since its URL and events must be said.
-fn blank(tenant: TenantId, id: WebhookId, now: Timestamp) -> Webhook {
+pub(super) fn blank(fields: &WebhookFields, tenant: TenantId, id: WebhookId, now: Timestamp) -> Webhook {
+    let kind =
+        fields.kind.given().and_then(|text| WebhookKind::from_word(text)).unwrap_or(WebhookKind::Webhook);
     let unsaid = WebhookUrl::from_stored("https://unsaid.invalid/").expect("a URL by its text");
-    Webhook::new(tenant, id, unsaid, now)
+    Webhook { kind, ..Webhook::new(tenant, id, unsaid, now) }
 }
 
 fn refuse_too_many(state: &ManageState, tenant: &TenantId) -> Result<(), Problem> {

@@ -20,6 +20,13 @@ pub(super) fn check(
     secrets: &WebhookSecrets<'_>,
     errors: &mut FieldErrors,
 ) {
+    check_request(webhook, profile, errors);
+    check_query(webhook, profile, errors);
+    check_secret(webhook, profile, secrets, errors);
+}
+
+/// The same without its signature: with what it is made, of what, and where it stands.
+pub(super) fn check_request(webhook: &Webhook, profile: &CompiledProfile, errors: &mut FieldErrors) {
     check_headers(webhook, profile, errors);
     check_own_form(webhook, profile, errors);
     let overrides = &webhook.overrides;
@@ -32,8 +39,6 @@ pub(super) fn check(
         };
         errors.add(pointer, error.detail);
     }
-    check_query(webhook, profile, errors);
-    check_secret(webhook, profile, secrets, errors);
 }
 
 /// What is signed of the query must be there, and where the signature will stand must be free; in a postback, whatever

@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use postrider_contract::attempt::Header;
-use postrider_contract::egress::WebhookUrl;
-use postrider_contract::profile::{CompiledProfile, HeaderName, ProfileName, ProfileOverride};
+use postrider_contract::ids::TenantId;
+use postrider_contract::profile::{CompiledProfile, HeaderName, ProfileName};
 use postrider_contract::signature::SigningKey;
 use serde_json::{Value, json};
 
+use super::described::Described;
 use super::{find, read_and_compile, say_weaknesses};
 use crate::capture::{CapturedRequest, read_capture};
 use crate::client::Output;
 use crate::client::error::ClientError;
 use crate::client::input::HeaderArgument;
 use crate::client::session::Session;
-use crate::migration::{Compared, Difference, Expected, Place, SignatureFound};
+use crate::migration::{Brand, Compared, Difference, Expected, Place, SignatureFound};
 use crate::profile_argument::{ProfileArgumentError, ProfileFile};
 use crate::secret_argument::SecretArgument;
 use crate::table::{Hue, Screen, excerpt, printable};
@@ -39,6 +38,10 @@ use crate::table::{Hue, Screen, excerpt, printable};
 /// An "event" beside them, as for POST /v1/events, takes the place of the one that
 /// is read out of the request.
 ///
+/// A webhook with a template, of a chat service or of the kind postback is compared
+/// by --webhook FILE: what POST /v1/webhooks would take. These do not give their
+/// event back, so that it has to stand beside each request.
+///
 /// Differences that are meant are given with --accept and the word they are listed
 /// under: --accept header:User-Agent --accept body:/meta.
 ///
@@ -50,6 +53,7 @@ use crate::table::{Hue, Screen, excerpt, printable};
 ///   postrider listen --record old.json                 (and let the old sender send)
 ///   postrider profiles check trcker --capture old.json --secret @secret
 ///   postrider profiles check acme.toml --capture proxy.har --accept header:User-Agent
+///   postrider profiles check trakkr --capture old.json --webhook postback.json
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Check {
@@ -82,6 +86,19 @@ struct Against {
     /// The name that the webhook will choose for the signature's header
     #[arg(long, value_name = "NAME", requires = "capture")]
     signature_header: Option<HeaderName>,
+    /// The webhook as POST /v1/webhooks takes it, with its template, provider or macros, its headers and credentials, in
+    /// place of the three options before; - for standard input
+    #[arg(long, value_name = "FILE", requires = "capture", conflicts_with_all = ["url", "headers", "signature_header"])]
+    webhook: Option<String>,
+    /// The tenant's id, where a request shows it and does not tell it by itself
+    #[arg(long, value_name = "ID", requires = "capture")]
+    brand_id: Option<TenantId>,
+    /// The tenant's name, likewise
+    #[arg(long, value_name = "NAME", requires = "capture")]
+    brand_name: Option<String>,
+    /// The tenant's website, likewise
+    #[arg(long, value_name = "URL", requires = "capture")]
+    brand_website: Option<String>,
     /// Only requests to URLs that begin so
     #[arg(long, value_name = "URL", requires = "capture")]
     only: Option<String>,
@@ -136,28 +153,30 @@ impl Check {
 
 impl Against {
     fn expected(self, profile: Arc<CompiledProfile>) -> Result<Expected, ClientError> {
-        let overrides =
-            ProfileOverride { signature_header: self.signature_header, ..ProfileOverride::default() };
-        profile
-            .check_override(&overrides)
-            .map_err(|error| ClientError::Usage(format!("--signature-header: {error}")))?;
+        let Described { webhook, url, own_headers, secret } = match &self.webhook {
+            Some(path) => Described::read(path, &profile)?,
+            None => Described::by_options(self.url, self.headers, self.signature_header, &profile)?,
+        };
         let rule = profile.definition().secret.as_ref();
         let mut keys = Vec::new();
-        for secret in self.secrets {
+        let mut secrets =
+            self.secrets.into_iter().map(SecretArgument::resolve).collect::<Result<Vec<_>, _>>()?;
+        if secrets.is_empty() {
+            secrets.extend(secret);
+        }
+        for secret in secrets {
             let Some(rule) = rule else {
                 return Err(ClientError::Usage(format!("{} does not sign: no --secret", profile.name())));
             };
-            let key = SigningKey::parse(&secret.resolve()?, rule)
+            let key = SigningKey::parse(&secret, rule)
                 .map_err(|error| ClientError::Usage(format!("--secret {error}")))?;
             keys.push(key);
         }
-        let url = self.url.as_deref().map(WebhookUrl::from_stored).transpose();
-        let url = url.map_err(|error| ClientError::Usage(format!("--url: {error}")))?;
-        let own_headers = self
-            .headers
-            .into_iter()
-            .map(|header| Header { name: header.name.into(), value: Bytes::from(header.value) });
-        Ok(Expected { profile, overrides, keys, url, own_headers: own_headers.collect() })
+        let (overrides, brand) = (
+            webhook.overrides.clone(),
+            Brand { id: self.brand_id, name: self.brand_name, website: self.brand_website },
+        );
+        Ok(Expected { profile, overrides, keys, url, own_headers, webhook, brand })
     }
 }
 

@@ -134,3 +134,52 @@ async fn options_of_a_capture_need_one() {
         assert!(refused.is_some_and(|text| text.contains("--capture")), "{option:?}");
     }
 }
+
+#[tokio::test]
+async fn a_webhook_of_a_file_is_compared_as_it_would_be_registered() {
+    let api = FakeApi::answering(&[(500, "")]).await;
+    let webhook = Written::new(
+        "postback.json",
+        r#"{"kind": "postback", "url": "https://partner.example/pb?cid={click_id}", "events": ["order.paid"],
+            "headers": {"X-Partner": "7"}}"#,
+    );
+    let request = json!({
+        "method": "GET", "url": "https://partner.example/pb?cid=a%20b",
+        "headers": [["Host", "partner.example"], ["User-Agent", "Old/1.0"], ["X-Partner", "7"]],
+        "body": "", "event": {"type": "order.paid", "data": {"click_id": "a b"}},
+    });
+    let capture = Written::new("capture.json", &request.to_string());
+    let words = ["profiles", "check", "trakkr", "--capture", &capture.0, "--webhook", &webhook.0];
+    let accepting = [&words[..], &["--accept", "header:User-Agent"]].concat();
+    let (printed, result) = run(&api, &accepting).await;
+    assert_eq!(code(result), ExitCode::SUCCESS, "{printed}");
+    let (printed, result) = run(&api, &words).await;
+    assert_eq!(code(result), ExitCode::from(1), "{printed}");
+    assert!(printed.contains("header:User-Agent  in 1 of 1 requests"), "{printed}");
+    assert!(api.asked().is_empty(), "nothing of it needs a server");
+}
+
+#[tokio::test]
+async fn a_webhook_of_a_file_that_could_not_be_registered_is_refused_with_its_place() {
+    let api = FakeApi::answering(&[(500, "")]).await;
+    let request = genuine(&api, "trcker").await.to_string();
+    for (document, words) in [
+        ("{", "not valid JSON at line 1"),
+        (r#"{"colour": "red"}"#, "/colour"),
+        (r#"{"template": {"a": "{{brand.nmae}}"}}"#, "/template/a"),
+        (r#"{"kind": "postback", "events": ["a"]}"#, "/url: is required"),
+        (r#"{"kind": "postback", "url": "https://partner.example/pb?c={click_id"}"#, "/url: at byte"),
+        (r#"{"profile": "standard"}"#, "/profile: is another one than trcker"),
+        (r#"{"headers": {"X-Trcker-Event": "a"}}"#, "/headers/X-Trcker-Event"),
+        (r#"{"auth_type": "bearer"}"#, "/auth_token: is required"),
+        (r#"{"secret": ""}"#, "--secret"),
+    ] {
+        let webhook = Written::new("webhook.json", document);
+        let capture = Written::new("capture.json", &request);
+        let words_of = ["profiles", "check", "trcker", "--capture", &capture.0, "--webhook", &webhook.0];
+        let (_, result) = run(&api, &words_of).await;
+        let (code, text) = verdict(&result.expect_err(words).into());
+        assert_eq!(code, ExitCode::from(2), "{document}");
+        assert!(text.as_deref().is_some_and(|text| text.contains(words)), "{document}: {text:?}");
+    }
+}
