@@ -143,7 +143,8 @@ fn verdict_on(error: &IntakeError) -> Verdict {
         | IntakeError::SchemaBroken { .. } => refuse("invalid_request", error, IngestResult::Invalid),
         IntakeError::KeyReused => refuse("idempotency_key_reused", error, IngestResult::Invalid),
         // Once this process is replaced, at the latest.
-        IntakeError::UnusableWebhook(_)
+        IntakeError::UnreadableTenant
+        | IntakeError::UnusableWebhook(_)
         | IntakeError::KeyInProgress
         | IntakeError::Unavailable { .. }
         | IntakeError::InDoubt { .. }

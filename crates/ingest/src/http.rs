@@ -311,6 +311,11 @@ fn accepted(event: Accepted) -> Response {
 fn problem_of(error: IntakeError, named: Option<&[WebhookId]>) -> Problem {
     match error {
         IntakeError::UnknownTenant => Problem::not_found(),
+        IntakeError::UnreadableTenant => {
+            let detail = "the event was not accepted: this version of Postrider cannot read the tenant, which a newer \
+                          one wrote; send it again, once every process is of the newer version";
+            Problem::new(Code::Unavailable, detail).with_retry_after(RETRY_SOON)
+        }
         IntakeError::UnknownWebhook(id) => {
             let index = named.and_then(|ids| ids.iter().position(|named| *named == id));
             let pointer =

@@ -172,6 +172,9 @@ impl Intake {
         }
         match self.parts.directory.tenant(tenant) {
             Found::Known(view) => Ok(view),
+            Found::Unknown if self.parts.directory.cannot_read_tenant(tenant) => {
+                Err(IntakeError::UnreadableTenant)
+            }
             Found::Deleted | Found::Unknown => Err(IntakeError::UnknownTenant),
         }
     }

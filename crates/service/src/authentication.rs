@@ -27,6 +27,8 @@ pub const TENANT_HEADER: &str = "postrider-tenant";
 const MAX_KEY: usize = 512;
 /// A well-formed key that is not known may be newer than the directory; but not every such guess asks the store.
 const ASK_STORE_EVERY: Duration = Duration::from_millis(200);
+/// Until when a tenant may be readable: by then it may be another process that is asked.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long such a request waits for a store that does not answer.
 const ASK_STORE_AT_MOST: Duration = Duration::from_secs(1);
 
@@ -64,7 +66,8 @@ impl Authenticator {
 
     /// # Errors
     /// 401 for anything but a valid key; 403 for a tenant's key that names another tenant; what [`TENANT_HEADER`]
-    /// holds beside that may be refused with 400 and, for the admin key, 404.
+    /// holds beside that may be refused with 400 and, for the admin key, 404. 503 where this version cannot read the
+    /// tenant.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let text = bearer(headers).ok_or_else(Problem::unauthorized)?;
         let hash = KeyHash::of(text);
@@ -79,10 +82,10 @@ impl Authenticator {
             None => self.newer_key(&hash).await.ok_or_else(Problem::unauthorized)?,
         };
         let is_expired = key.expires_at.is_some_and(|end| end <= self.clock.now());
-        let is_usable = matches!(self.directory.tenant(&key.tenant), Found::Known(_));
-        if is_expired || !is_usable {
+        if is_expired {
             return Err(Problem::unauthorized());
         }
+        find_tenant(&self.directory, &key.tenant, Problem::unauthorized)?;
         let named = headers.get_all(TENANT_HEADER).iter();
         if named.into_iter().any(|named| named.as_bytes() != key.tenant.as_str().as_bytes()) {
             let detail = "this key acts for its own tenant alone; Postrider-Tenant names another";
@@ -129,7 +132,8 @@ impl Caller {
     /// The tenant that this call acts for, if it may do what it asks.
     ///
     /// # Errors
-    /// 403 without the scope; 400 where the admin key names no tenant; 404 where it names one that is not there.
+    /// 403 without the scope; 400 where the admin key names no tenant; 404 where it names one that is not there, 503 one
+    /// that this version cannot read.
     pub fn tenant_with(&self, scope: Scope, directory: &Directory) -> Result<TenantId, Problem> {
         match self {
             Caller::Tenant(key) if key.scopes.contains(&scope) => Ok(key.tenant.clone()),
@@ -141,10 +145,10 @@ impl Caller {
                 let detail = "the admin key must name the tenant it acts for in the header Postrider-Tenant";
                 Err(Problem::new(Code::BadRequest, detail))
             }
-            Caller::Admin { acts_for: Some(tenant) } => match directory.tenant(tenant) {
-                Found::Known(_) => Ok(tenant.clone()),
-                Found::Deleted | Found::Unknown => Err(Problem::not_found()),
-            },
+            Caller::Admin { acts_for: Some(tenant) } => {
+                find_tenant(directory, tenant, Problem::not_found)?;
+                Ok(tenant.clone())
+            }
         }
     }
 
@@ -176,6 +180,19 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         <Arc<Authenticator>>::from_ref(state).authenticate(&parts.headers).await
+    }
+}
+
+/// Whether the tenant is there. To say of one that cannot be read here that it is not there would be for good.
+fn find_tenant(directory: &Directory, id: &TenantId, absent: fn() -> Problem) -> Result<(), Problem> {
+    match directory.tenant(id) {
+        Found::Known(_) => Ok(()),
+        Found::Unknown if directory.cannot_read_tenant(id) => {
+            let detail = "this version of Postrider cannot read the tenant, which a newer one wrote; ask again, once \
+                          every process is of the newer version";
+            Err(Problem::new(Code::Unavailable, detail).with_retry_after(ASK_AGAIN))
+        }
+        Found::Deleted | Found::Unknown => Err(absent()),
     }
 }
 

@@ -320,6 +320,13 @@ impl Directory {
         self.read(|contents| contents.tenant(id))
     }
 
+    /// Whether a tenant that is [`Found::Unknown`] is there all the same: a newer version wrote it, and this one never could
+    /// read it.
+    #[must_use]
+    pub fn cannot_read_tenant(&self, id: &TenantId) -> bool {
+        self.read(|contents| contents.cannot_read_tenant(id))
+    }
+
     #[must_use]
     pub fn webhook(&self, id: WebhookId) -> Found<Arc<WebhookEntry>> {
         self.read(|contents| contents.webhook(id))

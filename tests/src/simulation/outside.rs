@@ -57,6 +57,7 @@ async fn send(door: &Door, body: &Bytes, key: Option<&str>) -> Option<IntakeRece
         ) => None,
         Err(
             error @ (IntakeError::UnknownTenant
+            | IntakeError::UnreadableTenant
             | IntakeError::UnknownWebhook(_)
             | IntakeError::UnusableWebhook(_)
             | IntakeError::KeyReused

@@ -59,6 +59,9 @@ pub struct IntakeReceipt {
 pub enum IntakeError {
     #[error("no such tenant")]
     UnknownTenant,
+    /// It is there, and this process never could read it: a newer version wrote it. Nothing was published.
+    #[error("the tenant cannot be read by this version")]
+    UnreadableTenant,
     #[error("webhook {0} does not exist")]
     UnknownWebhook(WebhookId),
     /// It is there, the event may be for it, and this process cannot tell: a newer version wrote it, or its profile.

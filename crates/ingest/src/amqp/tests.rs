@@ -6,6 +6,7 @@ use bytes::Bytes;
 use postrider_contract::fakes::PublishFault;
 use postrider_contract::ports::{LeaseTicket, Settlement};
 use postrider_contract::webhook::Webhook;
+use postrider_service::config_object::ConfigObject;
 use postrider_service::metrics::Metrics;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -182,6 +183,17 @@ async fn what_can_work_later_is_kept_in_hand_and_tried_again() {
     assert_eq!(broker.next_end().await, (0, End::Acknowledged));
     assert!(broker.refused.kept.lock().unwrap().is_empty());
     assert_eq!(broker.door.deliveries().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_a_tenant_that_this_version_never_could_read_is_not_refused() {
+    let mut broker = Broker::start(Door::open().await);
+    broker.door.put_unreadable(tenant("b", "standard").key()).await;
+    broker.send(ProducerMessage { routing_key: "b".to_owned(), ..message("m", ORDER) });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!broker.has_ended() && broker.refused.kept.lock().unwrap().is_empty());
+    broker.door.put(&tenant("b", "standard")).await;
+    assert_eq!(broker.next_end().await, (0, End::Acknowledged));
 }
 
 #[tokio::test(start_paused = true)]

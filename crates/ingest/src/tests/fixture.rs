@@ -158,6 +158,14 @@ impl Door {
         self.configuration.write(vec![object.write(expected)]).await.expect("nobody else writes");
     }
 
+    /// A document that no version of ours has written.
+    pub(crate) async fn put_unreadable(&self, key: ConfigKey) {
+        let expected = self.expected(&key).await;
+        let write = ConfigWrite { key, expected, document: Some(Bytes::from_static(b"{\"form\":2}")) };
+        self.configuration.write(vec![write]).await.expect("nobody else writes");
+        self.directory.refresh().await.expect("the fake answers");
+    }
+
     pub(crate) async fn delete(&self, key: ConfigKey) {
         let expected = self.expected(&key).await;
         let deletion = ConfigWrite { key, expected, document: None };

@@ -238,7 +238,8 @@ fn problem_of(error: IntakeError) -> Problem {
             tracing::warn!(reason, "a test event is in doubt");
             Problem::new(Code::InDoubt, "the test may be on its way; see the webhook's deliveries")
         }
-        IntakeError::UnusableWebhook(_)
+        IntakeError::UnreadableTenant
+        | IntakeError::UnusableWebhook(_)
         | IntakeError::KeyReused
         | IntakeError::KeyInProgress
         | IntakeError::Unavailable { .. } => {

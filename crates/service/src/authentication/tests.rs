@@ -8,7 +8,7 @@ use postrider_contract::ports::ConfigStore;
 
 use super::*;
 use crate::config_object::ConfigObject;
-use crate::directory::tests::fixture::{CountingStore, delete, put, tenant};
+use crate::directory::tests::fixture::{CountingStore, delete, put, put_unreadable, tenant};
 use crate::key_text::{KeyHolder, draw_key};
 use crate::system::SystemEntropy;
 
@@ -238,4 +238,26 @@ async fn while_the_store_is_away_known_keys_are_good_and_others_are_not() {
     gate.outage.begin("gone");
     assert!(gate.tenant_of(&known).await.is_some());
     assert_eq!(gate.tenant_of(&unknown).await, None);
+}
+
+#[tokio::test]
+async fn of_a_tenant_that_cannot_be_read_nobody_is_told_that_it_or_its_key_is_not_there() {
+    let gate = gate(configured()).await;
+    let directory = gate.authenticator.directory();
+    let (newer, key) = (tenant("newer"), drawn());
+    put(&gate.configuration, &ApiKey { tenant: newer.id.clone(), ..api_key(1, &key) }).await;
+    put_unreadable(&gate.configuration, newer.key()).await;
+    directory.refresh().await.unwrap();
+    assert_eq!(gate.refused(&bearer_of(&key)).await, Code::Unavailable);
+    let acting = headers(&[("authorization", &format!("Bearer {ADMIN}")), (TENANT_HEADER, "newer")]);
+    let caller = gate.authenticator.authenticate(&acting).await.unwrap();
+    assert_eq!(caller.tenant_with(Scope::Read, directory).unwrap_err().code(), Code::Unavailable);
+    // Once it can be read, or is deleted, all is as ever.
+    put(&gate.configuration, &newer).await;
+    directory.refresh().await.unwrap();
+    assert_eq!(gate.tenant_of(&key).await, Some(newer.id.clone()));
+    delete(&gate.configuration, newer.key()).await;
+    directory.refresh().await.unwrap();
+    assert_eq!(gate.refused(&bearer_of(&key)).await, Code::Unauthorized);
+    assert_eq!(caller.tenant_with(Scope::Read, directory).unwrap_err().code(), Code::NotFound);
 }

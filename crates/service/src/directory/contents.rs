@@ -2,8 +2,8 @@
 //! touches, so that asking is a look-up and a pointer; they show changes when all of them are in.
 //!
 //! What cannot be read is not what was known of it before: a webhook that a newer version wrote is unusable here, and
-//! whoever matches events is told so. A profile alone is kept as it was last read: what is rendered with it is as if it
-//! had come before the change.
+//! whoever matches events is told so. A profile and a tenant are kept as they were last read: what goes by them is as if
+//! it had come before the change. A tenant that this version never could read is told from one that is not there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(super) struct Contents {
     touched: Touched,
     pub(super) admin_key: Option<KeyHash>,
     tenants: HashMap<TenantId, Slot<Tenant>>,
+    /// Those whose newest state this version cannot read.
+    unreadable_tenants: HashSet<TenantId>,
     webhooks: HashMap<WebhookId, Slot<Webhook>>,
     /// Those whose newest state this version cannot read.
     unreadable: HashMap<WebhookId, UnusableWebhook>,
@@ -89,13 +91,7 @@ impl Contents {
             ConfigKind::AdminKey => {
                 self.admin_key = read_object::<AdminKey>(record)?.map(|key| key.hash);
             }
-            ConfigKind::Tenant => {
-                let slot = slot::<Tenant>(record)?;
-                if let Ok(id) = record.key.id.parse::<TenantId>() {
-                    self.tenants.insert(id.clone(), slot);
-                    self.touched.tenants.insert(id);
-                }
-            }
+            ConfigKind::Tenant => self.apply_tenant(record)?,
             ConfigKind::Webhook => self.apply_webhook(record)?,
             ConfigKind::Key => self.apply_key(record)?,
             ConfigKind::Profile => {
@@ -111,6 +107,22 @@ impl Contents {
             }
         }
         Ok(())
+    }
+
+    fn apply_tenant(&mut self, record: &ConfigRecord) -> Result<(), UnreadableDocument> {
+        let Ok(id) = record.key.id.parse::<TenantId>() else { return Ok(()) };
+        match slot::<Tenant>(record) {
+            Ok(slot) => {
+                self.unreadable_tenants.remove(&id);
+                self.tenants.insert(id.clone(), slot);
+                self.touched.tenants.insert(id);
+                Ok(())
+            }
+            Err(error) => {
+                self.unreadable_tenants.insert(id);
+                Err(error)
+            }
+        }
     }
 
     fn apply_webhook(&mut self, record: &ConfigRecord) -> Result<(), UnreadableDocument> {
@@ -231,6 +243,10 @@ impl Contents {
             (None, Some(None)) => Found::Deleted,
             (None, _) => Found::Unknown,
         }
+    }
+
+    pub(super) fn cannot_read_tenant(&self, id: &TenantId) -> bool {
+        self.unreadable_tenants.contains(id) && !self.views.contains_key(id)
     }
 
     /// The webhooks of a deleted tenant are deleted with it.

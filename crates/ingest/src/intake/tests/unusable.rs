@@ -109,3 +109,20 @@ async fn a_repeat_of_what_was_accepted_is_answered_whatever_became_of_its_webhoo
     assert_eq!(repeated.deliveries, first.deliveries);
     assert_eq!(unusable(door.accept_keyed(Some("l"), ORDER).await), WebhookId::from_u128(1));
 }
+
+#[tokio::test]
+async fn an_event_of_a_tenant_that_this_version_never_could_read_is_not_told_that_there_is_none() {
+    let door = Door::open().await;
+    let newer = tenant("newer", "standard");
+    let body = Bytes::from_static(ORDER.as_bytes());
+    let accept = || async {
+        let submission = Submission::parse(&body).unwrap();
+        door.intake.accept_request(&newer.id, submission, None, &body).await
+    };
+    assert!(matches!(accept().await, Err(IntakeError::UnknownTenant)));
+    door.put_unreadable(newer.key()).await;
+    assert!(matches!(accept().await, Err(IntakeError::UnreadableTenant)));
+    door.assert_nothing_happened().await;
+    door.put(&newer).await;
+    assert_eq!(accept().await.unwrap().deliveries, []);
+}

@@ -37,6 +37,28 @@ async fn a_webhook_that_cannot_be_read_any_more_is_unusable_however_it_was_known
     }
 }
 
+#[tokio::test]
+async fn a_tenant_that_cannot_be_read_stays_as_it_was_and_one_that_never_could_be_is_told_from_none() {
+    let store = FakeConfiguration::new(Arc::default());
+    put(&store, &tenant("a")).await;
+    put(&store, &webhook(1)).await;
+    let running = directory(&store).await;
+    put_unreadable(&store, tenant("a").key()).await;
+    running.refresh().await.unwrap();
+    let started = directory(&store).await;
+    let (a, nobody) = (tenant("a").id, tenant("nobody").id);
+    assert!(running.tenant(&a).known().is_some() && !running.cannot_read_tenant(&a));
+    assert!(matches!(started.tenant(&a), Found::Unknown), "it is not deleted");
+    assert!(started.cannot_read_tenant(&a) && !started.cannot_read_tenant(&nobody));
+    assert!(matches!(started.webhook(id(1)), Found::Unknown), "its webhooks are not deleted either");
+    put(&store, &tenant("a")).await;
+    for directory in [&running, &started] {
+        directory.refresh().await.unwrap();
+        assert_eq!(webhooks_of(directory), [id(1)]);
+        assert!(!directory.cannot_read_tenant(&a));
+    }
+}
+
 /// Looks at the directory whenever it is asked for changes, and fails on request.
 struct Onlooker {
     store: FakeConfiguration,
