@@ -7,8 +7,8 @@ use anyhow::Context;
 use postrider_contract::clock::{Clock, Entropy};
 use postrider_contract::finding::Finding;
 use postrider_contract::ports::{
-    ConfigStore, DeliveryLog, IntakeSource, Journal, KeyedRequests, Leadership, LogQueries, RefusedQueue,
-    Strays, WaitingRoom, WorkQueue,
+    ConfigStore, DeliveryLog, IntakeSource, Journal, KeyedRequests, Leadership, LogQueries, PutOffQueue,
+    RefusedQueue, Strays, WaitingRoom, WorkQueue,
 };
 use postrider_contract::secret::Secret;
 use postrider_postgres::PostgresStore;
@@ -42,6 +42,7 @@ pub struct Engine {
 pub struct ProducerIntake {
     pub source: Box<dyn IntakeSource>,
     pub refused: Arc<dyn RefusedQueue>,
+    pub put_off: Arc<dyn PutOffQueue>,
 }
 
 /// The URLs of the cluster engines; `None` runs on the embedded one.
@@ -107,7 +108,11 @@ async fn open_cluster(
     let rabbit = connect_queue(settings, urls, clock, entropy).await?;
     let takes_events = settings.ingest.amqp && settings.server.roles.ingest;
     let intake = if takes_events {
-        Some(ProducerIntake { source: rabbit.intake(INTAKE_PREFETCH)?, refused: rabbit.refused_queue() })
+        Some(ProducerIntake {
+            source: rabbit.intake(INTAKE_PREFETCH)?,
+            refused: rabbit.refused_queue(),
+            put_off: rabbit.put_off_queue(),
+        })
     } else {
         None
     };

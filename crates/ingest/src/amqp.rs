@@ -1,14 +1,16 @@
 //! Events over AMQP: the routing key names the tenant, `message_id` is the idempotency key.
 //!
 //! A message is acknowledged when its event is durable, or when it stands in the refused queue with its problem.
-//! Nothing vanishes, and nothing that can work later is refused.
+//! Nothing vanishes, and nothing that can work later is refused. What keeps every event out is waited for with the message
+//! in hand; what keeps this one out, for however long, must not keep out others: such a message is put off, to come in
+//! again behind them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_contract::ids::TenantId;
 use postrider_contract::ports::{
-    IntakeError, IntakeSource, Lease, ProducerMessage, QueueError, Refusal, RefusedQueue,
+    IntakeError, IntakeSource, Lease, ProducerMessage, PutOffQueue, QueueError, Refusal, RefusedQueue,
 };
 use postrider_contract::submission::{InvalidSubmission, Submission};
 use postrider_service::lifecycle::Stop;
@@ -24,18 +26,24 @@ const AT_ONCE: usize = 256;
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 const MAX_BODY: usize = 1024 * 1024;
 
+/// Where messages go that are not accepted.
+pub struct Asides {
+    pub refused: Arc<dyn RefusedQueue>,
+    pub put_off: Arc<dyn PutOffQueue>,
+}
+
 /// Takes messages until told to stop, then finishes those in hand.
 ///
 /// # Errors
 /// When the queue ends by itself.
 pub async fn run_amqp_intake(
     mut source: Box<dyn IntakeSource>,
-    refusals: Arc<dyn RefusedQueue>,
+    asides: Asides,
     intake: Arc<Intake>,
     metrics: Arc<IngestMetrics>,
     stop: Stop,
 ) -> Result<(), QueueError> {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let (places, asides) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(asides));
     loop {
         let lease = tokio::select! {
             () = stop.draining() => break,
@@ -46,7 +54,7 @@ pub async fn run_amqp_intake(
         };
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
         let worker = OneMessage {
-            refusals: Arc::clone(&refusals),
+            asides: Arc::clone(&asides),
             intake: Arc::clone(&intake),
             metrics: Arc::clone(&metrics),
             stop: stop.clone(),
@@ -66,7 +74,7 @@ pub async fn run_amqp_intake(
 }
 
 struct OneMessage {
-    refusals: Arc<dyn RefusedQueue>,
+    asides: Arc<Asides>,
     intake: Arc<Intake>,
     metrics: Arc<IngestMetrics>,
     stop: Stop,
@@ -76,6 +84,8 @@ struct OneMessage {
 enum Verdict {
     Accepted(IngestResult),
     Refuse(Refusal, IngestResult),
+    /// For a reason that holds up this message alone, and that may last.
+    PutOff(IntakeError),
     Later,
 }
 
@@ -88,18 +98,27 @@ impl OneMessage {
                     self.metrics.events.at(IngestSource::Amqp, result).inc();
                     return ticket.acknowledge();
                 }
-                Verdict::Refuse(refusal, result) => match self.refusals.refuse(&message, &refusal).await {
+                Verdict::PutOff(why) => match self.asides.put_off.put_off(&message).await {
                     Ok(()) => {
-                        self.metrics.events.at(IngestSource::Amqp, result).inc();
-                        tracing::warn!(
-                            code = refusal.code,
-                            detail = refusal.detail,
-                            "refused a producer's message"
-                        );
+                        tracing::debug!(%why, "put off a producer's message");
                         return ticket.acknowledge();
                     }
-                    Err(error) => tracing::warn!(%error, "cannot put a refused message aside yet"),
+                    Err(error) => tracing::warn!(%error, %why, "cannot put off a producer's message yet"),
                 },
+                Verdict::Refuse(refusal, result) => {
+                    match self.asides.refused.refuse(&message, &refusal).await {
+                        Ok(()) => {
+                            self.metrics.events.at(IngestSource::Amqp, result).inc();
+                            tracing::warn!(
+                                code = refusal.code,
+                                detail = refusal.detail,
+                                "refused a producer's message"
+                            );
+                            return ticket.acknowledge();
+                        }
+                        Err(error) => tracing::warn!(%error, "cannot put a refused message aside yet"),
+                    }
+                }
                 Verdict::Later => {}
             }
             tokio::select! {
@@ -130,22 +149,21 @@ impl OneMessage {
         match result {
             Ok(receipt) if receipt.replayed => Verdict::Accepted(IngestResult::Duplicate),
             Ok(_) => Verdict::Accepted(IngestResult::Accepted),
-            Err(error) => verdict_on(&error),
+            Err(error) => verdict_on(error),
         }
     }
 }
 
-fn verdict_on(error: &IntakeError) -> Verdict {
+fn verdict_on(error: IntakeError) -> Verdict {
     match error {
-        IntakeError::UnknownTenant => refuse("not_found", error, IngestResult::Unauthorized),
+        IntakeError::UnknownTenant => refuse("not_found", &error, IngestResult::Unauthorized),
         IntakeError::UnknownWebhook(_)
         | IntakeError::Unrenderable { .. }
-        | IntakeError::SchemaBroken { .. } => refuse("invalid_request", error, IngestResult::Invalid),
-        IntakeError::KeyReused => refuse("idempotency_key_reused", error, IngestResult::Invalid),
-        // Once this process is replaced, at the latest.
-        IntakeError::UnreadableTenant
-        | IntakeError::UnusableWebhook(_)
-        | IntakeError::KeyInProgress
+        | IntakeError::SchemaBroken { .. } => refuse("invalid_request", &error, IngestResult::Invalid),
+        IntakeError::KeyReused => refuse("idempotency_key_reused", &error, IngestResult::Invalid),
+        // Until this process is replaced, at the latest.
+        IntakeError::UnreadableTenant | IntakeError::UnusableWebhook(_) => Verdict::PutOff(error),
+        IntakeError::KeyInProgress
         | IntakeError::Unavailable { .. }
         | IntakeError::InDoubt { .. }
         | IntakeError::Overloaded => Verdict::Later,

@@ -19,7 +19,7 @@ mod publishing;
 mod room_watch;
 mod schema_check;
 
-pub use amqp::run_amqp_intake;
+pub use amqp::{Asides, run_amqp_intake};
 pub use backlog::{Backlog, BacklogBound};
 pub use explaining::{Explainer, ExplainerParts};
 pub use http::{IngestState, description, routes};

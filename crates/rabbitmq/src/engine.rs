@@ -7,15 +7,15 @@ use async_trait::async_trait;
 use postrider_contract::clock::{Clock, Entropy};
 use postrider_contract::delivery::Work;
 use postrider_contract::ports::{
-    IntakeSource, Journal, Lease, Publication, PublishError, QueueDepths, QueueError, RefusedQueue, Route,
-    Strays, WorkKind, WorkQueue, WorkSource,
+    IntakeSource, Journal, Lease, Publication, PublishError, PutOffQueue, QueueDepths, QueueError,
+    RefusedQueue, Route, Strays, WorkKind, WorkQueue, WorkSource,
 };
 use postrider_contract::wire;
 
 use crate::connection::{Endpoint, Link};
 use crate::consumer::{Consuming, Incoming, Reading, Source};
 use crate::error::{ConnectError, TopologyError};
-use crate::intake::{RabbitIntake, Refused};
+use crate::intake::{PutOff, RabbitIntake, Refused};
 use crate::journal::RabbitJournal;
 use crate::lane::{LaneQueue, Load, lane_for};
 use crate::publisher::{Destination, Message, Publisher};
@@ -104,6 +104,12 @@ impl RabbitEngine {
     #[must_use]
     pub fn refused_queue(&self) -> Arc<dyn RefusedQueue> {
         Arc::new(Refused(Arc::clone(&self.queue.sources.publisher)))
+    }
+
+    /// Where what producers published waits until it can be accepted.
+    #[must_use]
+    pub fn put_off_queue(&self) -> Arc<dyn PutOffQueue> {
+        Arc::new(PutOff(Arc::clone(&self.queue.sources.publisher)))
     }
 
     /// What fell off the ordinary path.
@@ -203,7 +209,7 @@ impl RabbitQueue {
                 QueueName::Dead => &mut depths.dead,
                 QueueName::CatchAll => &mut depths.catch_all,
                 QueueName::Unreadable => &mut depths.unreadable,
-                QueueName::Events | QueueName::EventsRefused => continue,
+                QueueName::Events | QueueName::EventsLater | QueueName::EventsRefused => continue,
             };
             let name = self.sources.topology.queue(queue);
             match look_at_queue(&live, &channel, &name).await {

@@ -197,6 +197,12 @@ fn judge_queue(settings: &Settings, queue: QueueName, messages: u32, consumers: 
             let seen = format!("{messages} messages that nobody can read are kept in {name}");
             return (messages > 0).then(|| Finding::warning(SUBJECT, seen, advice));
         }
+        QueueName::EventsLater => {
+            let seen = format!("{messages} messages of producers are put off, in {name}");
+            let advice = "a process of an older version cannot read what they need; replace it, and they come in by \
+                          themselves";
+            return (messages > 0).then(|| Finding::warning(SUBJECT, seen, advice));
+        }
         QueueName::EventsRefused => {
             let seen = format!("{messages} messages that producers sent wrong wait in {name}");
             let advice = "their header `postrider-reason` says what is wrong; purge them when it is known";
@@ -234,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_was_set_aside_is_told_however_few_there_are() {
-        for queue in [QueueName::Unreadable, QueueName::EventsRefused] {
+        for queue in [QueueName::Unreadable, QueueName::EventsLater, QueueName::EventsRefused] {
             assert_eq!(judge(queue, 0, 0), None);
             assert_eq!(judge(queue, 1, 1), Some(Verdict::Warning));
         }

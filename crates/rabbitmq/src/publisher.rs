@@ -202,6 +202,7 @@ impl Lines {
                 | QueueName::CatchAll
                 | QueueName::Unreadable
                 | QueueName::Events
+                | QueueName::EventsLater
                 | QueueName::EventsRefused => &self.aside,
             },
         }

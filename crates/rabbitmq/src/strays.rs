@@ -18,7 +18,7 @@ use postrider_contract::ports::{
 
 use crate::connection::Link;
 use crate::consumer::{Consuming, Incoming, Reading, Source};
-use crate::intake::Refused;
+use crate::intake::{Refused, tenant_in};
 use crate::publisher::{Destination, Message, Publisher, long_text};
 use crate::topology::{QueueName, Topology, close, look_at_queue};
 
@@ -180,7 +180,9 @@ impl ReadStray {
     fn contents(&self, origin: &str, headers: &FieldTable, incoming: &Incoming) -> StrayContents {
         let queue = QueueName::ALL.into_iter().find(|queue| self.topology.queue(*queue) == origin);
         match queue {
-            Some(QueueName::Events) => StrayContents::Produced(produced(headers, incoming)),
+            Some(QueueName::Events | QueueName::EventsLater) => {
+                StrayContents::Produced(produced(headers, incoming))
+            }
             Some(QueueName::Journal) => StrayContents::of_journal(&incoming.body),
             Some(
                 QueueName::First
@@ -212,8 +214,10 @@ fn cause_of(headers: &FieldTable) -> StrayCause {
 /// A producer's message as it was before it was dead-lettered, which changed its routing key.
 fn produced(headers: &FieldTable, incoming: &Incoming) -> ProducerMessage {
     let properties: &BasicProperties = &incoming.properties;
+    let first = first_routing_key(headers).unwrap_or_else(|| incoming.routing_key.clone());
+    let was_put_off = first == QueueName::EventsLater.routing_key();
     ProducerMessage {
-        routing_key: first_routing_key(headers).unwrap_or_else(|| incoming.routing_key.clone()),
+        routing_key: tenant_in(headers).filter(|_| was_put_off).unwrap_or(first),
         message_id: properties.message_id().as_ref().map(ToString::to_string),
         content_type: properties.content_type().as_ref().map(ToString::to_string),
         body: incoming.body.clone(),

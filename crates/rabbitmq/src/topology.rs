@@ -7,7 +7,9 @@
 //!               └─▶ lane-large.<n>ms ─(the same)───────────▶ due exchange ──▶ deliveries.retry-large
 //!                                                             └─(alternate)─▶ unrouted exchange ──▶ catch-all
 //! delivery limit reached, or unreadable ──▶ dead exchange ──▶ dead ──(status)──▶ put back, or unreadable
-//! producers ──▶ <prefix>.events (topic) ──▶ <prefix>.events
+//! producers ──▶ <prefix>.events (topic) ──▶ <prefix>.events ──(not acceptable yet)──▶ publish exchange
+//!                                             ▲                                             ▼
+//!                                             └──── due exchange ◀──(TTL, at least once)── events.later
 //! ```
 //!
 //! Every queue is a quorum queue with `reject-publish`, without which at-least-once dead-lettering silently
@@ -34,6 +36,12 @@ const DELIVERY_LIMIT: i64 = 50;
 /// For queues whose messages operators look at and put back. From 4.0 a queue without a limit has one of 20 and
 /// drops what exceeds it.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000;
+/// For how long a producer's message is put off. Until it is acceptable a process has to be replaced, or a webhook
+/// changed: it does not matter much sooner, and ten thousand that wait go round two thousand times a second.
+const PUT_OFF_MILLIS: i64 = 5_000;
+/// The key of what was put off and comes in again. It holds a dot, so that it is no tenant's: a producer who may publish
+/// under the key of its tenant alone cannot use it.
+pub(crate) const EVENTS_AGAIN: &str = "events.again";
 /// How long a queue that was deleted is left alone before it is declared again. The broker tells the consumers of
 /// a deleted quorum queue some 30 ms later, and not at all if a queue of that name is there again by then (seen
 /// with 3.10.8).
@@ -59,12 +67,14 @@ pub enum QueueName {
     Unreadable,
     /// What producers publish.
     Events,
+    /// What of it cannot be accepted for a while.
+    EventsLater,
     EventsRefused,
 }
 
 impl QueueName {
     /// In the order of declaration: what others dead-letter to comes first.
-    pub const ALL: [QueueName; 11] = [
+    pub const ALL: [QueueName; 12] = [
         QueueName::Dead,
         QueueName::CatchAll,
         QueueName::Unreadable,
@@ -75,6 +85,7 @@ impl QueueName {
         QueueName::Large,
         QueueName::Journal,
         QueueName::Events,
+        QueueName::EventsLater,
         QueueName::EventsRefused,
     ];
 
@@ -91,6 +102,7 @@ impl QueueName {
             QueueName::CatchAll => "catch-all",
             QueueName::Unreadable => "unreadable",
             QueueName::Events => "events",
+            QueueName::EventsLater => "events.later",
             QueueName::EventsRefused => "events.refused",
         }
     }
@@ -164,7 +176,11 @@ impl Topology {
             | QueueName::Large => {
                 format!("{prefix}.deliveries.{}.v1", queue.routing_key())
             }
-            QueueName::Journal | QueueName::Dead | QueueName::CatchAll | QueueName::Unreadable => {
+            QueueName::Journal
+            | QueueName::Dead
+            | QueueName::CatchAll
+            | QueueName::Unreadable
+            | QueueName::EventsLater => {
                 format!("{prefix}.{}.v1", queue.routing_key())
             }
             QueueName::Events | QueueName::EventsRefused => format!("{prefix}.{}", queue.routing_key()),
@@ -233,12 +249,16 @@ impl Topology {
             QueueName::Retry | QueueName::RetryLarge => {
                 vec![(self.exchange(ExchangeName::Due), queue.routing_key()), by_key]
             }
-            QueueName::Events => vec![(self.exchange(ExchangeName::Events), "#")],
+            QueueName::Events => vec![
+                (self.exchange(ExchangeName::Events), "#"),
+                (self.exchange(ExchangeName::Due), EVENTS_AGAIN),
+            ],
             QueueName::First
             | QueueName::Release
             | QueueName::Large
             | QueueName::Journal
             | QueueName::Unreadable
+            | QueueName::EventsLater
             | QueueName::EventsRefused => vec![by_key],
         };
         match queue {
@@ -250,6 +270,11 @@ impl Topology {
             QueueName::Journal | QueueName::Events => {
                 arguments.insert("x-delivery-limit".into(), NO_DELIVERY_LIMIT.into());
                 self.dead_letter(&mut arguments, ExchangeName::Dead, queue.routing_key());
+            }
+            QueueName::EventsLater => {
+                arguments.insert("x-delivery-limit".into(), NO_DELIVERY_LIMIT.into());
+                arguments.insert("x-message-ttl".into(), PUT_OFF_MILLIS.into());
+                self.dead_letter(&mut arguments, ExchangeName::Due, EVENTS_AGAIN);
             }
             QueueName::First
             | QueueName::Retry

@@ -7,7 +7,7 @@ use postrider_contract::egress::{AddressRule, InternalNames, PortRule, Schemes, 
 use postrider_delivery_worker::client::{ClientParts, HttpClient, PoolLimits};
 use postrider_delivery_worker::{Worker, WorkerParts};
 use postrider_ingest::{
-    Backlog, BacklogBound, Explainer, ExplainerParts, Intake, IntakeParts, KeyedGate, RoomWatch,
+    Asides, Backlog, BacklogBound, Explainer, ExplainerParts, Intake, IntakeParts, KeyedGate, RoomWatch,
     run_amqp_intake,
 };
 use postrider_manage::Disabler;
@@ -107,9 +107,10 @@ fn start_intake(
     tokio::spawn(async move { backlog.follow(queue, stop).await });
     let (waiting, stop) = (Arc::clone(&engine.room), lifecycle.stop());
     tokio::spawn(async move { room.follow(waiting, stop).await });
-    if let Some(ProducerIntake { source, refused }) = producers {
+    if let Some(ProducerIntake { source, refused, put_off }) = producers {
         let (intake, metrics) = (Arc::clone(&intake), Arc::clone(&metrics));
-        lifecycle.spawn("amqp intake", run_amqp_intake(source, refused, intake, metrics, lifecycle.stop()));
+        let asides = Asides { refused, put_off };
+        lifecycle.spawn("amqp intake", run_amqp_intake(source, asides, intake, metrics, lifecycle.stop()));
     }
     Ok(TakingIn { intake, explainer, metrics })
 }

@@ -46,6 +46,17 @@ pub trait RefusedQueue: Send + Sync {
     async fn refuse(&self, message: &ProducerMessage, refusal: &Refusal) -> Result<(), QueueError>;
 }
 
+/// Where messages wait that cannot be accepted for a while, out of the way of others.
+#[async_trait]
+pub trait PutOffQueue: Send + Sync {
+    /// Puts a message where it stays for some seconds, and comes in again as it was; confirmed. The caller then
+    /// acknowledges its lease.
+    ///
+    /// # Errors
+    /// If it was not confirmed.
+    async fn put_off(&self, message: &ProducerMessage) -> Result<(), QueueError>;
+}
+
 /// What was accepted: 202.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IntakeReceipt {

@@ -18,7 +18,8 @@ pub use configuration::{
 };
 pub use disabling::{DisableOrder, WebhookDisabler};
 pub use intake::{
-    EventIntake, IntakeError, IntakeReceipt, IntakeSource, ProducerMessage, Refusal, RefusedQueue,
+    EventIntake, IntakeError, IntakeReceipt, IntakeSource, ProducerMessage, PutOffQueue, Refusal,
+    RefusedQueue,
 };
 pub use keyed::{BegunRequest, KeyName, KeyedOutcome, KeyedRequest, KeyedRequests, KeyedState, StoredMatch};
 pub use leadership::{Lead, Leadership};

@@ -75,6 +75,12 @@ fn every_routing_key_is_a_short_plain_word_of_ours() {
     }
 }
 
+/// Else the tenant of that name could say that its messages are another's.
+#[test]
+fn the_key_of_what_comes_in_again_is_no_tenants() {
+    assert!(EVENTS_AGAIN.parse::<postrider_contract::ids::TenantId>().is_err());
+}
+
 /// A queue that expires or dead-letters into an exchange that is not there, or that nobody is bound to, is stuck.
 #[test]
 fn a_target_is_declared_before_what_dead_letters_to_it() {

@@ -1,6 +1,7 @@
-//! What producers publish over AMQP.
+//! What producers publish over AMQP, and where it goes if it is not accepted.
 
 use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
 use postrider_contract::ports::Refusal;
 use postrider_rabbitmq::QueueName;
 use postrider_tests::conformance::soon;
@@ -40,4 +41,47 @@ async fn what_is_refused_is_kept_with_the_problem_in_its_headers() {
     assert_eq!(body, b"{");
     assert!(properties.contains("postrider-code") && properties.contains("invalid_json"), "{properties}");
     assert!(properties.contains("nobody"), "{properties}");
+}
+
+#[tokio::test]
+async fn what_is_put_off_comes_in_again_as_it_was_published_and_not_at_once() {
+    let url = fresh_url().await;
+    let engine = connect(settings(&url)).await;
+    let properties = BasicProperties::default()
+        .with_message_id("order-1".into())
+        .with_content_type("application/json".into());
+    let raw = Raw::connect(&url).await;
+    raw.publish_with("postrider.events", "tnt_acme", b"{}", properties).await;
+    let mut intake = engine.intake(1).expect("events can be taken");
+    let first = soon(intake.next()).await.expect("it is open");
+    soon(engine.put_off_queue().put_off(&first.message)).await.expect("it is confirmed");
+    let message = first.message.clone();
+    first.ticket.acknowledge();
+    // Others come in meanwhile.
+    raw.publish("postrider.events", "tnt_other", b"[]").await;
+    let other = soon(intake.next()).await.expect("it is open");
+    assert_eq!(other.message.routing_key, "tnt_other");
+    other.ticket.acknowledge();
+    // Twice over: a second round is no circle to the broker.
+    for _ in 0..2 {
+        let again = soon(intake.next()).await.expect("it is open");
+        assert_eq!(again.message, message);
+        soon(engine.put_off_queue().put_off(&again.message)).await.expect("it is confirmed");
+        again.ticket.acknowledge();
+    }
+}
+
+#[tokio::test]
+async fn a_producer_cannot_speak_for_another_tenant_by_the_headers_of_what_is_put_off() {
+    let url = fresh_url().await;
+    let engine = connect(settings(&url)).await;
+    let mut headers = FieldTable::default();
+    headers.insert("postrider-tenant".into(), AMQPValue::LongString("tnt_other".into()));
+    let raw = Raw::connect(&url).await;
+    let properties = BasicProperties::default().with_headers(headers);
+    raw.publish_with("postrider.events", "tnt_acme", b"{}", properties).await;
+    let mut intake = engine.intake(1).expect("events can be taken");
+    let lease = soon(intake.next()).await.expect("it is open");
+    assert_eq!(lease.message.routing_key, "tnt_acme");
+    lease.ticket.acknowledge();
 }
