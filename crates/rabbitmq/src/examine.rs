@@ -205,7 +205,8 @@ fn judge_queue(settings: &Settings, queue: QueueName, messages: u32, consumers: 
         }
         QueueName::EventsRefused => {
             let seen = format!("{messages} messages that producers sent wrong wait in {name}");
-            let advice = "their header `postrider-reason` says what is wrong; purge them when it is known";
+            let advice = "their headers `postrider-code` and `postrider-detail` say what is wrong; purge them when it \
+                          is known";
             return (messages > 0).then(|| Finding::warning(SUBJECT, seen, advice));
         }
     };
