@@ -6,8 +6,8 @@
 //! belongs to the channel it came over: what was prefetched over a channel that has ended is not handed out,
 //! and a settlement that comes too late is harmless.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Consumer};
 use postrider_contract::ports::{Lease, LeaseTicket, QueueError};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -25,13 +25,13 @@ use crate::connection::{LinkState, Live, wait_until_up};
 use crate::error::TopologyError;
 use crate::publisher::Publisher;
 use crate::settings::TopologyAtStart;
-use crate::settlement::{Settle, TagSettlement, patience, write_settlements};
+use crate::settlement::{Settle, SettlementWriter, TagSettlement, patience};
 use crate::strays::{Aside, AsideCause};
 use crate::topology::{BEFORE_DECLARING_AGAIN, QueueName, Topology};
 
 /// Between two tries to subscribe, or to set a message aside, when the first did not work.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long a close waits for what is queued to be written.
+/// How long a close waits for sources to end, and then for what is queued to be written.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// A message as it came, for decoding.
@@ -62,8 +62,10 @@ pub(crate) struct Consuming {
     renew_idle: Duration,
     link: watch::Receiver<LinkState>,
     closing: CancellationToken,
-    tasks: TaskTracker,
-    settlers: Mutex<Vec<mpsc::WeakUnboundedSender<Settle>>>,
+    sources: TaskTracker,
+    /// Cancelled when the last settlement that has to be written was asked for.
+    writing_ends: CancellationToken,
+    writers: TaskTracker,
 }
 
 impl Consuming {
@@ -81,8 +83,9 @@ impl Consuming {
             renew_idle,
             link,
             closing: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            settlers: Mutex::default(),
+            sources: TaskTracker::new(),
+            writing_ends: CancellationToken::new(),
+            writers: TaskTracker::new(),
         }
     }
 
@@ -112,38 +115,22 @@ impl Consuming {
             hand_out,
             ending: ending.clone(),
         };
-        self.tasks.spawn(subscriber.run());
+        self.sources.spawn(subscriber.run());
         Ok(Source { taken, closing: self.closing.clone(), _ending: ending.drop_guard() })
     }
 
     /// Ends all sources and writes the settlements that were asked for.
     pub async fn close(&self) {
         self.closing.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(FLUSH, self.tasks.wait()).await.is_err() {
+        self.sources.close();
+        if tokio::time::timeout(FLUSH, self.sources.wait()).await.is_err() {
             tracing::warn!("a source did not end in time");
         }
-        let settlers = std::mem::take(&mut *self.lock_settlers());
-        let mut flushed = Vec::new();
-        for settler in settlers.into_iter().filter_map(|settler| settler.upgrade()) {
-            let (done, wait) = oneshot::channel();
-            if settler.send(Settle::Flush(done)).is_ok() {
-                flushed.push(wait);
-            }
-        }
-        if tokio::time::timeout(FLUSH, futures_util::future::join_all(flushed)).await.is_err() {
+        self.writing_ends.cancel();
+        self.writers.close();
+        if tokio::time::timeout(FLUSH, self.writers.wait()).await.is_err() {
             tracing::warn!("settlements were not written in time; their messages come again");
         }
-    }
-
-    fn register(&self, settler: &mpsc::UnboundedSender<Settle>) {
-        let mut settlers = self.lock_settlers();
-        settlers.retain(|known| known.strong_count() > 0);
-        settlers.push(settler.downgrade());
-    }
-
-    fn lock_settlers(&self) -> std::sync::MutexGuard<'_, Vec<mpsc::WeakUnboundedSender<Settle>>> {
-        self.settlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -253,12 +240,19 @@ impl<R: Reading> Subscriber<R> {
         live.answer(channel.basic_qos(self.prefetch, BasicQosOptions { global: false })).await?;
         let (settle, requests) = mpsc::unbounded_channel();
         let options = BasicConsumeOptions::default();
-        let name = self.name();
-        let consuming = channel.basic_consume(name.into(), "".into(), options, FieldTable::default());
+        let queue = self.name();
+        let consuming =
+            channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default());
         let consumer = live.answer(consuming).await?;
-        let patience = patience(self.prefetch);
-        tokio::spawn(write_settlements(channel.clone(), Arc::clone(live), requests, patience));
-        self.shared.register(&settle);
+        let writer = SettlementWriter {
+            channel: channel.clone(),
+            live: Arc::clone(live),
+            queue,
+            requests,
+            patience: patience(self.prefetch),
+            closing: self.shared.writing_ends.clone(),
+        };
+        self.shared.writers.spawn(writer.run());
         Ok(Subscription { consumer, channel, settle, is_current: Arc::new(AtomicBool::new(true)) })
     }
 

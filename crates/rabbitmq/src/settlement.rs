@@ -2,9 +2,9 @@
 //!
 //! Promises: each delivery is settled once; what is contiguous from the oldest open delivery on is merged into
 //! one acknowledgement of many, and goes out at once; what lies beyond a delivery that is still open waits a moment
-//! for it ([`PATIENCE`]) and then goes out singly; a settlement that comes after the channel has ended is dropped, and
-//! the message comes again. Delivery tags count from 1 on each channel, and only the consumer of the channel receives
-//! on it.
+//! for it ([`PATIENCE`]) and then goes out singly; before the channel is closed in order, all that was asked for until
+//! then is written and the queue has it; a settlement that comes after the channel has ended is dropped, and the message
+//! comes again. Delivery tags count from 1 on each channel, and only the consumer of the channel receives on it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,12 +13,14 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions};
 use postrider_contract::ports::Settlement;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::connection::Live;
+use crate::error::TopologyError;
 
 /// How many settlements are looked at together.
 const BATCH: usize = 1_024;
@@ -27,12 +29,13 @@ const BATCH: usize = 1_024;
 const PATIENCE: Duration = Duration::from_millis(10);
 /// With a prefetch below this nothing waits: a few that do, behind one that hangs, would hold up the queue.
 const ROOM_TO_WAIT: u16 = 128;
+/// So many settlements of a channel the broker hands to a quorum queue unanswered; those beyond it keeps back until the
+/// queue has taken some, and forgets them if the channel is closed before (`rabbit_fifo_client`, 3.8 to 4.x).
+const UNANSWERED: usize = 32;
 
 pub(crate) enum Settle {
     Acknowledge(u64),
     GiveBack(u64),
-    /// Answered once everything before it was written.
-    Flush(oneshot::Sender<()>),
 }
 
 /// Settles one delivery of one channel.
@@ -76,6 +79,17 @@ impl OpenTags {
         OpenTags { oldest: 1, ahead: BTreeSet::new(), waiting: BTreeSet::new() }
     }
 
+    fn take(&mut self, requests: impl Iterator<Item = Settle>) -> Vec<Command> {
+        let (mut acknowledged, mut given_back) = (Vec::new(), Vec::new());
+        for request in requests {
+            match request {
+                Settle::Acknowledge(tag) => acknowledged.push(tag),
+                Settle::GiveBack(tag) => given_back.push(tag),
+            }
+        }
+        self.plan(&acknowledged, &given_back)
+    }
+
     /// What to write at once for these settlements. A merged acknowledgement names a delivery that is open until then,
     /// as the broker demands; those it covers besides are settled here as well, or were before.
     fn plan(&mut self, acknowledged: &[u64], given_back: &[u64]) -> Vec<Command> {
@@ -97,8 +111,8 @@ impl OpenTags {
     }
 
     /// What still waits for an older delivery, singly.
-    fn give_up_waiting(&mut self) -> impl Iterator<Item = Command> {
-        std::mem::take(&mut self.waiting).into_iter().map(Command::Acknowledge)
+    fn give_up_waiting(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.waiting).into_iter().map(Command::Acknowledge).collect()
     }
 }
 
@@ -107,75 +121,108 @@ pub(crate) fn patience(prefetch: u16) -> Duration {
     if prefetch < ROOM_TO_WAIT { Duration::ZERO } else { PATIENCE }
 }
 
-/// Writes what is asked for until every delivery of the channel is settled or the channel has ended.
-pub(crate) async fn write_settlements(
-    channel: Channel,
-    live: Arc<Live>,
-    mut requests: mpsc::UnboundedReceiver<Settle>,
-    patience: Duration,
-) {
-    let mut open = OpenTags::new();
-    let mut ended = std::pin::pin!(live.ended());
-    // Moved when something begins to wait.
-    let mut waited_enough = std::pin::pin!(tokio::time::sleep(patience));
-    let mut writes = FuturesUnordered::new();
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut flushes: Vec<oneshot::Sender<()>> = Vec::new();
-    loop {
+/// Writes the settlements of one channel.
+pub(crate) struct SettlementWriter {
+    pub channel: Channel,
+    pub live: Arc<Live>,
+    /// Which queue is consumed on the channel.
+    pub queue: String,
+    pub requests: mpsc::UnboundedReceiver<Settle>,
+    pub patience: Duration,
+    /// From then on nothing is asked for that has to be written.
+    pub closing: CancellationToken,
+}
+
+impl SettlementWriter {
+    /// Until every delivery of the channel is settled, the channel has ended, or all is to be closed.
+    pub async fn run(mut self) {
+        let live = Arc::clone(&self.live);
         tokio::select! {
             biased;
-            () = ended.as_mut() => return,
-            Some(written) = writes.next(), if !writes.is_empty() => {
-                if let Err(error) = written {
-                    // The channel has ended: what it held comes again, and its consumer notices by itself.
-                    let error: lapin::Error = error;
+            () = live.ended() => {}
+            written = self.write_all() => match written {
+                Ok(commands) => self.close(commands).await,
+                // The channel has ended: what it held comes again, and its consumer notices by itself.
+                Err(error) => {
                     tracing::warn!(%error, "settlements were lost with their channel; the messages come again");
-                    return;
                 }
             }
-            () = waited_enough.as_mut(), if !open.waiting.is_empty() => {
-                writes.extend(open.give_up_waiting().map(|command| write(channel.clone(), command)));
-            }
-            taken = requests.recv_many(&mut batch, BATCH) => {
-                if taken == 0 {
-                    break;
+        }
+    }
+
+    /// Answers how many commands it took.
+    async fn write_all(&mut self) -> Result<usize, lapin::Error> {
+        let mut open = OpenTags::new();
+        // Moved when something begins to wait.
+        let mut waited_enough = std::pin::pin!(tokio::time::sleep(self.patience));
+        let mut writes = FuturesUnordered::new();
+        let mut count = 0;
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let is_waiting = !open.waiting.is_empty();
+            let commands = tokio::select! {
+                biased;
+                Some(written) = writes.next(), if !writes.is_empty() => {
+                    written?;
+                    continue;
                 }
-                // One confirm of the journal wakes many that acknowledge: let those run first, and write theirs too.
-                tokio::task::yield_now().await;
-                while batch.len() < BATCH && let Ok(more) = requests.try_recv() {
-                    batch.push(more);
-                }
-                let (mut acknowledged, mut given_back) = (Vec::new(), Vec::new());
-                for request in batch.drain(..) {
-                    match request {
-                        Settle::Acknowledge(tag) => acknowledged.push(tag),
-                        Settle::GiveBack(tag) => given_back.push(tag),
-                        Settle::Flush(done) => flushes.push(done),
+                () = waited_enough.as_mut(), if is_waiting => open.give_up_waiting(),
+                taken = self.requests.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        break;
                     }
+                    self.take_more(&mut batch).await;
+                    let mut commands = open.take(batch.drain(..));
+                    if self.patience.is_zero() {
+                        commands.extend(open.give_up_waiting());
+                    } else if !is_waiting {
+                        waited_enough.as_mut().reset(Instant::now() + self.patience);
+                    }
+                    commands
                 }
-                let is_waiting = !open.waiting.is_empty();
-                let mut commands = open.plan(&acknowledged, &given_back);
-                if patience.is_zero() || !flushes.is_empty() {
-                    commands.extend(open.give_up_waiting());
-                } else if !is_waiting {
-                    waited_enough.as_mut().reset(Instant::now() + patience);
-                }
-                writes.extend(commands.into_iter().map(|command| write(channel.clone(), command)));
-            }
+                () = self.closing.cancelled() => break,
+            };
+            count += commands.len();
+            writes.extend(commands.into_iter().map(|command| write(self.channel.clone(), command)));
         }
-        if writes.is_empty() {
-            for done in flushes.drain(..) {
-                done.send(()).ok();
-            }
+        let last = open.give_up_waiting();
+        count += last.len();
+        writes.extend(last.into_iter().map(|command| write(self.channel.clone(), command)));
+        while let Some(written) = writes.next().await {
+            written?;
+        }
+        Ok(count)
+    }
+
+    /// One confirm of the journal wakes many that acknowledge: lets those run first, and takes theirs too.
+    async fn take_more(&mut self, batch: &mut Vec<Settle>) {
+        tokio::task::yield_now().await;
+        while batch.len() < BATCH
+            && let Ok(more) = self.requests.try_recv()
+        {
+            batch.push(more);
         }
     }
-    writes.extend(open.give_up_waiting().map(|command| write(channel.clone(), command)));
-    while let Some(written) = writes.next().await {
-        if written.is_err() {
-            return;
+
+    async fn close(&self, commands: usize) {
+        if commands > UNANSWERED
+            && let Err(error) = self.wait_until_taken().await
+        {
+            tracing::warn!(%error, queue = self.queue, "settlements may be lost with their channel");
         }
+        crate::topology::close(&self.channel).await;
     }
-    crate::topology::close(&channel).await;
+
+    /// A settlement has no answer. A message that is asked for has one, which the queue gives after all that was handed to
+    /// it before; by then the broker has handed it the rest as well. What comes is given back.
+    async fn wait_until_taken(&self) -> Result<(), TopologyError> {
+        let options = BasicGetOptions { no_ack: false };
+        let getting = self.channel.basic_get(self.queue.as_str().into(), options);
+        if let Some(found) = self.live.answer(getting).await? {
+            write(self.channel.clone(), Command::GiveBack(found.delivery.delivery_tag)).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Resolves once the frame is on the socket. A channel that has ended answers with an error: it never comes
@@ -209,11 +256,10 @@ mod tests {
     fn what_has_waited_long_enough_goes_out_singly_and_is_not_written_again() {
         let mut open = OpenTags::new();
         assert_eq!(open.plan(&[2, 4], &[]), []);
-        let singly: Vec<Command> = open.give_up_waiting().collect();
-        assert_eq!(singly, [Command::Acknowledge(2), Command::Acknowledge(4)]);
+        assert_eq!(open.give_up_waiting(), [Command::Acknowledge(2), Command::Acknowledge(4)]);
         assert_eq!(open.plan(&[1], &[]), [Command::Acknowledge(1)], "2 is settled already");
         assert_eq!(open.plan(&[3, 5], &[]), [Command::AcknowledgeUpTo(5)]);
-        assert_eq!(open.give_up_waiting().count(), 0);
+        assert_eq!(open.give_up_waiting(), []);
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! What is handed out, and by which consumer. The broker's own list of consumers says when one was replaced.
+//! What is handed out, by which consumer, and that what was settled stays settled. The broker's own list of consumers says
+//! when one was replaced.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use postrider_contract::clock::Clock;
-use postrider_contract::ports::WorkKind;
+use postrider_contract::delivery::Work;
+use postrider_contract::ports::{Lease, WorkKind, WorkQueue, WorkSource};
 use postrider_rabbitmq::QueueName;
 use postrider_service::system::SystemClock;
 use postrider_tests::conformance::samples::Sample;
@@ -120,4 +122,58 @@ async fn an_idle_consumer_is_replaced_again_and_again_and_one_with_work_in_hand_
     assert_eq!(consumers.of(QueueName::First).await, with_work);
     in_hand.ticket.acknowledge();
     consumers.replaced(QueueName::First, &with_work).await;
+}
+
+/// Far more than the broker hands to a queue at once.
+const MANY: u32 = 300;
+
+/// With this prefetch acknowledgements wait a moment for those of older deliveries, and go out singly if those stay in
+/// hand.
+async fn take_many(queue: &dyn WorkQueue) -> (Box<dyn WorkSource>, Vec<Lease<Work>>) {
+    let mut source = queue.consume(WorkKind::First, 400).await.expect("work can be taken");
+    let mut in_hand = Vec::new();
+    for _ in 0..MANY {
+        in_hand.push(take(&mut source).await);
+    }
+    (source, in_hand)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_right_before_a_close_does_not_come_again() {
+    let url = fresh_url().await;
+    let queue = connect(settings(&url)).await.work_queue();
+    let samples = samples(MANY);
+    publish_all(&*queue, &samples).await;
+    let (_source, mut in_hand) = take_many(&*queue).await;
+    in_hand.drain(1..).for_each(|lease| lease.ticket.acknowledge());
+    soon(queue.close()).await;
+    assert_only_comes_again(&url, &samples[..1]).await;
+}
+
+/// As a worker ends: it takes no more, and finishes what it has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_after_its_source_was_dropped_does_not_come_again() {
+    let url = fresh_url().await;
+    let queue = connect(settings(&url)).await.work_queue();
+    let samples = samples(MANY);
+    publish_all(&*queue, &samples).await;
+    let (source, mut in_hand) = take_many(&*queue).await;
+    drop(source);
+    let consumers = Consumers::on(shared_rabbitmq().await.expect("it runs"), &url);
+    eventually(|| async { consumers.look(QueueName::First).await.is_none() }).await;
+    in_hand.drain(1..).for_each(|lease| lease.ticket.acknowledge());
+    soon(queue.close()).await;
+    assert_only_comes_again(&url, &samples[..1]).await;
+}
+
+/// What another process gets.
+async fn assert_only_comes_again(url: &str, samples: &[Sample]) {
+    let queue = connect(settings(url)).await.work_queue();
+    let mut source = queue.consume(WorkKind::First, 400).await.expect("work can be taken");
+    for sample in samples {
+        let lease = take(&mut source).await;
+        assert_eq!(event_of(&lease), sample.event);
+        lease.ticket.acknowledge();
+    }
+    assert!(stays_quiet(source.next()).await, "all others were acknowledged");
 }
