@@ -32,3 +32,21 @@ async fn bodies_are_kept_of_days_that_are_made_while_others_read_which_there_are
         assert_eq!(attempts[0].body, AnswerBody::Kept, "of {}", sample.accepted_at.day());
     }
 }
+
+/// What this process knows of the day is no longer so: the server has no place for its bodies.
+#[tokio::test]
+async fn a_try_is_written_without_its_body_where_another_process_dropped_the_bodies_of_its_day() {
+    let engine = start().await;
+    let elsewhere = connect(&engine.url).await;
+    let at = engine.now().minus(DAY * 20);
+    let (before, after) = (Sample::numbered(1, at), Sample::numbered(2, at));
+    let whole = |sample: &Sample| vec![sample.accepted(), sample.delivered(position(1, 0))];
+    apply(&engine.store, whole(&before)).await.expect("it is written");
+    let dropped = soon(elsewhere.delivery_log().drop_bodies_before(engine.now().day())).await;
+    assert_eq!(dropped.expect("it answers"), [at.day()]);
+    apply(&engine.store, whole(&after)).await.expect("it is written");
+    assert_eq!(status_of(&engine.store, &after).await, Some(DeliveryStatus::Delivered));
+    let attempts = soon(engine.queries().attempts(after.id())).await.expect("it answers");
+    assert_eq!(attempts[0].body, AnswerBody::Expired);
+    assert_eq!(count(&engine.url, "SELECT count(*) FROM log_refused").await, 0);
+}
