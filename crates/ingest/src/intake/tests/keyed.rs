@@ -1,5 +1,7 @@
 //! A request that comes twice counts once, whatever happened to the first.
 
+use std::sync::OnceLock;
+
 use postrider_contract::clock::ManualClock;
 use postrider_contract::fakes::{FakeKeyedRequests, FakeLog, Outage};
 use postrider_contract::journal::{ConcludedRecord, Conclusion};
@@ -151,68 +153,60 @@ async fn while_the_keys_store_is_away_only_keyed_requests_wait() {
     assert!(!door.accept_keyed(Some("k"), ORDER).await.unwrap().replayed);
 }
 
-/// Goes away once something is begun.
-struct NeverConfirms(FakeKeyedRequests);
-
-#[async_trait]
-impl KeyedRequests for NeverConfirms {
-    async fn begin(&self, requests: Vec<KeyedRequest>) -> Result<Vec<KeyedOutcome>, StoreError> {
-        self.0.begin(requests).await
-    }
-
-    async fn confirm(&self, _: Vec<BegunRequest>) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable { reason: "gone".to_owned() })
-    }
-
-    async fn find(
-        &self,
-        names: Vec<(TenantId, KeyName)>,
-    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, StoreError> {
-        self.0.find(names).await
-    }
-
-    async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
-        self.0.withdraw(begun).await
-    }
-
-    async fn forget_before(&self, time: Timestamp) -> Result<(), StoreError> {
-        self.0.forget_before(time).await
-    }
-}
-
-#[tokio::test]
-async fn an_event_that_is_durable_is_accepted_although_its_key_cannot_be_confirmed() {
-    let outage = Arc::new(Outage::default());
-    let keyed = Arc::new(NeverConfirms(FakeKeyedRequests::new(Arc::clone(&outage))));
-    let door = Door::open_with(keyed, outage).await;
-    door.put(&webhook(1)).await;
-    let first = door.accept_keyed(Some("k"), ORDER).await.unwrap();
-    assert_eq!(door.deliveries().await[0].check, Check::Fresh);
-    door.clock.advance(STILL_RUNNING);
-    assert_eq!(door.accept_keyed(Some("k"), ORDER).await.unwrap(), first);
-    assert_eq!(door.deliveries().await[0].check, Check::LookUp);
-}
-
-/// A store that answers a first question late, by its clock, and others at once.
-struct Late {
+/// A store with a trouble of its own.
+struct Troubled {
     store: FakeKeyedRequests,
-    clock: std::sync::OnceLock<Arc<ManualClock>>,
+    trouble: Trouble,
+}
+
+enum Trouble {
+    /// It goes away once something is begun.
+    NeverConfirms,
+    /// A first question is answered late, by this clock once it is set, and others at once.
+    Late(OnceLock<Arc<ManualClock>>),
+    /// A request that was read as pending is confirmed before its reader goes on.
+    ConfirmedMeanwhile,
+}
+
+impl Troubled {
+    fn begin_to_be_late(&self, by: &Arc<ManualClock>) {
+        let Trouble::Late(clock) = &self.trouble else { panic!("not its trouble") };
+        assert!(clock.set(Arc::clone(by)).is_ok(), "it is late already");
+    }
 }
 
 #[async_trait]
-impl KeyedRequests for Late {
+impl KeyedRequests for Troubled {
     async fn begin(&self, requests: Vec<KeyedRequest>) -> Result<Vec<KeyedOutcome>, StoreError> {
         let outcomes = self.store.begin(requests).await?;
-        if outcomes.contains(&KeyedOutcome::Inserted)
-            && let Some(clock) = self.clock.get()
-        {
-            clock.advance(STILL_RUNNING);
+        match &self.trouble {
+            Trouble::NeverConfirms => {}
+            Trouble::Late(clock) => {
+                if outcomes.contains(&KeyedOutcome::Inserted)
+                    && let Some(clock) = clock.get()
+                {
+                    clock.advance(STILL_RUNNING);
+                }
+            }
+            Trouble::ConfirmedMeanwhile => {
+                for outcome in &outcomes {
+                    match outcome {
+                        KeyedOutcome::Inserted => {}
+                        KeyedOutcome::Exists { request, .. } => {
+                            self.store.confirm(vec![request.begun()]).await?;
+                        }
+                    }
+                }
+            }
         }
         Ok(outcomes)
     }
 
     async fn confirm(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
-        self.store.confirm(begun).await
+        match self.trouble {
+            Trouble::NeverConfirms => Err(StoreError::Unavailable { reason: "gone".to_owned() }),
+            Trouble::Late(_) | Trouble::ConfirmedMeanwhile => self.store.confirm(begun).await,
+        }
     }
 
     async fn find(
@@ -231,19 +225,29 @@ impl KeyedRequests for Late {
     }
 }
 
-async fn late_door() -> (Door, Arc<Late>) {
+async fn troubled_door(trouble: Trouble) -> (Door, Arc<Troubled>) {
     let outage = Arc::new(Outage::default());
     let store = FakeKeyedRequests::new(Arc::clone(&outage));
-    let late = Arc::new(Late { store, clock: std::sync::OnceLock::new() });
-    let door = Door::open_with(Arc::clone(&late) as Arc<dyn KeyedRequests>, outage).await;
+    let troubled = Arc::new(Troubled { store, trouble });
+    let door = Door::open_with(Arc::clone(&troubled) as Arc<dyn KeyedRequests>, outage).await;
     door.put(&webhook(1)).await;
-    (door, late)
+    (door, troubled)
+}
+
+#[tokio::test]
+async fn an_event_that_is_durable_is_accepted_although_its_key_cannot_be_confirmed() {
+    let (door, _) = troubled_door(Trouble::NeverConfirms).await;
+    let first = door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    assert_eq!(door.deliveries().await[0].check, Check::Fresh);
+    door.clock.advance(STILL_RUNNING);
+    assert_eq!(door.accept_keyed(Some("k"), ORDER).await.unwrap(), first);
+    assert_eq!(door.deliveries().await[0].check, Check::LookUp);
 }
 
 #[tokio::test]
 async fn a_request_whose_row_was_late_is_published_as_one_that_another_may_have_taken_over() {
-    let (door, late) = late_door().await;
-    assert!(late.clock.set(Arc::clone(&door.clock)).is_ok());
+    let (door, store) = troubled_door(Trouble::Late(OnceLock::new())).await;
+    store.begin_to_be_late(&door.clock);
     door.accept_keyed(Some("k"), ORDER).await.unwrap();
     assert_eq!(door.deliveries().await[0].check, Check::LookUp);
 }
@@ -251,12 +255,12 @@ async fn a_request_whose_row_was_late_is_published_as_one_that_another_may_have_
 /// By then a repeat may have taken the row for a dead one's and be publishing what it says.
 #[tokio::test]
 async fn a_row_is_not_withdrawn_when_a_repeat_may_stand_by_it() {
-    let (door, late) = late_door().await;
+    let (door, store) = troubled_door(Trouble::Late(OnceLock::new())).await;
     door.accept_keyed(Some("k"), ORDER).await.unwrap();
-    assert!(late.clock.set(Arc::clone(&door.clock)).is_ok());
+    store.begin_to_be_late(&door.clock);
     assert!(matches!(door.accept_keyed(Some("k"), OWN).await, Err(IntakeError::KeyReused)));
     let own = KeyName::Event("order-7".parse().unwrap());
-    let found = late.store.find(vec![(tenant_id("a"), own)]).await.unwrap();
+    let found = store.find(vec![(tenant_id("a"), own)]).await.unwrap();
     assert!(matches!(found[..], [Some((_, KeyedState::Pending))]), "{found:?}");
 }
 
@@ -415,48 +419,9 @@ async fn what_came_into_doubt_again_is_published_again() {
     assert_eq!(door.deliveries().await.len(), 2, "a copy of the one in doubt, and one that counts");
 }
 
-/// A store in which a request that was read as pending is confirmed before its reader goes on.
-struct ConfirmedMeanwhile(FakeKeyedRequests);
-
-#[async_trait]
-impl KeyedRequests for ConfirmedMeanwhile {
-    async fn begin(&self, requests: Vec<KeyedRequest>) -> Result<Vec<KeyedOutcome>, StoreError> {
-        let outcomes = self.0.begin(requests).await?;
-        for outcome in &outcomes {
-            match outcome {
-                KeyedOutcome::Inserted => {}
-                KeyedOutcome::Exists { request, .. } => self.0.confirm(vec![request.begun()]).await?,
-            }
-        }
-        Ok(outcomes)
-    }
-
-    async fn confirm(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
-        self.0.confirm(begun).await
-    }
-
-    async fn find(
-        &self,
-        names: Vec<(TenantId, KeyName)>,
-    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, StoreError> {
-        self.0.find(names).await
-    }
-
-    async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), StoreError> {
-        self.0.withdraw(begun).await
-    }
-
-    async fn forget_before(&self, time: Timestamp) -> Result<(), StoreError> {
-        self.0.forget_before(time).await
-    }
-}
-
 #[tokio::test]
 async fn a_repeat_that_had_to_wait_publishes_nothing_that_was_confirmed_meanwhile() {
-    let outage = Arc::new(Outage::default());
-    let keyed = Arc::new(ConfirmedMeanwhile(FakeKeyedRequests::new(Arc::clone(&outage))));
-    let door = Door::open_with(keyed, outage).await;
-    door.put(&webhook(1)).await;
+    let (door, _) = troubled_door(Trouble::ConfirmedMeanwhile).await;
     let first = in_doubt(&door, "k", ORDER).await;
     let repeat = door.accept_keyed(Some("k"), ORDER).await.unwrap();
     assert_eq!((repeat.replayed, repeat.deliveries[0].0), (true, first.reference.id));
