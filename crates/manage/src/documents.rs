@@ -56,14 +56,8 @@ impl Documents {
         object: &T,
         taken: &'static str,
     ) -> Result<Revision, Problem> {
-        match self.store.write(vec![object.write(Expected::Absent)]).await {
-            Ok(revision) => {
-                self.bring_up_to_date().await;
-                Ok(revision)
-            }
-            Err(ConfigWriteError::Conflict { .. }) => Err(Problem::new(Code::Conflict, taken)),
-            Err(ConfigWriteError::Store(error)) => Err(unavailable(error)),
-        }
+        let written = self.write(object.write(Expected::Absent)).await?;
+        written.ok_or_else(|| Problem::new(Code::Conflict, taken))
     }
 
     /// Reads, lets `change` make the new state (and whatever else the caller wants to know), writes. `None` from
@@ -80,13 +74,8 @@ impl Documents {
             let (record, before) = self.found::<T>(key).await?;
             let (after, result) = change(&before)?;
             let Some(object) = after else { return Ok((before, result)) };
-            match self.store.write(vec![object.write_over(&record)]).await {
-                Ok(revision) => {
-                    self.bring_up_to_date().await;
-                    return Ok((Stored { object, revision }, result));
-                }
-                Err(ConfigWriteError::Conflict { .. }) => {}
-                Err(ConfigWriteError::Store(error)) => return Err(unavailable(error)),
+            if let Some(revision) = self.write(object.write_over(&record)).await? {
+                return Ok((Stored { object, revision }, result));
             }
         }
         Err(changed_meanwhile())
@@ -111,13 +100,8 @@ impl Documents {
             let Some(object) = after else {
                 return before.map(|before| (before, result)).ok_or_else(Problem::not_found);
             };
-            match self.store.write(vec![object.write(expected)]).await {
-                Ok(revision) => {
-                    self.bring_up_to_date().await;
-                    return Ok((Stored { object, revision }, result));
-                }
-                Err(ConfigWriteError::Conflict { .. }) => {}
-                Err(ConfigWriteError::Store(error)) => return Err(unavailable(error)),
+            if let Some(revision) = self.write(object.write(expected)).await? {
+                return Ok((Stored { object, revision }, result));
             }
         }
         Err(changed_meanwhile())
@@ -140,16 +124,23 @@ impl Documents {
             };
             allow(revision)?;
             let write = ConfigWrite { key: key.clone(), expected: Expected::At(revision), document: None };
-            match self.store.write(vec![write]).await {
-                Ok(_) => {
-                    self.bring_up_to_date().await;
-                    return Ok(());
-                }
-                Err(ConfigWriteError::Conflict { .. }) => {}
-                Err(ConfigWriteError::Store(error)) => return Err(unavailable(error)),
+            if self.write(write).await?.is_some() {
+                return Ok(());
             }
         }
         Err(changed_meanwhile())
+    }
+
+    /// `None` if another write came between.
+    async fn write(&self, write: ConfigWrite) -> Result<Option<Revision>, Problem> {
+        match self.store.write(vec![write]).await {
+            Ok(revision) => {
+                self.bring_up_to_date().await;
+                Ok(Some(revision))
+            }
+            Err(ConfigWriteError::Conflict { .. }) => Ok(None),
+            Err(ConfigWriteError::Store(error)) => Err(unavailable(error)),
+        }
     }
 
     /// Newest first, by id descending; those before `before`.
