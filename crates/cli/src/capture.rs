@@ -13,13 +13,15 @@
 mod har;
 mod own_form;
 
-use std::io::{self, Read};
+use std::io;
 
 use bytes::Bytes;
 use postrider_contract::attempt::Header;
 use postrider_contract::clock::Timestamp;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+
+use crate::input_file::{InputFileError, place_of, read_input};
 
 pub use own_form::write_line;
 
@@ -76,20 +78,12 @@ pub enum CaptureError {
 /// # Errors
 /// When it cannot be read, or a request in it is not whole; says which.
 pub fn read_capture(path: &str) -> Result<Vec<CapturedRequest>, CaptureError> {
-    let mut bytes = Vec::new();
-    let (place, read) = if path == "-" {
-        ("standard input".to_owned(), io::stdin().lock().take(MAX_FILE + 1).read_to_end(&mut bytes))
-    } else {
-        let opened = std::fs::File::open(path);
-        (path.to_owned(), opened.and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)))
-    };
-    if let Err(source) = read {
-        return Err(CaptureError::Unreadable { place, source });
-    }
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
-        return Err(CaptureError::TooLarge { place });
-    }
-    read_requests(&bytes, &place)
+    let place = place_of(path);
+    let bytes = read_input(path, MAX_FILE).map_err(|error| match error {
+        InputFileError::Unreadable(source) => CaptureError::Unreadable { place: place.to_owned(), source },
+        InputFileError::TooLong => CaptureError::TooLarge { place: place.to_owned() },
+    })?;
+    read_requests(&bytes, place)
 }
 
 /// `place` is for messages.

@@ -10,6 +10,7 @@ mod client;
 mod command;
 mod config;
 mod doctor;
+mod input_file;
 mod listen;
 mod migration;
 mod profile_argument;

@@ -1,11 +1,13 @@
 //! A profile on a command line: the name of a built-in one, or a file with a profile's form, in TOML or JSON.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 
 use postrider_contract::profile::{
     CompiledProfile, InvalidProfile, Profile, ProfileName, builtin_profile, builtin_profiles,
 };
+
+use crate::input_file::{InputFileError, place_of, read_input};
 
 /// What `PUT /v1/profiles/{name}` takes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -54,19 +56,14 @@ impl ProfileFile {
     /// # Errors
     /// When it cannot be read as text.
     pub fn read(path: &str) -> Result<Self, ProfileArgumentError> {
-        let mut bytes = Vec::new();
-        let (place, read) = if path == "-" {
-            ("standard input".to_owned(), io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        } else {
-            let opened = std::fs::File::open(path);
-            (path.to_owned(), opened.and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)))
+        let place = place_of(path).to_owned();
+        let bytes = match read_input(path, MAX_BYTES) {
+            Ok(bytes) => bytes,
+            Err(InputFileError::Unreadable(source)) => {
+                return Err(ProfileArgumentError::Unreadable { place, source });
+            }
+            Err(InputFileError::TooLong) => return Err(ProfileArgumentError::TooLarge { place }),
         };
-        if let Err(source) = read {
-            return Err(ProfileArgumentError::Unreadable { place, source });
-        }
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
-            return Err(ProfileArgumentError::TooLarge { place });
-        }
         let Ok(text) = String::from_utf8(bytes) else { return Err(ProfileArgumentError::NotText { place }) };
         let form = if text.trim_start().starts_with('{') { Form::Json } else { Form::Toml };
         Ok(ProfileFile { place, form, text })

@@ -3,8 +3,10 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::str::FromStr;
+
+use crate::input_file::{InputFileError, place_of, read_input};
 
 /// The longest secret that is read from a file; the longest in use are keys of a few hundred bytes.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -33,20 +35,14 @@ impl SecretArgument {
     /// When it is elsewhere and cannot be read from there.
     pub fn resolve(self) -> Result<String, SecretArgumentError> {
         let Some(path) = self.0.strip_prefix('@') else { return Ok(self.0) };
-        let mut bytes = Vec::new();
-        let (place, read) = if path == "-" {
-            let read = io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes);
-            ("standard input".to_owned(), read)
-        } else {
-            let opened = std::fs::File::open(path);
-            (path.to_owned(), opened.and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)))
+        let place = place_of(path).to_owned();
+        let bytes = match read_input(path, MAX_BYTES) {
+            Ok(bytes) => bytes,
+            Err(InputFileError::Unreadable(source)) => {
+                return Err(SecretArgumentError::Unreadable { place, source });
+            }
+            Err(InputFileError::TooLong) => return Err(SecretArgumentError::TooLong { place }),
         };
-        if let Err(source) = read {
-            return Err(SecretArgumentError::Unreadable { place, source });
-        }
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
-            return Err(SecretArgumentError::TooLong { place });
-        }
         let Ok(mut text) = String::from_utf8(bytes) else {
             return Err(SecretArgumentError::NotText { place });
         };

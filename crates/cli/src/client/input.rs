@@ -1,6 +1,5 @@
 //! What is typed after a command, made into what it means: files, headers, times.
 
-use std::io::Read;
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use postrider_contract::profile::Span;
 use serde_json::{Map, Value};
 
 use super::error::ClientError;
+use crate::input_file::{InputFileError, place_of, read_input};
 
 /// The most that `POST /v1/events` takes, and room to say so: larger files are not even read.
 const MAX_DATA: u64 = 2 * 1024 * 1024;
@@ -114,31 +114,28 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// At most `limit` bytes and one; more is refused.
+    /// More than `limit` bytes are refused, and not read.
     fn read(&self, limit: u64) -> Result<Vec<u8>, ClientError> {
-        let mut bytes = Vec::new();
-        let (path, read) = match self {
+        let path = match self {
             Source::Text(text) => return Ok(text.as_bytes().to_vec()),
-            Source::File(path) => {
-                let opened = std::fs::File::open(path);
-                (*path, opened.and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)))
-            }
-            Source::StandardInput => {
-                ("standard input", std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes))
-            }
+            Source::File(path) => path,
+            Source::StandardInput => "-",
         };
-        read.map_err(|source| ClientError::File { what: "cannot read", path: path.to_owned(), source })?;
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
-            return Err(ClientError::Usage(format!("{path} is larger than {} MiB", limit / 1024 / 1024)));
-        }
-        Ok(bytes)
+        read_input(path, limit).map_err(|error| match error {
+            InputFileError::Unreadable(source) => {
+                ClientError::File { what: "cannot read", path: self.name().to_owned(), source }
+            }
+            InputFileError::TooLong => {
+                ClientError::Usage(format!("{} is larger than {} MiB", self.name(), limit / 1024 / 1024))
+            }
+        })
     }
 
     fn name(&self) -> &'a str {
         match self {
             Source::Text(_) => "--data",
             Source::File(path) => path,
-            Source::StandardInput => "standard input",
+            Source::StandardInput => place_of("-"),
         }
     }
 }
