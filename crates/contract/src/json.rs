@@ -2,6 +2,7 @@
 
 mod node;
 mod number;
+mod pointer;
 
 use std::fmt;
 
@@ -11,6 +12,7 @@ pub use node::{Members, Node, Written};
 #[cfg(test)]
 pub(crate) use number::READINGS;
 pub use number::{Decimal, Divisor, MAX_COMPARED_TEXT};
+pub use pointer::{pointer_below, pointer_of, pointer_step};
 
 /// How deep arrays and objects may be nested: far above any real payload, far below any parser's stack.
 pub const MAX_DEPTH: usize = 64;

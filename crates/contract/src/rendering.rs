@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::catalogue::SchemaCheck;
 use crate::event::Event;
 use crate::ids::{WebhookId, duplicate_key};
-use crate::json::{RawObject, check_depth, write_string};
+use crate::json::{RawObject, check_depth, pointer_below, write_string};
 use crate::pattern::{Pattern, Piece, Variable};
 use crate::profile::{CompiledProfile, EnvelopeRule};
 use crate::tenant::Tenant;
@@ -156,7 +156,7 @@ fn check_data(profile: &CompiledProfile, event: &Event) -> Result<(), RenderErro
     let Some(member) = find_reserved_member(&event.data, &envelope.reserved_data_members) else {
         return Ok(());
     };
-    let pointer = format!("/data/{}", member.replace('~', "~0").replace('/', "~1"));
+    let pointer = pointer_below("/data", member);
     let detail = "is a member of the envelope in this webhook's profile".to_owned();
     Err(RenderError { pointer, detail })
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::clock::Timestamp;
 use crate::event::{EventType, SchemaVersion, Versions};
 use crate::ids::{EventId, WebhookId};
-use crate::json::{InvalidJson, RawObject, check_depth};
+use crate::json::{InvalidJson, RawObject, check_depth, pointer_of};
 
 /// A producer may name the webhooks an event is for; more than this is a batch of its own.
 const MAX_WEBHOOK_IDS: usize = 1_000;
@@ -86,12 +86,11 @@ impl Submission {
 
 /// A syntax error is the sender's JSON; anything else names a field.
 fn shape_error(error: serde_path_to_error::Error<serde_json::Error>) -> InvalidSubmission {
-    let path = error.path().to_string();
+    let pointer = pointer_of(error.path());
     let inner = error.into_inner();
     if inner.is_syntax() || inner.is_eof() {
         return InvalidSubmission::Json(InvalidJson::from_serde(&inner));
     }
-    let pointer = if path == "." { String::new() } else { format!("/{}", path.replace('.', "/")) };
     let text = inner.to_string();
     let detail = text.split(" at line ").next().unwrap_or_default().to_owned();
     InvalidSubmission::Field { pointer, detail }
@@ -213,6 +212,7 @@ mod tests {
             (r#"{"type":"a.b","versions":{"1":7}}"#, "/versions/1"),
             (r#"{"type":"a.b","versions":[]}"#, "/versions"),
             (r#"{"type":"a.b","versions":{}}"#, "/versions"),
+            (r#"{"type":"a.b","data":{},"a.b/c":1}"#, "/a.b~1c"),
             ("[]", ""),
         ] {
             match parse(text) {

@@ -6,12 +6,12 @@
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use http::header::CONTENT_TYPE;
 use http_body::Body;
+use postrider_contract::json::pointer_of;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
-use serde_path_to_error::{Path, Segment};
 
-use crate::problem::{Code, Problem, pointer_step};
+use crate::problem::{Code, Problem};
 use crate::raw_body::RawBody;
 
 /// The body, parsed. As `Option<JsonBody<T>>` it may be absent altogether.
@@ -72,22 +72,6 @@ fn refuse(error: &serde_json::Error, pointer: String) -> Problem {
             )
         }
     }
-}
-
-fn pointer_of(path: &Path) -> String {
-    let mut pointer = String::new();
-    for segment in path {
-        let step = match segment {
-            Segment::Seq { index } => index.to_string(),
-            Segment::Map { key } => pointer_step(key),
-            Segment::Enum { variant } => pointer_step(variant),
-            // The place is not known past here; what is known stands.
-            Segment::Unknown => break,
-        };
-        pointer.push('/');
-        pointer.push_str(&step);
-    }
-    pointer
 }
 
 #[cfg(test)]

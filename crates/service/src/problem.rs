@@ -11,6 +11,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+pub use postrider_contract::json::pointer_step;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// The media type of every refusal.
@@ -332,12 +333,6 @@ impl FieldErrors {
         };
         Problem { errors: self.0, ..Problem::new(code, detail) }
     }
-}
-
-/// `text` as one step of a JSON pointer.
-#[must_use]
-pub fn pointer_step(text: &str) -> String {
-    text.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]

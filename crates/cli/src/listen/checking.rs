@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use postrider_contract::attempt::Header;
 use postrider_contract::clock::Timestamp;
+use postrider_contract::json::pointer_below;
 use postrider_contract::pattern::{Piece, Variable};
 use postrider_contract::profile::{
     CompiledProfile, HeaderName, ProfileOverride, SecretForm, SecretRule, builtin_profiles,
@@ -216,10 +217,9 @@ fn identity_pointer(profile: &CompiledProfile) -> Option<String> {
 fn pointer_to(value: &Value, wanted: &str, at: String) -> Option<String> {
     match value {
         Value::String(text) => (text == wanted).then_some(at),
-        Value::Object(members) => members.iter().find_map(|(name, value)| {
-            let step = name.replace('~', "~0").replace('/', "~1");
-            pointer_to(value, wanted, format!("{at}/{step}"))
-        }),
+        Value::Object(members) => {
+            members.iter().find_map(|(name, value)| pointer_to(value, wanted, pointer_below(&at, name)))
+        }
         Value::Array(values) => values
             .iter()
             .enumerate()

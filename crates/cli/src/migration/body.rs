@@ -1,5 +1,7 @@
 //! How two bodies differ: value by value where both are JSON, else by their first byte.
 
+use postrider_contract::json::pointer_below;
+
 use super::json_spans::{Member, Shape, Span};
 use super::{Difference, Place};
 
@@ -89,7 +91,7 @@ impl Found {
     fn compare_members(&mut self, pointer: &str, captured: &[Member<'_>], ours: &[Member<'_>]) {
         let mut order = Vec::new();
         for (index, member) in captured.iter().enumerate() {
-            let place = below(pointer, &member.name);
+            let place = pointer_below(pointer, &member.name);
             let Some(twin) = twin(captured, index, ours) else {
                 let detail = "Postrider does not send it".to_owned();
                 self.add(&place, Some(member.value.raw), None, detail);
@@ -104,7 +106,7 @@ impl Found {
         }
         for (index, member) in ours.iter().enumerate() {
             if twin(ours, index, captured).is_none() {
-                let place = below(pointer, &member.name);
+                let place = pointer_below(pointer, &member.name);
                 self.add(&place, None, Some(member.value.raw), "only Postrider sends it".to_owned());
             }
         }
@@ -128,10 +130,6 @@ fn twin(members: &[Member<'_>], index: usize, other: &[Member<'_>]) -> Option<us
 fn names(members: &[Member<'_>], order: &[usize]) -> String {
     let names: Vec<&str> = order.iter().map(|index| members[*index].name.as_str()).collect();
     names.join(", ")
-}
-
-fn below(pointer: &str, name: &str) -> String {
-    format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 #[cfg(test)]

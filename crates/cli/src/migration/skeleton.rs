@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use postrider_contract::json::pointer_below;
 use postrider_contract::pattern::{Piece, Variable};
 use postrider_contract::profile::CompiledProfile;
 use postrider_contract::rendering::EnvelopeVariable;
@@ -123,8 +124,7 @@ fn find<'r>(skeleton: &Value, captured: &Span<'r>, pointer: &str, found: &mut BT
                     let variable = EnvelopeVariable::EventDataMembers.name().to_owned();
                     found.insert(variable, Found { place: place(), text: raw.clone(), raw });
                 } else if let Some(value) = captured.member(name) {
-                    let step = name.replace('~', "~0").replace('/', "~1");
-                    find(below, value, &format!("{pointer}/{step}"), found);
+                    find(below, value, &pointer_below(pointer, name), found);
                 }
             }
         }

@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Event, SchemaVersion};
-use crate::json::RawObject;
+use crate::json::{RawObject, pointer_below};
 
 /// As many as a type may have majors.
 pub const MAX_VERSIONS: usize = 16;
@@ -55,11 +55,7 @@ impl Versions {
     pub fn parse(written: &RawObject) -> Result<Self, InvalidVersions> {
         let bytes = written.as_bytes();
         let refused = |name: &str, detail: &str| InvalidVersions {
-            pointer: if name.is_empty() {
-                String::new()
-            } else {
-                format!("/{}", name.replace('~', "~0").replace('/', "~1"))
-            },
+            pointer: if name.is_empty() { String::new() } else { pointer_below("", name) },
             detail: detail.to_owned(),
         };
         let Entries(entries) =

@@ -7,7 +7,7 @@
 use super::{
     Bound, Expression, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_TERMS, MAX_VALUES, Scalar, Term, Test, Values,
 };
-use crate::json::{Decimal, Members, Node, write_string};
+use crate::json::{Decimal, Members, Node, pointer_below, write_string};
 
 const FORM: &str = "must be one of and, or, not, or a field with equals, in, exists, greater_than, at_least, less_than or at_most";
 
@@ -172,8 +172,7 @@ fn elements<'n, 'a>(node: &'n Node<'a>) -> Option<&'n [Node<'a>]> {
 }
 
 fn below(pointer: &str, name: &[u8]) -> String {
-    let name = String::from_utf8_lossy(name).replace('~', "~0").replace('/', "~1");
-    format!("{pointer}/{name}")
+    pointer_below(pointer, &String::from_utf8_lossy(name))
 }
 
 pub(super) fn write(expression: &Expression) -> String {

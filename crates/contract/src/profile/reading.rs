@@ -1,9 +1,10 @@
 //! Reading profiles, from TOML and from JSON: the same form, and errors that name the place.
 
 use serde::Deserialize;
-use serde_path_to_error::{Path, Segment};
+use serde_path_to_error::Path;
 
 use super::{Profile, ProfileName};
+use crate::json::pointer_of;
 
 /// What is wrong with a profile, and where: `retry.waits`, `request.headers[1].name`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,24 +35,6 @@ impl InvalidProfile {
         let path_text = if text == "." { String::new() } else { text };
         InvalidProfile { path: path_text, detail, pointer: pointer_of(path) }
     }
-}
-
-/// A member that the form does not have may be named anything.
-fn pointer_of(path: &Path) -> String {
-    let mut pointer = String::new();
-    for segment in path {
-        let step = match segment {
-            Segment::Seq { index } => index.to_string(),
-            Segment::Map { key } | Segment::Enum { variant: key } => {
-                key.replace('~', "~0").replace('/', "~1")
-            }
-            // The place is not known past here; what is known stands.
-            Segment::Unknown => break,
-        };
-        pointer.push('/');
-        pointer.push_str(&step);
-    }
-    pointer
 }
 
 /// `line 3, column 5: `, both from 1, of a byte of `text`.

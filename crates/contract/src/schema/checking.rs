@@ -6,7 +6,7 @@ use super::canonical::canonical;
 use super::keyword::{Counted, Dependent, Keyword, Place, Side, Subschema, ValueType};
 use super::text_pattern::TextPattern;
 use super::{MAX_LEVELS, MAX_MATCHED_BYTES, MAX_STEPS, MAX_VIOLATIONS, Violation};
-use crate::json::{Decimal, Members, Node};
+use crate::json::{Decimal, Members, Node, pointer_step};
 
 /// Bytes that are compared or counted in one step.
 const BYTES_PER_STEP: usize = 16;
@@ -94,8 +94,7 @@ impl<'s> Check<'s> {
     fn holds_below(&mut self, step: &[u8], place: Place, node: &Node<'_>) -> bool {
         let length = self.pointer.len();
         self.pointer.push('/');
-        let name = String::from_utf8_lossy(step);
-        self.pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        self.pointer.push_str(&pointer_step(&String::from_utf8_lossy(step)));
         let holds = self.holds(place, node);
         self.pointer.truncate(length);
         holds

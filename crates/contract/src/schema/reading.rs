@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::keyword::{Keyword, Place, Subschema};
 use super::{InvalidSchema, MAX_SCHEMA_BYTES};
-use crate::json::{Members, Node};
+use crate::json::{Members, Node, pointer_below};
 
 mod values;
 
@@ -39,10 +39,8 @@ pub(super) fn refused<T>(pointer: &str, detail: impl ToString) -> Refused<T> {
     Err(InvalidSchema { pointer: pointer.to_owned(), detail: detail.to_string() })
 }
 
-/// RFC 6901: `~` and `/` within a name are escaped.
 pub(super) fn below(pointer: &str, name: &[u8]) -> String {
-    let name = String::from_utf8_lossy(name).replace('~', "~0").replace('/', "~1");
-    format!("{pointer}/{name}")
+    pointer_below(pointer, &String::from_utf8_lossy(name))
 }
 
 pub(super) fn read(text: &str) -> Refused<Vec<Subschema>> {

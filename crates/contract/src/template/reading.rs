@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::variable::{NotAVariable, Source, known};
 use super::{MAX_BODY, MAX_TEMPLATE, MAX_TEMPLATE_DEPTH, MAX_VARIABLES, Parsed, Piece, Variable};
-use crate::json::{InvalidJson, is_deeper_than, write_escaped, write_string};
+use crate::json::{InvalidJson, is_deeper_than, pointer_below, write_escaped, write_string};
 
 /// The most that a variable takes that is left out: `null`.
 const LEFT_OUT: usize = 4;
@@ -200,7 +200,7 @@ impl Reader {
     }
 
     fn refused(&self, problem: TemplateProblem) -> InvalidTemplate {
-        let step = |step: &String| format!("/{}", step.replace('~', "~0").replace('/', "~1"));
+        let step = |step: &String| pointer_below("", step);
         InvalidTemplate { pointer: self.pointer.iter().map(step).collect(), problem }
     }
 
