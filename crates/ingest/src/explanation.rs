@@ -8,7 +8,7 @@ use postrider_contract::ids::{DeliveryId, EventId, WebhookId};
 use postrider_contract::outcome::StatusReason;
 use postrider_contract::profile::ProfileName;
 use postrider_contract::rendering::RenderError;
-use postrider_contract::template::{Gap, GapReason};
+use postrider_contract::template::Gap;
 use postrider_contract::webhook::{Webhook, WebhookState};
 use postrider_service::webhook_requests::TryRequest;
 use serde::Serialize;
@@ -370,10 +370,6 @@ impl From<Changed> for ChangedAnswer {
 
 impl GapAnswer {
     fn of(gap: &Gap) -> Self {
-        let reason = match gap.reason {
-            GapReason::Missing => "missing",
-            GapReason::NoRoom => "no_room",
-        };
-        GapAnswer { variable: gap.variable.clone(), reason }
+        GapAnswer { variable: gap.variable.clone(), reason: gap.reason.as_str() }
     }
 }

@@ -33,6 +33,17 @@ pub enum GapReason {
     NoRoom,
 }
 
+impl GapReason {
+    /// As the API writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            GapReason::Missing => "missing",
+            GapReason::NoRoom => "no_room",
+        }
+    }
+}
+
 /// A variable's value.
 #[derive(Clone, Copy)]
 enum Value<'v> {

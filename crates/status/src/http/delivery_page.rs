@@ -9,7 +9,7 @@ use postrider_contract::ids::AttemptId;
 use postrider_contract::ports::{AnswerBody, AttemptView, DeliveryView};
 use postrider_contract::profile::ProfileName;
 use postrider_contract::rendering::Rendered;
-use postrider_contract::template::{Gap, GapReason};
+use postrider_contract::template::Gap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -203,11 +203,7 @@ impl TryAnswer {
 
 impl TemplateGap {
     fn of(gap: &Gap) -> Self {
-        let reason = match gap.reason {
-            GapReason::Missing => "missing",
-            GapReason::NoRoom => "no_room",
-        };
-        TemplateGap { variable: gap.variable.clone(), reason }
+        TemplateGap { variable: gap.variable.clone(), reason: gap.reason.as_str() }
     }
 }
 
