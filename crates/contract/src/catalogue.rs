@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use builtin::{builtin_catalogue, builtin_catalogue_names};
 pub use definition::{
-    EventTypeDefinition, InvalidEventVersion, MAX_EXAMPLE_BYTES, MAX_MAJORS, MAX_TYPES, Major, WrittenMajor,
+    EventTypeDefinition, InvalidMajor, MAX_EXAMPLE_BYTES, MAX_MAJORS, MAX_TYPES, Major, WrittenMajor,
 };
 pub use judgement::SchemaCheck;
 

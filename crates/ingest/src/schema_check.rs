@@ -42,6 +42,5 @@ pub(crate) fn explained(view: &TenantView, submission: &Submission) -> (Vec<Viol
 }
 
 fn judge(view: &TenantView, submission: &Submission) -> Vec<Violation> {
-    view.catalogue
-        .judge_all(&submission.event_type, &Versions::of(submission.schema_version, &submission.data))
+    view.catalogue.judge(&submission.event_type, &Versions::of(submission.schema_version, &submission.data))
 }

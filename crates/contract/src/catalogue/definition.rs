@@ -50,7 +50,7 @@ impl WrittenMajor {
 /// Why a description was refused. `pointer` (RFC 6901) is into it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}: {detail}")]
-pub struct InvalidEventVersion {
+pub struct InvalidMajor {
     pub pointer: String,
     pub detail: String,
 }
@@ -66,9 +66,9 @@ pub struct Major {
 impl Major {
     /// # Errors
     /// Everything that is wrong with an example, or the first thing that is wrong with a schema, with its place.
-    pub fn new(written: WrittenMajor) -> Result<Self, Vec<InvalidEventVersion>> {
+    pub fn new(written: WrittenMajor) -> Result<Self, Vec<InvalidMajor>> {
         let refused =
-            |pointer: &str, detail: String| vec![InvalidEventVersion { pointer: pointer.to_owned(), detail }];
+            |pointer: &str, detail: String| vec![InvalidMajor { pointer: pointer.to_owned(), detail }];
         let schema = match &written.schema {
             Some(text) => Some(
                 Schema::parse(text.get())
@@ -89,7 +89,7 @@ impl Major {
         if let (Some(schema), Some(example)) = (&schema, &example) {
             let broken = schema.check(&Node::of(example));
             if !broken.is_empty() {
-                let told = broken.into_iter().map(|one| InvalidEventVersion {
+                let told = broken.into_iter().map(|one| InvalidMajor {
                     pointer: format!("/example{}", one.pointer),
                     detail: one.detail,
                 });

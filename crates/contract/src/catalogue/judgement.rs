@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Catalogue;
-use crate::event::{EventType, SchemaVersion, VersionOfData, Versions};
+use super::{Catalogue, KnownType};
+use crate::event::{EventType, VersionOfData, Versions};
 use crate::json::Node;
 use crate::schema::Violation;
 
@@ -21,41 +21,27 @@ pub enum SchemaCheck {
 }
 
 impl Catalogue {
-    /// What is wrong with each version of an event's data; pointers are into the event: `/versions/2/amount`.
+    /// What is wrong with each version of an event's data by what its type says; pointers are into the event:
+    /// `/data/amount`, `/versions/2/amount`. Nothing is known to be wrong with a type that nobody has described.
     #[must_use]
-    pub fn judge_all(&self, event_type: &EventType, versions: &Versions) -> Vec<Violation> {
-        let of_one = |one: &VersionOfData| {
-            let found = self.judge(event_type, one.version, &Node::of(&one.data));
-            let placed = |violation: Violation| {
-                let within =
-                    violation.pointer.strip_prefix("/data").map(|within| format!("{}{within}", one.pointer));
-                // A major that is not there is the version's own fault where several have names.
-                let whole =
-                    if one.pointer == "/data" { violation.pointer.clone() } else { one.pointer.to_string() };
-                Violation { pointer: within.unwrap_or(whole), ..violation }
-            };
-            found.into_iter().map(placed).collect::<Vec<_>>()
-        };
-        versions.iter().flat_map(of_one).collect()
-    }
-
-    /// What is wrong with an event by what its type says; pointers are into the event: `/data/amount`. Nothing is
-    /// known to be wrong with a type that nobody has described.
-    #[must_use]
-    pub fn judge(&self, event_type: &EventType, version: SchemaVersion, data: &Node<'_>) -> Vec<Violation> {
+    pub fn judge(&self, event_type: &EventType, versions: &Versions) -> Vec<Violation> {
         let Some(known) = self.get(event_type) else { return Vec::new() };
-        let Some(described) = known.major(version.major) else {
-            let majors: Vec<String> =
-                known.majors().map(|one| one.major.version().major.to_string()).collect();
-            let detail = format!(
-                "the catalogue has no major {} of {event_type}; it has {}",
-                version.major,
-                majors.join(", ")
-            );
-            return vec![Violation { pointer: "/schema_version".to_owned(), detail }];
-        };
-        let Some(schema) = described.major.schema() else { return Vec::new() };
-        let within = |one: Violation| Violation { pointer: format!("/data{}", one.pointer), ..one };
-        schema.check(data).into_iter().map(within).collect()
+        versions.iter().flat_map(|one| judge_version(event_type, known, one)).collect()
     }
+}
+
+fn judge_version(event_type: &EventType, known: &KnownType, one: &VersionOfData) -> Vec<Violation> {
+    let number = one.version.major;
+    let Some(described) = known.major(number) else {
+        let majors: Vec<String> = known.majors().map(|one| one.major.version().major.to_string()).collect();
+        let detail =
+            format!("the catalogue has no major {number} of {event_type}; it has {}", majors.join(", "));
+        // Where there are several, each is named for its major.
+        let pointer = if one.pointer == "/data" { "/schema_version" } else { &*one.pointer };
+        return vec![Violation { pointer: pointer.to_owned(), detail }];
+    };
+    let Some(schema) = described.major.schema() else { return Vec::new() };
+    let within =
+        |found: Violation| Violation { pointer: format!("{}{}", one.pointer, found.pointer), ..found };
+    schema.check(&Node::of(&one.data)).into_iter().map(within).collect()
 }

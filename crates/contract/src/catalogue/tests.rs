@@ -1,9 +1,10 @@
+use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::SchemaVersion;
-use crate::json::Node;
+use crate::event::Versions;
+use crate::json::{Node, RawObject};
 use crate::schema::Schema;
 
 /// Every type of every built-in catalogue, as the contracts list them.
@@ -67,6 +68,11 @@ const TYPES: [(&str, &[&str]); 5] = [
 
 fn event_type(text: &str) -> EventType {
     text.parse().expect("a type")
+}
+
+fn version_of(version: &str, data: &str) -> Versions {
+    let data = RawObject::parse(Bytes::copy_from_slice(data.as_bytes())).expect("an object");
+    Versions::of(version.parse().expect("a version"), &data)
 }
 
 fn raw(value: &Value) -> Box<RawValue> {
@@ -153,9 +159,7 @@ fn a_change_that_does_not_tell_from_what_to_what_is_no_such_event() {
             let text = example.major.written().example.as_ref().expect("an example").get();
             let mut data: Value = serde_json::from_str(text).expect("JSON");
             data.as_object_mut().expect("an object").remove(missing);
-            let data = data.to_string();
-            let broken =
-                trackdesk.judge(&event_type, SchemaVersion::FIRST, &Node::parse(&data).expect("JSON"));
+            let broken = trackdesk.judge(&event_type, &version_of("1.0", &data.to_string()));
             assert_eq!(broken.len(), 1, "{name} without {missing}: {broken:?}");
             assert_eq!(broken[0].pointer, "/data");
         }
@@ -195,8 +199,7 @@ fn an_event_is_judged_by_the_major_that_it_is_of() {
     catalogue.put(&paid, major("1.0", of("number")), CatalogueSource::Tenant);
     catalogue.put(&paid, major("2.0", of("string")), CatalogueSource::Tenant);
     let judged = |name: &str, version: &str, data: &str| {
-        let data = Node::parse(data).expect("JSON");
-        let broken = catalogue.judge(&event_type(name), version.parse().expect("a version"), &data);
+        let broken = catalogue.judge(&event_type(name), &version_of(version, data));
         broken.into_iter().map(|one| one.pointer).collect::<Vec<_>>()
     };
     assert_eq!(judged("order.paid", "1.0", r#"{"total":1}"#), [] as [&str; 0]);

@@ -135,7 +135,7 @@ fn schema_warnings(event: &EventView, tenant: &TenantView) -> Vec<SchemaWarning>
     match tenant.tenant.schema_check {
         SchemaCheck::Off => Vec::new(),
         SchemaCheck::Warn | SchemaCheck::Enforce => {
-            let broken = tenant.catalogue.judge_all(&event.event_type, &Versions::of(version, data));
+            let broken = tenant.catalogue.judge(&event.event_type, &Versions::of(version, data));
             broken
                 .into_iter()
                 .map(|Violation { pointer, detail }| SchemaWarning { pointer, detail })
