@@ -87,17 +87,17 @@ impl MacroText {
             let Some(inside) = rest.strip_prefix('{') else {
                 return refused(position, "this } closes nothing; write %7D for the character itself");
             };
-            let Some(name) = inside.find(['{', '}']).map(|end| inside.split_at(end)) else {
+            let Some((name, rest)) = inside.find(['{', '}']).map(|end| inside.split_at(end)) else {
                 return refused(position, "this { is never closed; write %7B for the character itself");
             };
-            if !name.1.starts_with('}') {
-                return refused(position + 1 + name.0.len(), "a macro may not hold another {");
+            if !rest.starts_with('}') {
+                return refused(position + 1 + name.len(), "a macro may not hold another {");
             }
-            match Macro::from_name(name.0) {
-                Ok(found) => pieces.push(Piece::Macro(name.0.to_owned(), found)),
+            match Macro::from_name(name) {
+                Ok(found) => pieces.push(Piece::Macro(name.to_owned(), found)),
                 Err(reason) => return refused(position, reason),
             }
-            position += name.0.len() + 2;
+            position += name.len() + 2;
         }
         Ok(MacroText { pieces })
     }

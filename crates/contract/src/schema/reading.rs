@@ -33,9 +33,9 @@ const ANNOTATIONS: [&str; 12] = [
     "contentSchema",
 ];
 
-pub(super) type Refused<T> = Result<T, InvalidSchema>;
+pub(super) type ReadResult<T> = Result<T, InvalidSchema>;
 
-pub(super) fn refused<T>(pointer: &str, detail: impl ToString) -> Refused<T> {
+pub(super) fn refused<T>(pointer: &str, detail: impl ToString) -> ReadResult<T> {
     Err(InvalidSchema { pointer: pointer.to_owned(), detail: detail.to_string() })
 }
 
@@ -43,7 +43,7 @@ pub(super) fn below(pointer: &str, name: &[u8]) -> String {
     pointer_below(pointer, &String::from_utf8_lossy(name))
 }
 
-pub(super) fn read(text: &str) -> Refused<Vec<Subschema>> {
+pub(super) fn read(text: &str) -> ReadResult<Vec<Subschema>> {
     if text.len() > MAX_SCHEMA_BYTES {
         return refused("", format!("must be at most {MAX_SCHEMA_BYTES} bytes long"));
     }
@@ -78,7 +78,7 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// The subschema that stands there; it is read later.
-    fn place_of(&mut self, node: &'a Node<'a>, pointer: String) -> Refused<Place> {
+    fn place_of(&mut self, node: &'a Node<'a>, pointer: String) -> ReadResult<Place> {
         if let Some(place) = self.known.get(&pointer) {
             return Ok(*place);
         }
@@ -99,7 +99,7 @@ impl<'a> Reading<'a> {
         Ok(place)
     }
 
-    fn places_of(&mut self, node: &'a Node<'a>, pointer: &str) -> Refused<Vec<Place>> {
+    fn places_of(&mut self, node: &'a Node<'a>, pointer: &str) -> ReadResult<Vec<Place>> {
         let Node::Array(nodes) = node else { return refused(pointer, "must be a list of schemas") };
         if nodes.is_empty() {
             return refused(pointer, "must be a list of one schema or more");
@@ -108,16 +108,16 @@ impl<'a> Reading<'a> {
         nodes.iter().enumerate().map(place).collect()
     }
 
-    fn named_places(&mut self, node: &'a Node<'a>, pointer: &str) -> Refused<Vec<(Vec<u8>, Place)>> {
+    fn named_places(&mut self, node: &'a Node<'a>, pointer: &str) -> ReadResult<Vec<(Vec<u8>, Place)>> {
         let Node::Object(members) = node else { return refused(pointer, "must be an object of schemas") };
         refuse_duplicates(members, pointer)?;
-        let place = |(name, node): (&[u8], &'a Node<'a>)| -> Refused<_> {
+        let place = |(name, node): (&[u8], &'a Node<'a>)| -> ReadResult<_> {
             Ok((name.to_vec(), self.place_of(node, below(pointer, name))?))
         };
         members.iter().map(place).collect()
     }
 
-    fn subschema(&mut self, node: &'a Node<'a>, pointer: &str) -> Refused<Subschema> {
+    fn subschema(&mut self, node: &'a Node<'a>, pointer: &str) -> ReadResult<Subschema> {
         let members = match node {
             Node::Bool(true) => return Ok(Subschema::new()),
             Node::Object(members) => members,
@@ -145,7 +145,7 @@ impl<'a> Reading<'a> {
         beside: &'a Members<'a>,
         place: &str,
         pointer: &str,
-    ) -> Refused<Option<Keyword>> {
+    ) -> ReadResult<Option<Keyword>> {
         let keyword = match name {
             "$schema" | "$id" => return self.identity(name, value, place, pointer),
             "$defs" | "definitions" => return self.named_places(value, place).map(|_| None),
@@ -200,7 +200,13 @@ impl<'a> Reading<'a> {
         Ok(Some(keyword))
     }
 
-    fn identity(&self, name: &str, value: &Node<'_>, place: &str, pointer: &str) -> Refused<Option<Keyword>> {
+    fn identity(
+        &self,
+        name: &str,
+        value: &Node<'_>,
+        place: &str,
+        pointer: &str,
+    ) -> ReadResult<Option<Keyword>> {
         if !pointer.is_empty() {
             return refused(place, "may only stand at the top: what is within belongs to the same schema");
         }
@@ -212,7 +218,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Where a reference leads: to a place in this document.
-    fn target(&mut self, value: &Node<'_>, place: &str) -> Refused<Place> {
+    fn target(&mut self, value: &Node<'_>, place: &str) -> ReadResult<Place> {
         let text = match value {
             Node::String(text) => String::from_utf8_lossy(text).into_owned(),
             Node::Null | Node::Bool(_) | Node::Number(_) | Node::Array(_) | Node::Object(_) => {
@@ -248,19 +254,19 @@ impl<'a> Reading<'a> {
         beside: &'a Members<'a>,
         place: &str,
         pointer: &str,
-    ) -> Refused<Keyword> {
+    ) -> ReadResult<Keyword> {
         let condition = self.place_of(value, place.to_owned())?;
         let then = self.optional(beside, "then", pointer)?;
         let otherwise = self.optional(beside, "else", pointer)?;
         Ok(Keyword::If { condition, then, otherwise })
     }
 
-    fn optional(&mut self, beside: &'a Members<'a>, name: &str, pointer: &str) -> Refused<Option<Place>> {
+    fn optional(&mut self, beside: &'a Members<'a>, name: &str, pointer: &str) -> ReadResult<Option<Place>> {
         let node = beside.last_named(name.as_bytes());
         node.map(|node| self.place_of(node, format!("{pointer}/{name}"))).transpose()
     }
 
-    fn members(&mut self, beside: &'a Members<'a>, pointer: &str) -> Refused<Option<Keyword>> {
+    fn members(&mut self, beside: &'a Members<'a>, pointer: &str) -> ReadResult<Option<Keyword>> {
         let (named, matching) = (beside.last_named(b"properties"), beside.last_named(b"patternProperties"));
         let named = match named {
             Some(node) => self.named_places(node, &format!("{pointer}/properties"))?,
@@ -283,7 +289,7 @@ impl<'a> Reading<'a> {
         Ok(Some(Keyword::Members { named: BTreeMap::from_iter(named), matching: patterns, rest }))
     }
 
-    fn items(&mut self, beside: &'a Members<'a>, pointer: &str) -> Refused<Vec<Keyword>> {
+    fn items(&mut self, beside: &'a Members<'a>, pointer: &str) -> ReadResult<Vec<Keyword>> {
         let mut keywords = Vec::new();
         let first = match beside.last_named(b"prefixItems") {
             Some(node) => self.places_of(node, &format!("{pointer}/prefixItems"))?,
@@ -307,7 +313,7 @@ impl<'a> Reading<'a> {
         Ok(keywords)
     }
 
-    fn count_pattern(&mut self, place: &str) -> Refused<()> {
+    fn count_pattern(&mut self, place: &str) -> ReadResult<()> {
         self.patterns += 1;
         if self.patterns > MAX_PATTERNS {
             return refused(
@@ -320,7 +326,7 @@ impl<'a> Reading<'a> {
 
     /// A schema that asks for itself, at the very value that it is asked of, would never be done. What is left when
     /// everything is taken away that asks for nothing more is such a circle.
-    fn refuse_circles(&self) -> Refused<()> {
+    fn refuse_circles(&self) -> ReadResult<()> {
         let edges = |place: usize| self.subschemas[place].iter().flat_map(Keyword::in_place);
         let count = self.subschemas.len();
         let mut asked_by = vec![Vec::new(); count];
@@ -347,7 +353,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn refuse_duplicates(members: &Members<'_>, pointer: &str) -> Refused<()> {
+fn refuse_duplicates(members: &Members<'_>, pointer: &str) -> ReadResult<()> {
     match members.duplicate() {
         Some(name) => refused(&below(pointer, name), "is there twice"),
         None => Ok(()),

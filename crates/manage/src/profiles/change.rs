@@ -52,6 +52,8 @@ fn refused(error: &InvalidProfile) -> Problem {
 enum Written {
     Made,
     Changed,
+    /// It was so before.
+    Nothing,
 }
 
 /// Makes a profile, or replaces it as a whole.
@@ -85,7 +87,7 @@ pub(crate) async fn put_profile(
     let (stored, written) = put(&state, &name, &if_match, form).await?;
     let status = match written {
         Written::Made => StatusCode::CREATED,
-        Written::Changed => StatusCode::OK,
+        Written::Changed | Written::Nothing => StatusCode::OK,
     };
     let view = ProfileView::new(stored.object.definition().clone(), stored.revision);
     Ok((status, [(ETAG, entity_tag(stored.revision))], Json(view)).into_response())
@@ -125,7 +127,7 @@ async fn put(
             return Ok((Some(after), Written::Made));
         };
         if before.object == after {
-            return Ok((None, Written::Changed));
+            return Ok((None, Written::Nothing));
         }
         fit::check_profile(state, &profile)?;
         Ok((Some(after), Written::Changed))

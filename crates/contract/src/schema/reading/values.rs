@@ -1,6 +1,6 @@
 //! Keywords that hold plain values and no schemas.
 
-use super::{Refused, below, refused};
+use super::{ReadResult, below, refused};
 use crate::json::{Decimal, Node};
 use crate::schema::canonical::canonical;
 use crate::schema::keyword::{Counted, Dependent, Keyword, Side, ValueType};
@@ -11,7 +11,7 @@ const MAX_VALUES: usize = 1_000;
 /// Longer lists of allowed values are not shown to whoever broke them.
 const MAX_SHOWN: usize = 200;
 
-pub(super) fn types(value: &Node<'_>, place: &str) -> Refused<Keyword> {
+pub(super) fn types(value: &Node<'_>, place: &str) -> ReadResult<Keyword> {
     let read = |node: &Node<'_>, place: &str| {
         let word = match node {
             Node::String(word) => ValueType::from_word(word),
@@ -27,10 +27,10 @@ pub(super) fn types(value: &Node<'_>, place: &str) -> Refused<Keyword> {
         return refused(place, "must be a list of one type or more");
     }
     let one = |(index, node)| read(node, &format!("{place}/{index}"));
-    nodes.iter().enumerate().map(one).collect::<Refused<Vec<_>>>().map(Keyword::Type)
+    nodes.iter().enumerate().map(one).collect::<ReadResult<Vec<_>>>().map(Keyword::Type)
 }
 
-pub(super) fn of_values(name: &str, value: &Node<'_>, place: &str) -> Refused<Keyword> {
+pub(super) fn of_values(name: &str, value: &Node<'_>, place: &str) -> ReadResult<Keyword> {
     let values = match (name, value) {
         ("const", value) => std::slice::from_ref(value),
         (_, Node::Array(values)) if !values.is_empty() => values.as_slice(),
@@ -66,7 +66,7 @@ fn show(node: &Node<'_>) -> String {
     }
 }
 
-fn number<'a>(value: &Node<'a>, place: &str) -> Refused<(&'a str, Decimal<'a>)> {
+fn number<'a>(value: &Node<'a>, place: &str) -> ReadResult<(&'a str, Decimal<'a>)> {
     if let Node::Number(text) = *value
         && let Some(number) = Decimal::parse(text)
         && number.is_exact()
@@ -76,7 +76,7 @@ fn number<'a>(value: &Node<'a>, place: &str) -> Refused<(&'a str, Decimal<'a>)> 
     refused(place, "must be a number of a size that can be compared")
 }
 
-pub(super) fn limit(name: &str, value: &Node<'_>, place: &str) -> Refused<Keyword> {
+pub(super) fn limit(name: &str, value: &Node<'_>, place: &str) -> ReadResult<Keyword> {
     let side = match name {
         "minimum" => Side::AtLeast,
         "exclusiveMinimum" => Side::MoreThan,
@@ -87,7 +87,7 @@ pub(super) fn limit(name: &str, value: &Node<'_>, place: &str) -> Refused<Keywor
     Ok(Keyword::Limit { side, limit: text.to_owned() })
 }
 
-pub(super) fn multiple_of(value: &Node<'_>, place: &str) -> Refused<Keyword> {
+pub(super) fn multiple_of(value: &Node<'_>, place: &str) -> ReadResult<Keyword> {
     let (text, number) = number(value, place)?;
     match number.as_divisor() {
         Some(divisor) if number.is_positive() => Ok(Keyword::MultipleOf { divisor, shown: text.to_owned() }),
@@ -95,7 +95,7 @@ pub(super) fn multiple_of(value: &Node<'_>, place: &str) -> Refused<Keyword> {
     }
 }
 
-pub(super) fn whole(value: &Node<'_>, place: &str) -> Refused<usize> {
+pub(super) fn whole(value: &Node<'_>, place: &str) -> ReadResult<usize> {
     let number = match value {
         Node::Number(text) => text.parse().ok(),
         Node::Null | Node::Bool(_) | Node::String(_) | Node::Array(_) | Node::Object(_) => None,
@@ -103,7 +103,7 @@ pub(super) fn whole(value: &Node<'_>, place: &str) -> Refused<usize> {
     number.map_or_else(|| refused(place, "must be a whole number from 0"), Ok)
 }
 
-pub(super) fn count(name: &str, value: &Node<'_>, place: &str) -> Refused<Keyword> {
+pub(super) fn count(name: &str, value: &Node<'_>, place: &str) -> ReadResult<Keyword> {
     let counted = match name {
         "minLength" | "maxLength" => Counted::Characters,
         "minItems" | "maxItems" => Counted::Items,
@@ -114,7 +114,7 @@ pub(super) fn count(name: &str, value: &Node<'_>, place: &str) -> Refused<Keywor
     Ok(Keyword::Count { counted, least, most })
 }
 
-pub(super) fn pattern(value: &Node<'_>, place: &str) -> Refused<TextPattern> {
+pub(super) fn pattern(value: &Node<'_>, place: &str) -> ReadResult<TextPattern> {
     match value {
         Node::String(written) => text_pattern(written, place),
         Node::Null | Node::Bool(_) | Node::Number(_) | Node::Array(_) | Node::Object(_) => {
@@ -123,12 +123,12 @@ pub(super) fn pattern(value: &Node<'_>, place: &str) -> Refused<TextPattern> {
     }
 }
 
-pub(super) fn text_pattern(written: &[u8], place: &str) -> Refused<TextPattern> {
+pub(super) fn text_pattern(written: &[u8], place: &str) -> ReadResult<TextPattern> {
     let text = std::str::from_utf8(written).or_else(|error| refused(place, error))?;
     TextPattern::parse(text).or_else(|reason| refused(place, reason))
 }
 
-fn names(value: &Node<'_>, place: &str) -> Refused<Vec<Vec<u8>>> {
+fn names(value: &Node<'_>, place: &str) -> ReadResult<Vec<Vec<u8>>> {
     let Node::Array(nodes) = value else { return refused(place, "must be a list of names") };
     let name = |(index, node): (usize, &Node<'_>)| match node {
         Node::String(name) => Ok(name.to_vec()),
@@ -139,13 +139,13 @@ fn names(value: &Node<'_>, place: &str) -> Refused<Vec<Vec<u8>>> {
     nodes.iter().enumerate().map(name).collect()
 }
 
-pub(super) fn required(value: &Node<'_>, place: &str) -> Refused<Keyword> {
+pub(super) fn required(value: &Node<'_>, place: &str) -> ReadResult<Keyword> {
     names(value, place).map(Keyword::Required)
 }
 
-pub(super) fn list_of_names(value: &Node<'_>, place: &str) -> Refused<Vec<Dependent>> {
+pub(super) fn list_of_names(value: &Node<'_>, place: &str) -> ReadResult<Vec<Dependent>> {
     let Node::Object(members) = value else { return refused(place, "must be an object of lists of names") };
-    let dependent = |(name, node): (&[u8], &Node<'_>)| -> Refused<_> {
+    let dependent = |(name, node): (&[u8], &Node<'_>)| -> ReadResult<_> {
         Ok((name.to_vec(), names(node, &below(place, name))?))
     };
     members.iter().map(dependent).collect()
