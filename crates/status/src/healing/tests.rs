@@ -34,6 +34,16 @@ async fn office() -> Office {
 
 const A_MOMENT: Duration = Duration::from_millis(1);
 
+/// A delivery as healing publishes it, all else as it was.
+fn healed_now(office: &Office, delivery: Delivery) -> Delivery {
+    Delivery {
+        position: Position { deferrals: 1, ..Position::START },
+        check: Check::LookUp,
+        due_at: office.clock.now(),
+        ..delivery
+    }
+}
+
 #[tokio::test]
 async fn an_overdue_delivery_is_published_again_byte_for_byte_with_a_check() {
     let office = office().await;
@@ -45,13 +55,7 @@ async fn an_overdue_delivery_is_published_again_byte_for_byte_with_a_check() {
     assert_eq!(heal(&office.parts).await.unwrap(), 0, "it is late, not yet overdue");
     office.clock.advance(A_MOMENT);
     assert_eq!(heal(&office.parts).await.unwrap(), 1);
-    let expected = Delivery {
-        position: Position { deferrals: 1, ..Position::START },
-        check: Check::LookUp,
-        due_at: office.clock.now(),
-        ..delivery
-    };
-    assert_eq!(office.published().await, [expected]);
+    assert_eq!(office.published().await, [healed_now(&office, delivery)]);
 }
 
 /// With the URL as it was when the event was accepted: what an event fills in is the same for every try.
@@ -64,13 +68,7 @@ async fn an_overdue_postback_is_published_again_as_it_was_filled() {
     office.put(&Webhook { url: changed, ..postback }).await;
     office.clock.advance(OVERDUE_AFTER + A_MOMENT);
     assert_eq!(heal(&office.parts).await.unwrap(), 1);
-    let expected = Delivery {
-        position: Position { deferrals: 1, ..Position::START },
-        check: Check::LookUp,
-        due_at: office.clock.now(),
-        ..delivery
-    };
-    assert_eq!(office.published().await, [expected]);
+    assert_eq!(office.published().await, [healed_now(&office, delivery)]);
 }
 
 #[tokio::test]

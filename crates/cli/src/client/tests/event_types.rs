@@ -1,23 +1,7 @@
 //! `postrider event-types`: schemas checked without a server, and put as they were written.
 
+use super::profiles::Written;
 use super::*;
-
-/// A file for one test, removed with it.
-struct Written(String);
-
-impl Written {
-    fn new(name: &str, text: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("postrider-{}-{name}", std::process::id()));
-        std::fs::write(&path, text).expect("written");
-        Written(path.display().to_string())
-    }
-}
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).expect("removed");
-    }
-}
 
 const SCHEMA: &str = r#"{"properties": {"total":{"type":"number", "maximum": 1.50}}}"#;
 
