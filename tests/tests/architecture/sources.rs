@@ -90,10 +90,41 @@ fn no_test_waits_by_the_clock() {
         let code = file.test_code();
         // A clock that stands still until it is moved makes no test wait.
         if code.contains("sleep(") && !code.contains("start_paused") {
-            violations.push(file.path);
+            violations.push(file.path.clone());
         }
+        violations.extend(sleepers(code).into_iter().map(|test| format!("{}: {test}", file.path)));
     }
     assert_none("tests wait for signals, with a deadline", &violations);
+}
+
+/// The tests that let time pass in their own bodies, though their clock goes on by itself.
+fn sleepers(code: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut lines = code.lines();
+    while let Some(line) = lines.next() {
+        let attribute = line.trim_start();
+        if attribute != "#[test]" && !attribute.starts_with("#[tokio::test") {
+            continue;
+        }
+        let end = format!("{}}}", &line[..line.len() - attribute.len()]);
+        let test: Vec<&str> = lines.by_ref().take_while(|line| *line != end).collect();
+        if !attribute.contains("start_paused") && test.iter().any(|line| line.contains("sleep(")) {
+            found.extend(test.into_iter().find(|line| line.contains("fn ")).map(str::trim));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_test_that_sleeps_is_found_among_others_that_may() {
+    let test = |attribute: &str, name: &str, body: &str| {
+        format!("    #[tokio::test{attribute}]\n    async fn {name}() {{\n        {body};\n    }}\n\n")
+    };
+    let paused = test("(start_paused = true)", "paused", "sleep(A_WHILE)");
+    let quick = test("", "quick", "look()");
+    let waits = test("", "waits", "if late() {\n            sleep(A_WHILE)\n        }");
+    assert_eq!(sleepers(&format!("{paused}{quick}fn helps() {{\n    sleep(A_WHILE)\n}}")), [""; 0]);
+    assert_eq!(sleepers(&format!("{paused}{waits}{quick}")), ["async fn waits() {"]);
 }
 
 #[test]
