@@ -80,15 +80,7 @@ where
                 }
             }
             Behaviour::HeaderBomb { bytes } => {
-                let mut answer = head(200, &[]);
-                let start = answer.len();
-                let mut number = 0;
-                while answer.len() - start < bytes {
-                    answer.push_str(&format!("X-Fragment-{number}: {:.>1000}\r\n", ""));
-                    number += 1;
-                }
-                answer.push_str("Content-Length: 0\r\n\r\n");
-                wire.write(answer.as_bytes()).await?;
+                wire.write(header_bomb(bytes).as_bytes()).await?;
                 return Ok(After::Keep);
             }
             Behaviour::Raw(bytes) => {
@@ -104,6 +96,18 @@ where
             }
         };
     }
+}
+
+/// An answer without a body whose headers have at least so many bytes.
+fn header_bomb(bytes: usize) -> String {
+    let mut answer = head(200, &[]);
+    let start = answer.len();
+    let mut number = 0;
+    while answer.len() - start < bytes {
+        answer.push_str(&format!("X-Fragment-{number}: {:.>1000}\r\n", ""));
+        number += 1;
+    }
+    answer + "Content-Length: 0\r\n\r\n"
 }
 
 /// A status line and these headers, without the empty line that ends them.
