@@ -79,6 +79,7 @@ impl Sampling {
                 (QueueName::Release, depths.release),
                 (QueueName::Large, depths.large),
                 (QueueName::Journal, depths.journal),
+                (QueueName::PutOff, depths.put_off),
                 (QueueName::Dead, depths.dead),
                 (QueueName::CatchAll, depths.catch_all),
                 (QueueName::Unreadable, depths.unreadable),

@@ -209,7 +209,8 @@ impl RabbitQueue {
                 QueueName::Dead => &mut depths.dead,
                 QueueName::CatchAll => &mut depths.catch_all,
                 QueueName::Unreadable => &mut depths.unreadable,
-                QueueName::Events | QueueName::EventsLater | QueueName::EventsRefused => continue,
+                QueueName::EventsLater => &mut depths.put_off,
+                QueueName::Events | QueueName::EventsRefused => continue,
             };
             let name = self.sources.topology.queue(queue);
             match look_at_queue(&live, &channel, &name).await {

@@ -177,6 +177,8 @@ impl WorkQueue for SqliteWorkQueue {
             release: shelves.release.waiting(),
             large: shelves.large.waiting(),
             journal: shelves.journal.waiting(),
+            // Nobody publishes into this queue but us.
+            put_off: 0,
             dead: self.dead.waiting(),
             // Nothing is routed here, so nothing can be unroutable.
             catch_all: 0,

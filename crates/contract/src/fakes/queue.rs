@@ -255,6 +255,7 @@ impl WorkQueue for FakeQueue {
             release: state.ready(Place::Work(WorkKind::Release)),
             large: state.ready(Place::Work(WorkKind::Large)),
             journal: state.ready(Place::Journal),
+            put_off: 0,
             dead: state.fallen.ready(StrayPlace::Dead),
             catch_all: state.fallen.ready(StrayPlace::CatchAll),
             unreadable: state.fallen.kept(),

@@ -75,6 +75,8 @@ pub struct QueueDepths {
     /// First tries and releases whose bodies are large.
     pub large: u64,
     pub journal: u64,
+    /// Producers' messages that cannot be accepted for a while and come in again ([`super::PutOffQueue`]).
+    pub put_off: u64,
     /// Strays: set aside by a reader that could not read them, or given out too often.
     pub dead: u64,
     /// Strays: came out of a lane and found no queue.

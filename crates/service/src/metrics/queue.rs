@@ -13,6 +13,7 @@ label_enum! {
         Release = "release",
         Large = "large",
         Journal = "journal",
+        PutOff = "put_off",
         Dead = "dead",
         CatchAll = "catch_all",
         Unreadable = "unreadable",
