@@ -32,6 +32,8 @@ const ROOM_TO_WAIT: u16 = 128;
 /// So many settlements of a channel the broker hands to a quorum queue unanswered; those beyond it keeps back until the
 /// queue has taken some, and forgets them if the channel is closed before (`rabbit_fifo_client`, 3.8 to 4.x).
 const UNANSWERED: usize = 32;
+/// How long the queue may take to answer that it has them: well within the time that a close has.
+const TAKEN_WITHIN: Duration = Duration::from_secs(1);
 
 pub(crate) enum Settle {
     Acknowledge(u64),
@@ -205,10 +207,14 @@ impl SettlementWriter {
     }
 
     async fn close(&self, commands: usize) {
-        if commands > UNANSWERED
-            && let Err(error) = self.wait_until_taken().await
-        {
-            tracing::warn!(%error, queue = self.queue, "settlements may be lost with their channel");
+        if commands > UNANSWERED {
+            let taken = tokio::time::timeout(TAKEN_WITHIN, self.wait_until_taken()).await;
+            if !matches!(taken, Ok(Ok(()))) {
+                tracing::warn!(
+                    queue = self.queue,
+                    "the queue did not say that it has what was settled last; some of it may come again"
+                );
+            }
         }
         crate::topology::close(&self.channel).await;
     }
