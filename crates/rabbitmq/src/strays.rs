@@ -12,13 +12,13 @@ use lapin::BasicProperties;
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use postrider_contract::ports::{
-    Lease, ProducerMessage, QueueError, Refusal, RefusedQueue, Stray, StrayCause, StrayContents, StrayPlace,
-    StraySource, Strays,
+    Lease, ProducerMessage, PutOffQueue, QueueError, Refusal, RefusedQueue, Stray, StrayCause, StrayContents,
+    StrayPlace, StraySource, Strays,
 };
 
 use crate::connection::Link;
 use crate::consumer::{Consuming, Incoming, Reading, Source};
-use crate::intake::{Refused, tenant_in};
+use crate::intake::{PutOff, Refused, tenant_in};
 use crate::publisher::{Destination, Message, Publisher, long_text};
 use crate::topology::{QueueName, Topology, close, look_at_queue};
 
@@ -118,6 +118,11 @@ impl Strays for RabbitStrays {
     async fn keep(&self, stray: &Stray) -> Result<(), QueueError> {
         let publisher = &self.consuming.publisher;
         let reason = match &stray.contents {
+            // What it came from was put off, and the way back from there was missing. Whoever reads it has that declared
+            // again.
+            StrayContents::Produced(message) if stray.cause == StrayCause::Unroutable => {
+                return PutOff(Arc::clone(publisher)).put_off(message).await;
+            }
             StrayContents::Produced(message) => {
                 let detail = "it was given out too often without being settled".to_owned();
                 let refusal = Refusal { code: NEVER_SETTLED.to_owned(), detail };

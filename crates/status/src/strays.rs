@@ -250,12 +250,13 @@ fn tell(stray: &Stray, reason: StrayReason) {
             tracing::error!(queue, reason, bytes, "a journal batch fell off its path")
         }
         StrayContents::Produced(_) => {
-            tracing::error!(
-                queue,
-                reason,
-                bytes,
-                "a producer's message could never be settled; it is refused"
-            );
+            let became = match stray.cause {
+                StrayCause::Unroutable => "found no way back in; it is put off once more",
+                StrayCause::GivenOutTooOften | StrayCause::SetAside { .. } => {
+                    "could never be settled; it is refused"
+                }
+            };
+            tracing::error!(queue, reason, bytes, "a producer's message {became}");
         }
         StrayContents::Unreadable(error) => {
             tracing::error!(queue, reason, bytes, %error, "a message that nobody can read is kept");

@@ -91,7 +91,8 @@ pub trait Strays: Send + Sync {
     async fn gather(&self, place: StrayPlace, prefetch: u16) -> Result<Box<dyn StraySource>, QueueError>;
 
     /// Puts a copy, durably, where it stays until somebody looks at it: a producer's message among those refused,
-    /// anything else among the unreadable. The caller then acknowledges its lease.
+    /// anything else among the unreadable. A producer's message that only found no way back in is put off once more.
+    /// The caller then acknowledges its lease.
     ///
     /// # Errors
     /// If it was not confirmed; it may have happened all the same.

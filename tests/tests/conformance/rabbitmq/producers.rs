@@ -2,7 +2,7 @@
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
-use postrider_contract::ports::Refusal;
+use postrider_contract::ports::{Refusal, StrayContents, StrayPlace};
 use postrider_rabbitmq::QueueName;
 use postrider_tests::conformance::soon;
 
@@ -69,6 +69,32 @@ async fn what_is_put_off_comes_in_again_as_it_was_published_and_not_at_once() {
         soon(engine.put_off_queue().put_off(&again.message)).await.expect("it is confirmed");
         again.ticket.acknowledge();
     }
+}
+
+/// A binding that is missing for a while is no reason to refuse what can be accepted later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_put_off_and_finds_no_way_back_is_put_off_once_more() {
+    let url = fresh_url().await;
+    let engine = connect(settings(&url)).await;
+    let raw = Raw::connect(&url).await;
+    raw.publish("postrider.events", "tnt_acme", b"{}").await;
+    let mut intake = engine.intake(1).expect("events can be taken");
+    let lease = soon(intake.next()).await.expect("it is open");
+    let message = lease.message.clone();
+    raw.unbind(&name_of(QueueName::Events), "postrider.due.v1", "events.again").await;
+    soon(engine.put_off_queue().put_off(&message)).await.expect("it is confirmed");
+    let waiting = soon(engine.work_queue().depths()).await.expect("it answers").put_off;
+    assert_eq!(waiting, 1);
+    lease.ticket.acknowledge();
+    let strays = engine.strays();
+    let mut source = strays.gather(StrayPlace::CatchAll, 10).await.expect("strays can be read");
+    let stray = soon(source.next()).await.expect("the queue is open");
+    assert_eq!(stray.message.contents, StrayContents::Produced(message.clone()));
+    soon(strays.keep(&stray.message)).await.expect("it is confirmed");
+    stray.ticket.acknowledge();
+    // Who read it has had the binding declared again.
+    let again = soon(intake.next()).await.expect("it is open");
+    assert_eq!(again.message, message);
 }
 
 #[tokio::test]
