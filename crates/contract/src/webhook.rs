@@ -117,7 +117,8 @@ pub struct SigningSecrets {
     /// The last characters of the current secret, by which its owner can tell it from others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The public half of the current secret where it is an Ed25519 key, as receivers are told it.
+    /// The public half of the current secret where it is an Ed25519 key, as receivers are told it. Its presence tells which
+    /// kind the secret is: its text may be of one kind in one profile and of the other in another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
 }

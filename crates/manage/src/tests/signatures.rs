@@ -75,6 +75,56 @@ async fn what_is_shown_as_public_is_the_half_of_what_signs() {
     assert_eq!(webhook["public_keys"][0].as_str(), signing.public_text(rule).as_deref());
 }
 
+/// One whose receivers know shared secrets and key pairs.
+fn of_both_kinds() -> Value {
+    json!({
+        "envelope": {"body": "${event.data}"},
+        "signature": {
+            "header": "X-Sig", "signs": "${body}", "encoding": "base64",
+            "each": "v1,${signature}", "each_ed25519": "v1a,${signature}", "separator": " ",
+        },
+        "secret": {
+            "origin": "generated", "form": "base64", "prefix": "whsec_",
+            "key_pair_prefix": "whsk_", "public_key_prefix": "whpk_",
+        },
+        "retry": {"waits": ["1s"]},
+    })
+}
+
+#[tokio::test]
+async fn no_move_to_another_profile_makes_a_secret_one_of_another_kind() {
+    let api = Api::start().await;
+    api.call(ADMIN, "PUT", "/v1/profiles/own", Some(of_both_kinds())).await.expect(201);
+    let key = api.tenant_with_key("acme", "own").await;
+    let webhook = api.webhook(&key, json!({})).await;
+    let path = format!("/v1/webhooks/{}", text(&webhook, "id"));
+    let pair = Some(json!({"secret_type": "ed25519"}));
+    let rotated = api.call(&key, "POST", &format!("{path}/rotate"), pair).await.expect(200);
+    assert!(rotated["public_keys"].is_array(), "{rotated}");
+
+    // Any text is a secret there: the private half, which no receiver has, would sign as one.
+    let answer = api.call(&key, "PATCH", &path, Some(json!({"profile": "trcker"}))).await;
+    assert_eq!((answer.status.as_u16(), answer.pointers()), (422, vec!["/secret".to_owned()]));
+    let answer = api.call(ADMIN, "PATCH", "/v1/tenants/acme", Some(json!({"profile": "trcker"}))).await;
+    assert_eq!((answer.status.as_u16(), answer.pointers()), (422, vec!["/profile".to_owned()]));
+    let mut of_texts = of_both_kinds();
+    of_texts["secret"] = json!({"origin": "required"});
+    of_texts["signature"].as_object_mut().expect("a rule").remove("each_ed25519");
+    let answer = api.call(ADMIN, "PUT", "/v1/profiles/own", Some(of_texts)).await;
+    assert!(answer.status.as_u16() == 422 && answer.text.contains("would not fit"), "{}", answer.text);
+
+    let with_secret = |profile: &str, secret: &str| Some(json!({"profile": profile, "secret": secret}));
+    let shared = with_secret("trcker", "a secret of the subscriber");
+    let moved = api.call(&key, "PATCH", &path, shared).await.expect(200);
+    assert!(moved.get("public_keys").is_none(), "{moved}");
+    // The other way round: what was a text there would be a key pair here, and nobody have been told its public half.
+    api.call(&key, "PATCH", &path, with_secret("trcker", PRIVATE)).await.expect(200);
+    let answer = api.call(&key, "PATCH", &path, Some(json!({"profile": "own"}))).await;
+    assert_eq!((answer.status.as_u16(), answer.pointers()), (422, vec!["/secret".to_owned()]));
+    let back = api.call(&key, "PATCH", &path, with_secret("own", PRIVATE)).await.expect(200);
+    assert_eq!(back["public_keys"], json!([PUBLIC]));
+}
+
 fn over_fields() -> Value {
     json!({
         "envelope": {"body": "${event.data}"},

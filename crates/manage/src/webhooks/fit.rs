@@ -128,9 +128,15 @@ fn check_secret(
         return;
     };
     match secrets.open(SecretPlace::Signing, sealed) {
-        Ok(secret) => {
-            errors.check("/secret", SigningKey::parse(secret.reveal(), rule));
-        }
+        // Where any text is a secret, the private half of a pair would be one too: one that no receiver has.
+        Ok(secret) => match SigningKey::parse(secret.reveal(), rule) {
+            Ok(key) if key.public_text(rule) == webhook.secrets.public_key => {}
+            Ok(_) => errors.add(
+                "/secret",
+                "is of another kind than receivers of this profile know; give a new one along",
+            ),
+            Err(error) => errors.add("/secret", error.to_string()),
+        },
         Err(error) => {
             tracing::error!(%error, webhook.id = %webhook.id, "a stored signing secret does not open");
             errors.add("/secret", "the stored one cannot be read any more; give a new one along");
