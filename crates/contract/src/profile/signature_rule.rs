@@ -106,6 +106,8 @@ pub enum SignatureEncoding {
 pub enum Weakness {
     BrokenHash,
     PlainHash,
+    /// The query is covered.
+    WithoutBody,
     NamedFieldsOnly,
 }
 
@@ -114,6 +116,7 @@ impl fmt::Display for Weakness {
         f.write_str(match self {
             Weakness::BrokenHash => "weak signature: its hash is broken (MD5, SHA-1)",
             Weakness::PlainHash => "weak signature: a plain hash that holds the secret is no MAC",
+            Weakness::WithoutBody => "weak signature: it does not cover the body",
             Weakness::NamedFieldsOnly => {
                 "weak signature: it covers named parameters alone, the rest of a request can be changed"
             }
@@ -125,11 +128,12 @@ impl SignatureRule {
     /// What an operator should know before choosing it.
     #[must_use]
     pub fn weaknesses(&self) -> Vec<Weakness> {
-        let covers_all = self.signs.uses(SignedVariable::Body) || self.signs.uses(SignedVariable::Query);
+        let (body, query) = (self.signs.uses(SignedVariable::Body), self.signs.uses(SignedVariable::Query));
         let found = [
             (self.algorithm.has_broken_hash(), Weakness::BrokenHash),
             (self.algorithm.is_plain_hash(), Weakness::PlainHash),
-            (!covers_all, Weakness::NamedFieldsOnly),
+            (query && !body, Weakness::WithoutBody),
+            (!query && !body, Weakness::NamedFieldsOnly),
         ];
         found.into_iter().filter(|(is_so, _)| *is_so).map(|(_, weakness)| weakness).collect()
     }

@@ -231,7 +231,12 @@ fn a_profile_with_an_old_signature_says_how_it_is_weak() {
     for (signature, weaknesses) in [
         ("algorithm = 'hmac-sha512'\nsigns = '${body}'", vec![]),
         ("algorithm = 'hmac-sha1'\nsigns = '${body}'", vec![Weakness::BrokenHash]),
-        ("algorithm = 'sha256'\nsigns = '${query}${secret}'", vec![Weakness::PlainHash]),
+        (
+            "algorithm = 'sha256'\nsigns = '${query}${secret}'",
+            vec![Weakness::PlainHash, Weakness::WithoutBody],
+        ),
+        ("signs = '${query}'", vec![Weakness::WithoutBody]),
+        ("signs = '${query}${body}'", vec![]),
         (
             "algorithm = 'md5'\nsigns = '${query.a}${secret}'",
             vec![Weakness::BrokenHash, Weakness::PlainHash, Weakness::NamedFieldsOnly],
