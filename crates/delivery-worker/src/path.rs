@@ -76,13 +76,18 @@ impl Path {
         }
     }
 
-    /// A secret that is not one of the profile that the body was rendered with was given for another, and so was a
-    /// credential that would stand in a header of that profile: then that other one, the webhook's present profile,
-    /// makes the headers.
+    /// A secret that is not one of the profile that the body was rendered with, or not of the same kind, was given for
+    /// another, and so was a credential that would stand in a header of that profile, and a URL without what that profile
+    /// signs of it: then that other one, the webhook's present profile, makes the headers.
     fn prepare(&self, entry: &Arc<WebhookEntry>) -> Result<Arc<Prepared>, PrepareError> {
         let prepared = self.preparations.of(entry);
-        let is_of_other_profile =
-            matches!(prepared, Err(PrepareError::Secret(_) | PrepareError::Credential { .. }));
+        let is_of_other_profile = match &prepared {
+            Ok(prepared) => prepared.requests.has_secret_of_other_kind(),
+            Err(PrepareError::Secret(_) | PrepareError::Credential { .. } | PrepareError::Query { .. }) => {
+                true
+            }
+            Err(PrepareError::Sealed(_) | PrepareError::Header { .. } | PrepareError::Target) => false,
+        };
         match self.gate.present(entry.webhook.id).filter(|_| is_of_other_profile) {
             Some(present) => self.preparations.of(&present),
             None => prepared,

@@ -14,8 +14,8 @@ use postrider_contract::attempt::Header;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::{Delivery, Query};
 use postrider_contract::own_header::{check_header_name, check_header_text};
-use postrider_contract::profile::SecretRule;
-use postrider_contract::query_string::with_pair;
+use postrider_contract::profile::{CompiledProfile, ParameterName, SecretRule};
+use postrider_contract::query_string::{count_parameters, with_pair};
 use postrider_contract::secret::{SealedSecret, Secret};
 use postrider_contract::signature::{Covered, InvalidSecret, RequestContext, SigningKey, signed_request};
 use postrider_contract::webhook::{Authentication, PreviousSecret, Webhook, WebhookKind};
@@ -43,6 +43,9 @@ pub enum PrepareError {
     Credential { name: String },
     #[error("the path of the webhook's url cannot be written in a request")]
     Target,
+    /// What is signed of the query is not there once, or what is signed into it is there already.
+    #[error("the query of the webhook's url is not one that its profile can sign: it is about {parameter}")]
+    Query { parameter: String },
 }
 
 /// Why the request of one try cannot be made.
@@ -81,6 +84,7 @@ pub struct WebhookRequests {
     authentication: Option<OwnHeader>,
     custom: Vec<OwnHeader>,
     keys: Vec<Key>,
+    has_secret_of_other_kind: bool,
 }
 
 /// The request of one try.
@@ -125,10 +129,22 @@ impl WebhookRequests {
         if let Some(name) = credential.filter(|name| profile.sets_header(name, &webhook.overrides)) {
             return Err(PrepareError::Credential { name: name.to_owned() });
         }
-        let keys = match (&profile.definition().signature, &profile.definition().secret) {
-            (Some(_), Some(rule)) => signing_keys(webhook, &secrets, rule)?,
-            (Some(_) | None, _) => Vec::new(),
-        };
+        match webhook.kind {
+            WebhookKind::Webhook => check_query(webhook.url.query().unwrap_or_default(), profile)?,
+            // Its deliveries have queries of their own, filled for the profile that they keep.
+            WebhookKind::Postback => {}
+        }
+        let (keys, has_secret_of_other_kind) =
+            match (&profile.definition().signature, &profile.definition().secret) {
+                (Some(_), Some(rule)) => {
+                    let keys = signing_keys(webhook, &secrets, rule)?;
+                    let present = keys.iter().find(|key| key.until.is_none());
+                    let known = webhook.secrets.public_key.as_deref();
+                    let is_other = present.is_some_and(|present| !is_of_kind(&present.key, rule, known));
+                    (keys, is_other)
+                }
+                (Some(_) | None, _) => (Vec::new(), false),
+            };
         let method = match webhook.kind {
             WebhookKind::Webhook => profile.definition().request.method.as_str(),
             WebhookKind::Postback => webhook.postback.method.as_str(),
@@ -142,8 +158,16 @@ impl WebhookRequests {
             authentication: authentication(&webhook.authentication, &secrets)?,
             custom: custom_headers(webhook, &secrets)?,
             keys,
+            has_secret_of_other_kind,
             entry,
         })
+    }
+
+    /// Whether the secret was given for another profile: it is a key pair, and a shared secret under this profile, or the
+    /// other way round. What it signs here no receiver can check.
+    #[must_use]
+    pub fn has_secret_of_other_kind(&self) -> bool {
+        self.has_secret_of_other_kind
     }
 
     /// The keys that sign at `now`, newest first.
@@ -271,6 +295,17 @@ pub fn is_framed(method: &str, body: &[u8]) -> bool {
     !body.is_empty() || method != Method::GET.as_str()
 }
 
+/// Seen to when a webhook is saved, for its profile of then: a delivery may keep an earlier one, and the URL is that of now.
+fn check_query(query: &str, profile: &CompiledProfile) -> Result<(), PrepareError> {
+    let unfit = profile.signed_parameters().into_iter().find(|name| count_parameters(query, name) != 1);
+    let own = || profile.signature_parameter().map(ParameterName::as_str);
+    let taken = || own().filter(|name| count_parameters(query, name) > 0).map(str::to_owned);
+    match unfit.or_else(taken) {
+        Some(parameter) => Err(PrepareError::Query { parameter }),
+        None => Ok(()),
+    }
+}
+
 /// The present secret must be one of the profile. One that goes on beside it may be of the profile before: nobody who
 /// reads signatures of this profile has it, so it signs nothing, and holds nothing up.
 fn signing_keys(
@@ -287,15 +322,25 @@ fn signing_keys(
     if let Some(current) = &stored.current {
         keys.push(Key { key: key_of(current)?, until: None });
     }
-    for PreviousSecret { secret, until, .. } in &stored.previous {
+    for PreviousSecret { secret, until, public_key } in &stored.previous {
         match key_of(secret) {
-            Ok(key) => keys.push(Key { key, until: Some(*until) }),
+            Ok(key) if is_of_kind(&key, rule, public_key.as_deref()) => {
+                keys.push(Key { key, until: Some(*until) });
+            }
+            Ok(_) => {
+                tracing::info!(webhook.id = %webhook.id, "an earlier secret of another kind signs nothing");
+            }
             Err(error) => {
                 tracing::info!(webhook.id = %webhook.id, %error, "an earlier secret signs nothing");
             }
         }
     }
     Ok(keys)
+}
+
+/// Whether a key is a pair where a public key is stored beside it, and only there.
+fn is_of_kind(key: &SigningKey, rule: &SecretRule, public_key: Option<&str>) -> bool {
+    key.public_text(rule).is_some() == public_key.is_some()
 }
 
 fn authentication(

@@ -3,8 +3,11 @@
 use postrider_contract::delivery::RenderedWith;
 use postrider_contract::profile::{CompiledProfile, Profile};
 use postrider_contract::revision::Revision;
+use postrider_contract::secret::SealedSecret;
+use postrider_contract::webhook::{PreviousSecret, SigningSecrets};
 
 use super::*;
+use crate::prepared::Prepared;
 
 const OWN: &str = r#"
 name = "own"
@@ -94,5 +97,65 @@ async fn a_secret_that_the_former_profile_does_not_take_signs_by_the_present_one
     stage.publish(Route::First, rendered_with("standard", 0)).await;
     assert_eq!(stage.attempted().await.outcome, Outcome::Delivered);
     assert!(has(&receiver, 0, "X-Trcker-Signature") && !has(&receiver, 0, "webhook-signature"));
+    stage.drained().await.unwrap();
+}
+
+const PRIVATE: &str =
+    "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
+const PUBLIC: &str = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
+
+fn sealed_pair() -> SealedSecret {
+    let (secrets, of) = (secret_box(), webhook("https://receiver.example/"));
+    let place = WebhookSecrets::new(&secrets, &of.tenant, of.id);
+    place.seal(SecretPlace::Signing, &Secret::new(PRIVATE.to_owned()), &Counting::default())
+}
+
+#[tokio::test]
+async fn a_key_pair_is_no_text_under_the_former_profile() {
+    let receiver = Receiver::saying(vec![Step::Say(OK)]).await;
+    let (current, public_key) = (Some(sealed_pair()), Some(PUBLIC.to_owned()));
+    let secrets = SigningSecrets { current, public_key, ..SigningSecrets::default() };
+    let moved = Webhook { secrets, ..webhook(&receiver.url()) };
+    let mut stage = Stage::with_profile(moved, "standard").await;
+    // Every text is a secret in this profile, the private half of a pair too.
+    stage.publish(Route::First, rendered_with("trcker", 0)).await;
+    assert_eq!(stage.attempted().await.outcome, Outcome::Delivered);
+    assert!(has(&receiver, 0, "webhook-signature") && !has(&receiver, 0, "X-Trcker-Signature"));
+    stage.drained().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_earlier_key_pair_signs_nothing_where_it_would_be_a_text() {
+    let receiver = Receiver::saying(vec![Step::Say(OK)]).await;
+    let until = noon().plus(Duration::from_secs(3600));
+    let pair = PreviousSecret { secret: sealed_pair(), until, public_key: Some(PUBLIC.to_owned()) };
+    let mut moved = webhook(&receiver.url());
+    moved.secrets.previous = vec![pair];
+    let prepared = Prepared::new(entry(moved, "trcker", 1), &secret_box()).unwrap();
+    assert_eq!(prepared.requests.signing_keys(noon()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_url_that_the_former_profile_cannot_sign_is_signed_by_the_present_one() {
+    let receiver = Receiver::saying(vec![Step::Say(OK)]).await;
+    let mut stage = Stage::with(webhook(&format!("{}&sig=1", receiver.url()))).await;
+    for (revision, signature) in [
+        (5, "header = 'X-Own-Signature'\nsigns = '${query.click_id}${body}'"),
+        (6, "query_parameter = 'sig'\nsigns = '${query}${body}'"),
+        (7, "header = 'X-Own-Signature'\nsigns = '${query.sig}${body}'"),
+    ] {
+        let form = format!("{OWN}[secret]\norigin = 'required'\n[signature]\nencoding = 'hex'\n{signature}");
+        let profile = Profile::from_toml(&form).and_then(Profile::compile).unwrap();
+        stage.webhooks.remember(profile, Revision::from_number(revision));
+        stage.publish(Route::First, rendered_with("own", revision)).await;
+        assert_eq!(stage.attempted().await.outcome, Outcome::Delivered);
+    }
+    for number in 0..2 {
+        let (_, request) = &receiver.seen.requests()[number];
+        let line = request.lines().next().unwrap();
+        assert_eq!(line.matches("sig=").count(), 1, "{line}");
+        assert!(has(&receiver, number, "X-Trcker-Signature") && !has(&receiver, number, "X-Own-Event"));
+    }
+    assert!(has(&receiver, 2, "X-Own-Signature") && has(&receiver, 2, "X-Own-Event"), "this one fits");
     stage.drained().await.unwrap();
 }
