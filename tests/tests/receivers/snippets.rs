@@ -15,7 +15,7 @@ use super::{Python, folder};
 const ENOUGH: Duration = Duration::from_secs(60);
 
 /// What signs in ways that no built-in profile does, by the secret's and the signature's part of the form.
-const OTHERS: [(&str, &str, &str); 9] = [
+const OTHERS: [(&str, &str, &str); 10] = [
     (
         "hmac-sha512",
         "origin = 'required'\nform = 'base64'\nprefix = 's-'",
@@ -61,11 +61,17 @@ const OTHERS: [(&str, &str, &str); 9] = [
         "origin = 'required'",
         "header = 'X-Sig'\nsigns = '${delivery.id}.${attempt.number}.${body}'\nencoding = 'hex'",
     ),
+    (
+        "twice",
+        "origin = 'required'",
+        "header = 'X-Sig'\nsigns = '${timestamp}.${webhook.id}.${body}'\nencoding = 'hex'\nvalue = 't=${timestamp};x=${timestamp};${signatures}'\nreplay_window = '5m'",
+    ),
 ];
 
 fn form(name: &str, secret: &str, signature: &str) -> String {
     let headers = "[{ name = 'X-Id', value = '${event.id}' }, { name = 'X-Time', value = '${timestamp}' }, \
-                   { name = 'X-Try', value = 'try ${attempt.number} of (${delivery.id}).' }]";
+                   { name = 'X-Try', value = 'try ${attempt.number} of (${delivery.id}).' }, \
+                   { name = 'X-Twice', value = '${webhook.id}/${webhook.id}' }]";
     format!(
         "name = '{name}'\n[request]\nheaders = {headers}\n[envelope]\nbody = '${{event.data}}'\n[retry]\nwaits = []\n\
          [secret]\n{secret}\n[signature]\n{signature}\n"

@@ -99,11 +99,9 @@ impl<'a> Scheme<'a> {
         Some(Window { variable, per_second: 1000 / millis, seconds })
     }
 
-    /// The names of the groups of the signature's value, in order, where it holds more than the signatures.
-    fn value_groups(&self) -> Option<Vec<String>> {
-        let is_bare = matches!(self.rule.value.pieces(), [Piece::Variable(ValueVariable::Signatures)]);
-        let name = |variable: ValueVariable| identifier(variable.name());
-        (!is_bare).then(|| self.rule.value.variables().map(name).collect())
+    /// The names of the groups of the signature's value, where it holds more than the signatures.
+    fn value_groups(&self) -> Option<Vec<Option<String>>> {
+        (!is_bare(&self.rule.value)).then(|| group_names(&self.rule.value, |_| true))
     }
 
     fn signs(&self, wanted: &SignedVariable) -> bool {
@@ -174,6 +172,22 @@ fn around(each: &Pattern<EachVariable>) -> (String, String) {
 /// A variable's name as both languages take it.
 fn identifier(name: &str) -> String {
     name.replace('.', "_")
+}
+
+/// The names of a pattern's groups, in order: `None` for what is not wanted, and for what was named before, since a name
+/// is given once and verifiers go by the first.
+fn group_names<V: Variable + PartialEq>(
+    pattern: &Pattern<V>,
+    is_wanted: impl Fn(&V) -> bool,
+) -> Vec<Option<String>> {
+    let mut named: Vec<V> = Vec::new();
+    let mut names = Vec::new();
+    for variable in pattern.variables() {
+        let is_named = is_wanted(&variable) && !named.contains(&variable);
+        names.push(is_named.then(|| identifier(variable.name())));
+        named.push(variable);
+    }
+    names
 }
 
 /// A text as both languages write it.

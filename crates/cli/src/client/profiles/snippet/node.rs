@@ -4,8 +4,8 @@ use postrider_contract::pattern::Piece;
 use postrider_contract::signature::SignedVariable;
 
 use super::{
-    Scheme, SecretForm, SignatureEncoding, Variable, expression, hash_name, identifier, is_bare, quoted,
-    wrapped,
+    Scheme, SecretForm, SignatureEncoding, Variable, expression, group_names, hash_name, identifier, is_bare,
+    quoted, wrapped,
 };
 
 pub(super) fn snippet(scheme: &Scheme<'_>) -> String {
@@ -71,12 +71,13 @@ fn header(into: &str, name: &str) -> [String; 2] {
     ]
 }
 
-fn matched(parts: &str, groups: &[String], expression: &str, from: &str) -> [String; 3] {
+fn matched(parts: &str, groups: &[Option<String>], expression: &str, from: &str) -> [String; 3] {
+    let names: Vec<&str> = groups.iter().map(|name| name.as_deref().unwrap_or_default()).collect();
     let anchored = quoted(&format!("^{expression}$"));
     [
         format!("  const {parts} = new RegExp({anchored}).exec({from});"),
         format!("  if (!{parts}) throw new Error(\"the signature is not of the expected form\");"),
-        format!("  const [, {}] = {parts};", groups.join(", ")),
+        format!("  const [, {}] = {parts};", names.join(", ")),
     ]
 }
 
@@ -89,11 +90,7 @@ fn carried(scheme: &Scheme<'_>, lines: &mut Vec<String>) {
         }
         let whole = format!("{into}_header");
         lines.extend(header(&whole, carried.header));
-        let groups: Vec<String> = carried
-            .pattern
-            .variables()
-            .map(|variable| if variable == carried.variable { into.clone() } else { String::new() })
-            .collect();
+        let groups = group_names(carried.pattern, |variable| *variable == carried.variable);
         lines.extend(matched(&format!("{into}_parts"), &groups, &expression(carried.pattern), &whole));
     }
 }

@@ -4,8 +4,8 @@ use postrider_contract::pattern::Piece;
 use postrider_contract::signature::SignedVariable;
 
 use super::{
-    Scheme, SecretForm, SignatureEncoding, TextVariable, Variable, expression, hash_name, identifier,
-    is_bare, quoted, wrapped,
+    Scheme, SecretForm, SignatureEncoding, TextVariable, Variable, expression, group_names, hash_name,
+    identifier, is_bare, quoted, wrapped,
 };
 
 pub(super) fn snippet(scheme: &Scheme<'_>) -> String {
@@ -86,12 +86,13 @@ fn header(into: &str, name: &str) -> [String; 3] {
     ]
 }
 
-fn matched(groups: &[String], expression: &str, from: &str) -> [String; 4] {
+fn matched(groups: &[Option<String>], expression: &str, from: &str) -> [String; 4] {
+    let names: Vec<&str> = groups.iter().map(|name| name.as_deref().unwrap_or("_")).collect();
     [
         format!("    parts = re.fullmatch({}, {from})", quoted(expression)),
         "    if parts is None:".to_owned(),
         "        raise ValueError(\"the signature is not of the expected form\")".to_owned(),
-        format!("    ({},) = parts.groups()", groups.join(", ")),
+        format!("    ({},) = parts.groups()", names.join(", ")),
     ]
 }
 
@@ -100,11 +101,7 @@ fn carried(scheme: &Scheme<'_>, lines: &mut Vec<String>) {
         let into = identifier(carried.variable.name());
         lines.extend(header(&into, carried.header));
         if !is_bare(carried.pattern) {
-            let groups: Vec<String> = carried
-                .pattern
-                .variables()
-                .map(|variable| if variable == carried.variable { into.clone() } else { "_".to_owned() })
-                .collect();
+            let groups = group_names(carried.pattern, |variable| *variable == carried.variable);
             lines.extend(matched(&groups, &expression(carried.pattern), &into));
         }
     }
