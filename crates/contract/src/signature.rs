@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 pub use key::{InvalidSecret, SigningKey, VerifyingKey};
-pub use key_pair::KeyPair;
+pub(crate) use key_pair::KeyPair;
 pub use request::{RequestContext, SignedRequest, signed_request};
 pub use variable::{EachVariable, SignedParameter, SignedVariable, TextVariable, ValueVariable};
 pub use verify::{ReceivedRequest, VerifyFailure, verify};

@@ -88,7 +88,7 @@ impl SecretRule {
                 text.push_str(&Zeroizing::new(hex::encode(&*self.random(entropy))));
             }
             SecretForm::Base64 => STANDARD.encode_string(&*self.random(entropy), &mut text),
-            SecretForm::Ed25519 => KeyPair::draw(entropy).write(&mut text),
+            SecretForm::Ed25519 => STANDARD.encode_string(&*KeyPair::draw(entropy), &mut text),
         }
         Secret::new(text)
     }
@@ -100,7 +100,7 @@ impl SecretRule {
             SecretForm::Ed25519 => self.prefix.clone(),
             SecretForm::Text | SecretForm::Base64 | SecretForm::Hex => self.key_pair_prefix.clone()?,
         };
-        KeyPair::draw(entropy).write(&mut text);
+        STANDARD.encode_string(&*KeyPair::draw(entropy), &mut text);
         Some(Secret::new(text))
     }
 

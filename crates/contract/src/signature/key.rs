@@ -30,7 +30,8 @@ pub enum InvalidSecret {
     NotPublicKey { prefix: String },
 }
 
-/// What signs. Wiped when dropped, masked when printed.
+/// What signs. Masked when printed. A shared secret is wiped when dropped; what `ring` has worked out of a key pair is not,
+/// since `ring` does not.
 #[derive(Clone)]
 pub struct SigningKey(Signing);
 

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
@@ -12,48 +10,39 @@ use crate::clock::Entropy;
 /// Of a seed, and of a public key.
 const HALF: usize = 32;
 
-/// A private key with its public one.
+/// A private key with its public one: whatever belongs to the seed is worked out once, and the seed itself not kept.
 #[derive(Clone)]
-pub struct KeyPair {
-    /// Whatever belongs to the seed is worked out once.
-    ready: Arc<Ed25519KeyPair>,
-    seed: Zeroizing<[u8; HALF]>,
-}
+pub struct KeyPair(Arc<Ed25519KeyPair>);
 
 impl KeyPair {
-    /// A new one.
-    #[must_use]
-    pub fn draw(entropy: &dyn Entropy) -> Self {
-        let mut seed = Zeroizing::new([0; HALF]);
-        entropy.fill(&mut *seed);
-        KeyPair::of_seed(seed).expect("every 32 bytes are the seed of a key")
+    /// Seed and public key of a new one, as a secret's text holds them in base64.
+    pub(crate) fn draw(entropy: &dyn Entropy) -> Zeroizing<Vec<u8>> {
+        // Room for both from the start: nothing of it is copied to another place, and left behind where it was.
+        let mut both = Zeroizing::new(Vec::with_capacity(2 * HALF));
+        both.resize(HALF, 0);
+        entropy.fill(&mut both);
+        let pair = KeyPair::of_seed(&both).expect("every 32 bytes are the seed of a key");
+        both.extend_from_slice(pair.public());
+        both
     }
 
     /// From the seed, or from seed and public key, which must belong together. `None` if it is neither.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let seed = Zeroizing::new(bytes.get(..HALF)?.try_into().ok()?);
-        let pair = KeyPair::of_seed(seed)?;
+        let pair = KeyPair::of_seed(bytes.get(..HALF)?)?;
         let public = &bytes[HALF..];
         (public.is_empty() || *public == *pair.public()).then_some(pair)
     }
 
-    fn of_seed(seed: Zeroizing<[u8; HALF]>) -> Option<Self> {
-        let ready = Ed25519KeyPair::from_seed_unchecked(&*seed).ok()?;
-        Some(KeyPair { ready: Arc::new(ready), seed })
-    }
-
-    /// Appends seed and public key in base64, as a secret's text holds them.
-    pub(crate) fn write(&self, text: &mut String) {
-        let both = Zeroizing::new([&self.seed[..], self.public()].concat());
-        STANDARD.encode_string(&*both, text);
+    fn of_seed(seed: &[u8]) -> Option<Self> {
+        Some(KeyPair(Arc::new(Ed25519KeyPair::from_seed_unchecked(seed).ok()?)))
     }
 
     pub(super) fn public(&self) -> &[u8] {
-        self.ready.public_key().as_ref()
+        self.0.public_key().as_ref()
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.ready.sign(message).as_ref().to_vec()
+        self.0.sign(message).as_ref().to_vec()
     }
 }
 

@@ -224,6 +224,15 @@ fn a_generated_key_pair_is_one_the_profile_takes() {
 }
 
 #[test]
+fn a_key_pair_keeps_no_copy_of_its_seed() {
+    let standard = built_in("standard");
+    let private = KeyPair::from_bytes(&STANDARD.decode(&PRIVATE[5..]).expect("base64")).expect("a pair");
+    assert_eq!(private.public().len(), 32);
+    assert_eq!(size_of_val(&private), size_of::<usize>(), "nothing beside what signs");
+    assert_eq!(key(&standard, PRIVATE).public_text(secret_rule(&standard)).as_deref(), Some(PUBLIC));
+}
+
+#[test]
 fn a_profile_with_an_old_signature_says_how_it_is_weak() {
     for built_in in builtin_profiles() {
         assert_eq!(built_in.weaknesses(), [], "{}", built_in.name());
