@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 
 pub use key::{InvalidSecret, SigningKey, VerifyingKey};
 pub(crate) use key_pair::KeyPair;
-pub use request::{RequestContext, SignedRequest, signed_request};
+pub use request::{Place, RequestContext, SignedRequest, place, signed_request};
 pub use variable::{EachVariable, SignedParameter, SignedVariable, TextVariable, ValueVariable};
 pub use verify::{ReceivedRequest, VerifyFailure, verify};
 

@@ -7,7 +7,7 @@ use postrider_contract::pattern::Pattern;
 use postrider_contract::profile::{SecretOrigin, SecretRule, SignatureRule};
 use postrider_contract::query_string::{parameter_value, without_parameter};
 use postrider_contract::signature::{
-    Covered, EachVariable, ReceivedRequest, RequestContext, SignedRequest, SigningKey, ValueVariable,
+    self, Covered, EachVariable, ReceivedRequest, RequestContext, SignedRequest, SigningKey, ValueVariable,
     VerifyingKey, signed_request, verify,
 };
 use postrider_service::system::SystemEntropy;
@@ -41,9 +41,10 @@ impl<'e> SignaturePlace<'e> {
     /// `None` where the profile does not sign.
     pub(super) fn of(expected: &'e Expected) -> Option<Self> {
         let rule = expected.profile.definition().signature.as_ref()?;
-        let header = expected.overrides.signature_header.as_ref().or(rule.header.as_ref());
-        let header = header.map(|name| SignaturePlace::Header(name.as_str()));
-        header.or_else(|| Some(SignaturePlace::Parameter(rule.query_parameter.as_ref()?.as_str())))
+        Some(match signature::place(rule, &expected.overrides) {
+            signature::Place::Header(name) => SignaturePlace::Header(name.as_str()),
+            signature::Place::Parameter(name) => SignaturePlace::Parameter(name),
+        })
     }
 
     pub(super) fn is_known_as(self) -> Place {

@@ -293,6 +293,20 @@ fn another_secret_and_a_changed_body_are_told_from_a_right_signature() {
 }
 
 #[test]
+fn a_header_that_the_profile_lets_nobody_choose_is_not_looked_for() {
+    let profile = builtin_profiles().iter().find(|profile| !is_configurable(profile)).expect("one of them");
+    let sender = OldSender::of(profile);
+    let mut expected = sender.expected();
+    expected.overrides.signature_header = Some("X-Chosen".parse().expect("a name"));
+    let compared = expected.compare(&sender.sends(as_is));
+    assert_eq!((places(&compared), compared.signature), (vec![], SignatureFound::Verified));
+}
+
+fn is_configurable(profile: &CompiledProfile) -> bool {
+    profile.definition().signature.as_ref().is_some_and(|rule| rule.header_configurable)
+}
+
+#[test]
 fn without_the_secret_a_signature_is_compared_by_its_form() {
     for profile in builtin_profiles() {
         let sender = OldSender::of(profile);

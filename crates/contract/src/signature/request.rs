@@ -98,12 +98,15 @@ pub fn signed_request(
 
 /// Where the signature stands for a webhook.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place<'a> {
+pub enum Place<'a> {
     Header(&'a HeaderName),
+    /// Of the query.
     Parameter(&'a str),
 }
 
-pub(super) fn place<'a>(rule: &'a SignatureRule, overrides: &'a ProfileOverride) -> Place<'a> {
+/// In the profile's parameter or header, or in the header that the webhook has chosen, where the profile lets it choose.
+#[must_use]
+pub fn place<'a>(rule: &'a SignatureRule, overrides: &'a ProfileOverride) -> Place<'a> {
     let header = match &overrides.signature_header {
         Some(chosen) if rule.header_configurable => Some(chosen),
         Some(_) | None => rule.header.as_ref(),
