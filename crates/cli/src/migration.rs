@@ -97,15 +97,9 @@ impl Expected {
         let Recovered { event, is_event_known, tenant, moment, mut differences, taken, unknown, mut notes } =
             recovering::recover(self, captured);
         let context = RequestContext {
-            event_id: &event.id,
-            event_type: &event.event_type,
-            event_timestamp: event.timestamp,
-            schema_version: event.schema_version,
-            tenant: &tenant.id,
-            webhook: moment.webhook,
             delivery: moment.delivery,
             attempt: moment.attempt,
-            started_at: moment.sent_at,
+            ..RequestContext::of_event(&event, &tenant.id, moment.webhook, moment.sent_at)
         };
         let (profile, overrides) = (&self.profile, &self.overrides);
         let place = SignaturePlace::of(self);

@@ -13,10 +13,9 @@ use bytes::Bytes;
 use clap::Args;
 use postrider_contract::catalogue::SchemaCheck;
 use postrider_contract::clock::Timestamp;
-use postrider_contract::delivery::AttemptNumber;
 use postrider_contract::egress::UrlRule;
 use postrider_contract::event::{Event, SchemaVersion};
-use postrider_contract::ids::{DeliveryId, TenantId, WebhookId};
+use postrider_contract::ids::{TenantId, WebhookId};
 use postrider_contract::json::RawObject;
 use postrider_contract::profile::{CompiledProfile, ProfileOverride, SecretRule, builtin_profiles};
 use postrider_contract::provider::Provider;
@@ -192,17 +191,7 @@ impl Sample {
     }
 
     fn context(&self, webhook: WebhookId) -> RequestContext<'_> {
-        RequestContext {
-            event_id: &self.event.id,
-            event_type: &self.event.event_type,
-            event_timestamp: self.event.timestamp,
-            schema_version: self.event.schema_version,
-            tenant: &self.tenant.id,
-            webhook,
-            delivery: DeliveryId::derive(self.event.accepted_at, &self.event.id, webhook, 0),
-            attempt: AttemptNumber::FIRST,
-            started_at: self.event.accepted_at,
-        }
+        RequestContext::of_event(&self.event, &self.tenant.id, webhook, self.event.accepted_at)
     }
 
     /// Every built-in profile; then, with the default one, a template and the providers with a form of their own.

@@ -4,7 +4,6 @@ mod in_the_query;
 
 use postrider_contract::catalogue::SchemaCheck;
 use postrider_contract::clock::Timestamp;
-use postrider_contract::delivery::AttemptNumber;
 use postrider_contract::event::{Event, SchemaVersion};
 use postrider_contract::ids::{DeliveryId, WebhookId};
 use postrider_contract::json::RawObject;
@@ -72,15 +71,8 @@ impl OldSender {
         let body = render(&self.profile, &self.event, &self.tenant, webhook).expect("a body");
         let body = change_body(String::from_utf8(body.to_vec()).expect("text"));
         let context = RequestContext {
-            event_id: &self.event.id,
-            event_type: &self.event.event_type,
-            event_timestamp: self.event.timestamp,
-            schema_version: self.event.schema_version,
-            tenant: &self.tenant.id,
-            webhook,
             delivery: DeliveryId::derive(at(), &self.event.id, webhook, 3),
-            attempt: AttemptNumber::FIRST,
-            started_at: at(),
+            ..RequestContext::of_event(&self.event, &self.tenant.id, webhook, at())
         };
         let overrides = ProfileOverride::default();
         let keys = [self.key.clone()];

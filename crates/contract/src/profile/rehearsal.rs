@@ -3,7 +3,7 @@
 use std::slice;
 
 use super::{CompiledProfile, InvalidProfile, ProfileOverride, SecretRule};
-use crate::clock::{Entropy, Timestamp};
+use crate::clock::{CountingFrom, Timestamp};
 use crate::delivery::AttemptNumber;
 use crate::event::{EventType, SchemaVersion};
 use crate::ids::{DeliveryId, EventId, TenantId, WebhookId};
@@ -13,20 +13,6 @@ use crate::signature::{Covered, ReceivedRequest, RequestContext, SigningKey, sig
 /// 2026-01-01T00:00:00Z, in milliseconds.
 const SENT_AT: i64 = 1_767_225_600_000;
 const BODY: &[u8] = br#"{"sample":true}"#;
-
-/// Counts up: two keys of a rehearsal differ, and nobody uses either.
-#[derive(Debug)]
-struct CountingFrom(u8);
-
-impl Entropy for CountingFrom {
-    fn fill(&self, bytes: &mut [u8]) {
-        let mut next = self.0;
-        for byte in bytes {
-            *byte = next;
-            next = next.wrapping_add(1);
-        }
-    }
-}
 
 impl CompiledProfile {
     /// Signs a request with one secret, and where several can be active with all kinds of them at once, and reads it as a

@@ -11,7 +11,7 @@ use super::{
 use crate::attempt::Header;
 use crate::clock::Timestamp;
 use crate::delivery::{AttemptNumber, Delivery};
-use crate::event::{EventType, SchemaVersion};
+use crate::event::{Event, EventType, SchemaVersion};
 use crate::ids::{DeliveryId, EventId, TenantId, WebhookId};
 use crate::pattern::{Pattern, Piece};
 use crate::profile::{CompiledProfile, HeaderName, ParameterName, ProfileOverride, SignatureRule};
@@ -33,6 +33,28 @@ pub struct RequestContext<'a> {
 }
 
 impl<'a> RequestContext<'a> {
+    /// The first try of an event's first delivery to a webhook, for requests that no queue has seen: examples and
+    /// comparisons.
+    #[must_use]
+    pub fn of_event(
+        event: &'a Event,
+        tenant: &'a TenantId,
+        webhook: WebhookId,
+        started_at: Timestamp,
+    ) -> Self {
+        RequestContext {
+            event_id: &event.id,
+            event_type: &event.event_type,
+            event_timestamp: event.timestamp,
+            schema_version: event.schema_version,
+            tenant,
+            webhook,
+            delivery: DeliveryId::derive(started_at, &event.id, webhook, 0),
+            attempt: AttemptNumber::FIRST,
+            started_at,
+        }
+    }
+
     #[must_use]
     pub fn of(delivery: &'a Delivery, started_at: Timestamp) -> Self {
         RequestContext {

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use postrider_contract::clock::{Entropy, Timestamp};
-use postrider_contract::delivery::AttemptNumber;
-use postrider_contract::ids::{DeliveryId, WebhookId};
+use postrider_contract::ids::WebhookId;
 use postrider_contract::profile::{CompiledProfile, Profile, ProfileOverride, builtin_profiles};
 use postrider_contract::query_string::{encoded_pair, with_pair};
 use postrider_contract::rendering::render;
@@ -189,17 +188,7 @@ fn check_accepted(profile: &CompiledProfile, data: &str) -> Result<(), TestCaseE
     let body = render(profile, &event, &tenant, webhook).unwrap_or_else(|_| Bytes::from_static(b"{}"));
     prop_assert!(is_json(&body), "{}", String::from_utf8_lossy(&body));
     let sent_at = Timestamp::from_millis(1_795_253_400_123);
-    let context = RequestContext {
-        event_id: &event.id,
-        event_type: &event.event_type,
-        event_timestamp: event.timestamp,
-        schema_version: event.schema_version,
-        tenant: &tenant.id,
-        webhook,
-        delivery: DeliveryId::derive(sent_at, &event.id, webhook, 0),
-        attempt: AttemptNumber::FIRST,
-        started_at: sent_at,
-    };
+    let context = RequestContext::of_event(&event, &tenant.id, webhook, sent_at);
     let mut keys = Vec::new();
     if let Some(rule) = &definition.secret {
         let key = SigningKey::parse(rule.generate(&Counting).reveal(), rule);

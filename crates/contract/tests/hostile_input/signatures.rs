@@ -2,8 +2,7 @@
 
 use postrider_contract::attempt::Header;
 use postrider_contract::clock::{Entropy, Timestamp};
-use postrider_contract::delivery::AttemptNumber;
-use postrider_contract::ids::{DeliveryId, WebhookId};
+use postrider_contract::ids::WebhookId;
 use postrider_contract::profile::{CompiledProfile, ProfileOverride, builtin_profiles};
 use postrider_contract::signature::{
     Covered, ReceivedRequest, RequestContext, SigningKey, signed_request, verify,
@@ -34,17 +33,7 @@ fn key(profile: &CompiledProfile, byte: u8) -> SigningKey {
 fn signed(profile: &CompiledProfile, body: &[u8], keys: &[SigningKey]) -> Vec<Header> {
     let (event, tenant) = (event("{}").expect("an event"), tenant());
     let webhook = WebhookId::from_u128(1);
-    let context = RequestContext {
-        event_id: &event.id,
-        event_type: &event.event_type,
-        event_timestamp: event.timestamp,
-        schema_version: event.schema_version,
-        tenant: &tenant.id,
-        webhook,
-        delivery: DeliveryId::derive(sent_at(), &event.id, webhook, 0),
-        attempt: AttemptNumber::FIRST,
-        started_at: sent_at(),
-    };
+    let context = RequestContext::of_event(&event, &tenant.id, webhook, sent_at());
     signed_request(profile, &ProfileOverride::default(), &context, Covered { query: "", body }, keys).headers
 }
 

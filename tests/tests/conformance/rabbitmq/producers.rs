@@ -2,23 +2,39 @@
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
-use postrider_contract::ports::{Refusal, StrayContents, StrayPlace};
-use postrider_rabbitmq::QueueName;
+use postrider_contract::ports::{IntakeSource, Lease, ProducerMessage, Refusal, StrayContents, StrayPlace};
+use postrider_rabbitmq::{QueueName, RabbitEngine};
 use postrider_tests::conformance::soon;
 
 use super::broker::{Raw, connect, fresh_url, name_of, settings};
 
+/// A producer's message that has just come in.
+struct Scene {
+    raw: Raw,
+    engine: RabbitEngine,
+    intake: Box<dyn IntakeSource>,
+    lease: Lease<ProducerMessage>,
+}
+
+impl Scene {
+    async fn of(tenant: &str, body: &[u8], properties: BasicProperties) -> Self {
+        let url = fresh_url().await;
+        let engine = connect(settings(&url)).await;
+        let raw = Raw::connect(&url).await;
+        raw.publish_with("postrider.events", tenant, body, properties).await;
+        let mut intake = engine.intake(1).expect("events can be taken");
+        let lease = soon(intake.next()).await.expect("it is open");
+        Scene { raw, engine, intake, lease }
+    }
+}
+
+fn of_order() -> BasicProperties {
+    BasicProperties::default().with_message_id("order-1".into()).with_content_type("application/json".into())
+}
+
 #[tokio::test]
 async fn a_producers_message_comes_in_as_it_was_published() {
-    let url = fresh_url().await;
-    let engine = connect(settings(&url)).await;
-    let properties = BasicProperties::default()
-        .with_message_id("order-1".into())
-        .with_content_type("application/json".into());
-    let raw = Raw::connect(&url).await;
-    raw.publish_with("postrider.events", "tnt_acme", b"{\"type\":\"a.b\"}", properties).await;
-    let mut intake = engine.intake(10).expect("events can be taken");
-    let lease = soon(intake.next()).await.expect("it is open");
+    let Scene { lease, .. } = Scene::of("tnt_acme", b"{\"type\":\"a.b\"}", of_order()).await;
     assert_eq!(lease.message.routing_key, "tnt_acme");
     assert_eq!(lease.message.message_id.as_deref(), Some("order-1"));
     assert_eq!(lease.message.content_type.as_deref(), Some("application/json"));
@@ -28,12 +44,7 @@ async fn a_producers_message_comes_in_as_it_was_published() {
 
 #[tokio::test]
 async fn what_is_refused_is_kept_with_the_problem_in_its_headers() {
-    let url = fresh_url().await;
-    let engine = connect(settings(&url)).await;
-    let raw = Raw::connect(&url).await;
-    raw.publish("postrider.events", "nobody", b"{").await;
-    let mut intake = engine.intake(10).expect("events can be taken");
-    let lease = soon(intake.next()).await.expect("it is open");
+    let Scene { raw, engine, lease, .. } = Scene::of("nobody", b"{", BasicProperties::default()).await;
     let refusal = Refusal { code: "invalid_json".to_owned(), detail: "it ends too early — ü".to_owned() };
     soon(engine.refused_queue().refuse(&lease.message, &refusal)).await.expect("it is confirmed");
     lease.ticket.acknowledge();
@@ -45,15 +56,7 @@ async fn what_is_refused_is_kept_with_the_problem_in_its_headers() {
 
 #[tokio::test]
 async fn what_is_put_off_comes_in_again_as_it_was_published_and_not_at_once() {
-    let url = fresh_url().await;
-    let engine = connect(settings(&url)).await;
-    let properties = BasicProperties::default()
-        .with_message_id("order-1".into())
-        .with_content_type("application/json".into());
-    let raw = Raw::connect(&url).await;
-    raw.publish_with("postrider.events", "tnt_acme", b"{}", properties).await;
-    let mut intake = engine.intake(1).expect("events can be taken");
-    let first = soon(intake.next()).await.expect("it is open");
+    let Scene { raw, engine, mut intake, lease: first } = Scene::of("tnt_acme", b"{}", of_order()).await;
     soon(engine.put_off_queue().put_off(&first.message)).await.expect("it is confirmed");
     let message = first.message.clone();
     first.ticket.acknowledge();
@@ -74,12 +77,7 @@ async fn what_is_put_off_comes_in_again_as_it_was_published_and_not_at_once() {
 /// A binding that is missing for a while is no reason to refuse what can be accepted later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_put_off_and_finds_no_way_back_is_put_off_once_more() {
-    let url = fresh_url().await;
-    let engine = connect(settings(&url)).await;
-    let raw = Raw::connect(&url).await;
-    raw.publish("postrider.events", "tnt_acme", b"{}").await;
-    let mut intake = engine.intake(1).expect("events can be taken");
-    let lease = soon(intake.next()).await.expect("it is open");
+    let Scene { raw, engine, mut intake, lease } = Scene::of("tnt_acme", b"{}", of_order()).await;
     let message = lease.message.clone();
     raw.unbind(&name_of(QueueName::Events), "postrider.due.v1", "events.again").await;
     soon(engine.put_off_queue().put_off(&message)).await.expect("it is confirmed");
@@ -99,15 +97,9 @@ async fn what_is_put_off_and_finds_no_way_back_is_put_off_once_more() {
 
 #[tokio::test]
 async fn a_producer_cannot_speak_for_another_tenant_by_the_headers_of_what_is_put_off() {
-    let url = fresh_url().await;
-    let engine = connect(settings(&url)).await;
     let mut headers = FieldTable::default();
     headers.insert("postrider-tenant".into(), AMQPValue::LongString("tnt_other".into()));
-    let raw = Raw::connect(&url).await;
-    let properties = BasicProperties::default().with_headers(headers);
-    raw.publish_with("postrider.events", "tnt_acme", b"{}", properties).await;
-    let mut intake = engine.intake(1).expect("events can be taken");
-    let lease = soon(intake.next()).await.expect("it is open");
+    let Scene { lease, .. } = Scene::of("tnt_acme", b"{}", of_order().with_headers(headers)).await;
     assert_eq!(lease.message.routing_key, "tnt_acme");
     lease.ticket.acknowledge();
 }

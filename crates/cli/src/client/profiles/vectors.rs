@@ -6,10 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use postrider_contract::attempt::Header;
 use postrider_contract::catalogue::SchemaCheck;
-use postrider_contract::clock::{Entropy, Timestamp};
-use postrider_contract::delivery::AttemptNumber;
+use postrider_contract::clock::{CountingFrom, Timestamp};
 use postrider_contract::event::{Event, EventType, SchemaVersion};
-use postrider_contract::ids::{DeliveryId, EventId, TenantId, WebhookId};
+use postrider_contract::ids::{EventId, TenantId, WebhookId};
 use postrider_contract::json::RawObject;
 use postrider_contract::profile::{CompiledProfile, ProfileOverride, SecretRule};
 use postrider_contract::query_string::{encoded_pair, with_pair};
@@ -54,20 +53,6 @@ pub struct Vectors {
     /// The event's type
     #[arg(long = "type", value_name = "TYPE", default_value = "example.created")]
     event_type: EventType,
-}
-
-/// Counts up from a byte: secrets of examples, which nobody may use.
-#[derive(Debug)]
-struct CountingFrom(u8);
-
-impl Entropy for CountingFrom {
-    fn fill(&self, bytes: &mut [u8]) {
-        let mut next = self.0;
-        for byte in bytes {
-            *byte = next;
-            next = next.wrapping_add(1);
-        }
-    }
 }
 
 /// What all vectors of one profile are made from.
@@ -253,17 +238,7 @@ impl Example {
     }
 
     fn sent(&self, keys: &[&Key]) -> Sent {
-        let context = RequestContext {
-            event_id: &self.event.id,
-            event_type: &self.event.event_type,
-            event_timestamp: self.event.timestamp,
-            schema_version: self.event.schema_version,
-            tenant: &self.tenant.id,
-            webhook: self.webhook,
-            delivery: DeliveryId::derive(self.sent_at, &self.event.id, self.webhook, 0),
-            attempt: AttemptNumber::FIRST,
-            started_at: self.sent_at,
-        };
+        let context = RequestContext::of_event(&self.event, &self.tenant.id, self.webhook, self.sent_at);
         let keys: Vec<SigningKey> = keys.iter().map(|key| key.key.clone()).collect();
         let covered = Covered { query: &self.query, body: &self.body };
         let signed = signed_request(&self.profile, &ProfileOverride::default(), &context, covered, &keys);
