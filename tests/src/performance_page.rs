@@ -19,15 +19,21 @@ pub struct Section {
     pub engine: BenchEngine,
     /// Scenario and options of `postrider bench`.
     pub arguments: &'static [&'static str],
+    /// A run of its own for each, with this option besides; together they are one report. Empty for one run without.
+    pub apart: &'static [&'static str],
 }
 
 const fn on_embedded(name: &'static str, arguments: &'static [&'static str]) -> Section {
-    Section { name, engine: BenchEngine::Embedded, arguments }
+    Section { name, engine: BenchEngine::Embedded, arguments, apart: &[] }
 }
 
 const fn on_cluster(name: &'static str, arguments: &'static [&'static str]) -> Section {
-    Section { name, engine: BenchEngine::Cluster, arguments }
+    Section { name, engine: BenchEngine::Cluster, arguments, apart: &[] }
 }
+
+/// The kinds of neighbours, each measured on servers where no other has left anything.
+const NEIGHBOURS: &[&str] =
+    &["--kind=ordinary", "--kind=slow", "--kind=drip", "--kind=failing", "--kind=hot", "--kind=fleet"];
 
 /// Those of one step run at the same time: they wait, nearly all the time.
 pub const STEPS: &[&[Section]] = &[
@@ -42,8 +48,8 @@ pub const STEPS: &[&[Section]] = &[
     &[on_embedded("backlog, embedded", &["backlog"])],
     &[on_cluster("backlog, cluster", &["backlog"])],
     &[on_cluster("backlog without a worker, cluster", &["backlog", "--because", "no-worker"])],
-    &[on_embedded("neighbours, embedded", &["neighbours", "--duration", "5s"])],
-    &[on_cluster("neighbours, cluster", &["neighbours", "--duration", "5s"])],
+    &[on_embedded("neighbours, embedded", &["neighbours"]).each_of(NEIGHBOURS)],
+    &[on_cluster("neighbours, cluster", &["neighbours"]).each_of(NEIGHBOURS)],
     &[on_embedded("lanes, embedded", &["lanes"]), on_cluster("lanes, cluster", &["lanes"])],
 ];
 
@@ -57,17 +63,34 @@ impl BenchEngine {
 }
 
 impl Section {
-    /// How to run it alone.
+    const fn each_of(self, apart: &'static [&'static str]) -> Self {
+        Section { apart, ..self }
+    }
+
+    /// What each of its runs is given besides.
+    #[must_use]
+    pub fn runs(&self) -> Vec<Option<&'static str>> {
+        if self.apart.is_empty() { vec![None] } else { self.apart.iter().copied().map(Some).collect() }
+    }
+
+    /// How to run it alone: all of it, or the first of its runs.
     fn command(&self) -> String {
         let target = match self.engine {
             BenchEngine::Embedded => "bench",
             BenchEngine::Cluster => "bench-cluster",
         };
         let scenario = self.arguments.first().copied().unwrap_or_default();
-        let options = self.arguments.get(1..).unwrap_or_default();
+        let options = self.arguments.iter().skip(1).chain(self.apart.first()).copied().collect::<Vec<_>>();
         let options =
             if options.is_empty() { String::new() } else { format!(" ARGS='{}'", options.join(" ")) };
-        format!("make {target} SCENARIO={scenario}{options}")
+        let others = match self.apart {
+            [] | [_] => String::new(),
+            [_, others @ ..] => {
+                let others: Vec<String> = others.iter().map(|option| format!("`{option}`")).collect();
+                format!(", and so with {}", others.join(", "))
+            }
+        };
+        format!("`make {target} SCENARIO={scenario}{options}`{others}")
     }
 }
 
@@ -84,7 +107,7 @@ pub fn replace(page: &str, section: &Section, report: &Report) -> Result<String>
     let facts = report.head.iter().map(|Fact { name, value }| format!("- {name}: {value}"));
     let facts = facts.collect::<Vec<_>>().join("\n");
     let (command, content) = (section.command(), report.markdown());
-    Ok(format!("{before}{begin}\n`{command}`\n\n{facts}\n\n{content}\n{END}{after}"))
+    Ok(format!("{before}{begin}\n{command}\n\n{facts}\n\n{content}\n{END}{after}"))
 }
 
 #[cfg(test)]
@@ -114,6 +137,16 @@ mod tests {
         let once = replace(PAGE, &SECTION, &report()).expect("replaced");
         assert_eq!(once, expected);
         assert_eq!(replace(&once, &SECTION, &report()).expect("replaced"), expected, "again and again");
+    }
+
+    #[test]
+    fn a_part_of_several_runs_says_how_to_run_each() {
+        let section = SECTION.each_of(&["--kind=a", "--kind=b"]);
+        let page = replace(PAGE, &section, &report()).expect("replaced");
+        let expected = "`make bench SCENARIO=lanes ARGS='--up-to 30s --kind=a'`, and so with `--kind=b`\n\n";
+        assert!(page.contains(expected), "{page}");
+        assert_eq!(section.runs(), [Some("--kind=a"), Some("--kind=b")]);
+        assert_eq!(SECTION.runs(), [None]);
     }
 
     #[test]

@@ -59,7 +59,20 @@ async fn run_step(step: &[Section], postrider: &Path, revision: &str) -> Result<
     Ok(is_well)
 }
 
+/// All of its runs, one after the other.
 async fn measure(section: &Section, postrider: &Path, revision: &str) -> Result<Report> {
+    let mut whole: Option<Report> = None;
+    for option in section.runs() {
+        let part = run(section, option, postrider, revision).await?;
+        whole = Some(match whole {
+            None => part,
+            Some(whole) => whole.with(part),
+        });
+    }
+    whole.context("nothing was run")
+}
+
+async fn run(section: &Section, option: Option<&str>, postrider: &Path, revision: &str) -> Result<Report> {
     let folder = TempFolder::new("performance")?;
     let file = folder.join("report.json");
     let servers = match section.engine {
@@ -67,7 +80,7 @@ async fn measure(section: &Section, postrider: &Path, revision: &str) -> Result<
         BenchEngine::Cluster => Some(BenchServers::start().await?),
     };
     let mut command = Command::new(postrider);
-    command.arg("bench").args(section.arguments).arg("--json").arg(&file);
+    command.arg("bench").args(section.arguments).args(option).arg("--json").arg(&file);
     command.arg(format!("--note=revision={revision}"));
     if let Some(servers) = &servers {
         let scenario = section.arguments.first().copied().unwrap_or_default();

@@ -82,7 +82,7 @@ impl Neighbour {
 #[derive(Args, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Neighbours {
-    /// Which ones (repeatable; all of them if none is named)
+    /// Which ones (repeatable; all of them if none is named; on RabbitMQ and PostgreSQL one at a time)
     #[arg(long = "kind", value_enum, value_name = "KIND")]
     kinds: Vec<Neighbour>,
     /// Pairs of runs, without and with them
@@ -113,6 +113,11 @@ impl Neighbours {
     pub async fn run(self) -> anyhow::Result<Report> {
         ensure!(!self.setup.is_running(), "neighbours are measured on installations of the bench's own");
         let kinds = if self.kinds.is_empty() { &Neighbour::ALL[..] } else { &self.kinds };
+        ensure!(
+            matches!(self.setup.engine(), EngineGiven::Embedded) || kinds.len() == 1,
+            "on RabbitMQ and PostgreSQL one --kind at a time, on empty ones: what one kind leaves there would be felt \
+             beside the next"
+        );
         let healthy = BenchReceiver::spawn().await.context("starting the healthy receiver")?;
         let bad = BadReceivers::spawn().await.context("starting the bad receivers")?;
         let mut facts = head(&self.setup);

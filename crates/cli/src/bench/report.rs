@@ -59,6 +59,22 @@ impl Report {
         let (tables, notes, faults) = (Vec::new(), Vec::new(), Vec::new());
         Report { scenario: scenario.to_owned(), head, tables, notes, faults }
     }
+
+    /// With the rows and tables of another run of the same scenario, measured on the same.
+    #[must_use]
+    pub fn with(mut self, other: Report) -> Self {
+        for table in other.tables {
+            let is_same = |known: &&mut Table| known.title == table.title && known.columns == table.columns;
+            match self.tables.iter_mut().find(is_same) {
+                Some(known) => known.rows.extend(table.rows),
+                None => self.tables.push(table),
+            }
+        }
+        let new_notes: Vec<_> = other.notes.into_iter().filter(|note| !self.notes.contains(note)).collect();
+        self.notes.extend(new_notes);
+        self.faults.extend(other.faults);
+        self
+    }
 }
 
 impl Fact {

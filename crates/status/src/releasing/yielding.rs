@@ -13,14 +13,18 @@ use tokio::time::Instant;
 use super::PER_ROUND;
 use crate::duties::BUSY_ROUND;
 
-/// Released in any case: with a round every 50 ms 320 a second, so that what waits gets less and never nothing.
-const LEAST: u32 = 16;
+/// Released in any case: with a round every 50 ms 240 a second, so that nobody waits for ever.
+const LEAST: u32 = 12;
+/// Released while it is learned how long others wait without releases.
+const HARDLY_ANY: u32 = 1;
 /// What is published at once while there is nobody to yield to: others who come have their turn after it.
 pub(super) const BURST: usize = 32;
 /// And what is, spread over the time to the next round, while there is.
-const SMALL_BURST: u32 = 8;
+const SMALL_BURST: u32 = 12;
 /// Fewer waits tell more of chance than of load.
 const ENOUGH: usize = 64;
+/// So many times [`ENOUGH`] must have waited as without releases before a round grows.
+const GROWS_AFTER: usize = 4;
 /// With fewer first tries than [`ENOUGH`] in this time there is hardly anybody to yield to.
 pub(super) const NOBODY_AFTER: Duration = Duration::from_secs(1);
 /// And with so many since the last round there is somebody again: 80 a second.
@@ -29,17 +33,25 @@ const SOMEBODY: usize = 4;
 /// 200 first tries a second, and less at more.
 const LISTEN_EVERY: Duration = Duration::from_secs(20);
 /// How many times [`ENOUGH`] waits without releases are remembered.
-const REMEMBERED: usize = 4;
+const REMEMBERED: usize = 8;
 /// How many times they are gathered before it is judged by them.
 const LISTENED: u32 = 2;
 /// In milliseconds: less than this beyond a tenth is no difference.
 const INDIFFERENT: f64 = 0.05;
-/// In standard errors of the difference, which chance exceeds once in forty times.
-const BY_CHANCE: f64 = 2.0;
 /// One in so many is long: what only few feel is not seen in the mean.
 const LONG_ONE_IN: usize = 16;
-/// In standard errors of their number.
-const FEW_BY_CHANCE: f64 = 2.25;
+
+/// How large a difference may be by chance, in standard errors.
+#[derive(Clone, Copy, Debug)]
+struct ByChance {
+    of_means: f64,
+    of_long_ones: f64,
+}
+
+/// For what is looked at once before a round grows.
+const SELDOM: ByChance = ByChance { of_means: 2.5, of_long_ones: 2.75 };
+/// For what is looked at each time: only what is unmistakable is not waited out.
+const HARDLY_EVER: ByChance = ByChance { of_means: 3.0, of_long_ones: 3.5 };
 
 #[derive(Debug)]
 pub(super) struct Yielding {
@@ -49,6 +61,8 @@ pub(super) struct Yielding {
     stage: Stage,
     /// Of first tries that were noted since then.
     waits: Vec<Duration>,
+    /// And of those before, with rounds of this size.
+    with_this_size: Vec<Duration>,
     since: Instant,
     has_released: bool,
     calm: Calm,
@@ -93,6 +107,7 @@ impl Yielding {
             has_company: true,
             stage: Stage::Quieting,
             waits: Vec::new(),
+            with_this_size: Vec::new(),
             since: now,
             has_released: false,
             calm: Calm::default(),
@@ -131,7 +146,7 @@ impl Yielding {
         match self.stage {
             Stage::Releasing if self.has_company => self.most,
             Stage::Releasing => PER_ROUND,
-            Stage::Quieting | Stage::Listening { left: _ } => LEAST,
+            Stage::Quieting | Stage::Listening { left: _ } => HARDLY_ANY,
         }
     }
 
@@ -149,17 +164,31 @@ impl Yielding {
             // As good as listening.
             Stage::Releasing if !has_released => self.note_calm(waits, now),
             Stage::Releasing => {
-                let waits = Waits::of(waits);
-                if self.calm.waits.as_ref().is_some_and(|calm| waits.are_longer_than(calm)) {
-                    self.most = (self.most / 2).max(LEAST);
-                } else {
-                    self.most = (self.most + self.most / 16).min(PER_ROUND);
-                }
+                self.adapt(waits);
                 if now >= self.listen_at {
                     self.stage = Stage::Quieting;
                 }
             }
         }
+    }
+
+    fn adapt(&mut self, waits: Vec<Duration>) {
+        self.with_this_size.extend(&waits);
+        let is_felt = |waits, by_chance| {
+            self.calm.waits.as_ref().is_some_and(|calm| Waits::of(waits).are_longer_than(calm, by_chance))
+        };
+        if is_felt(waits, HARDLY_EVER) {
+            self.resize((self.most / 2).max(LEAST));
+        } else if self.with_this_size.len() >= GROWS_AFTER * ENOUGH {
+            let larger = (self.most + self.most / 8).min(PER_ROUND);
+            let is_felt = is_felt(self.with_this_size.clone(), SELDOM);
+            self.resize(if is_felt { (self.most / 2).max(LEAST) } else { larger });
+        }
+    }
+
+    fn resize(&mut self, most: u32) {
+        self.most = most;
+        self.with_this_size.clear();
     }
 
     fn note_calm(&mut self, waits: Vec<Duration>, now: Instant) {
@@ -191,8 +220,9 @@ impl Waits {
         Waits(waits)
     }
 
-    fn are_longer_than(&self, calm: &Waits) -> bool {
-        self.mean().is_clearly_longer(calm.mean()) || self.has_more_long_ones(calm)
+    fn are_longer_than(&self, calm: &Waits, by_chance: ByChance) -> bool {
+        self.mean().is_clearly_longer(calm.mean(), by_chance.of_means)
+            || self.has_more_long_ones(calm, by_chance.of_long_ones)
     }
 
     /// Without the longest tenth: those waited for their own webhook, or for a connection.
@@ -206,7 +236,7 @@ impl Waits {
     }
 
     /// Whether more of these are longer than nearly all of the calm ones were.
-    fn has_more_long_ones(&self, calm: &Waits) -> bool {
+    fn has_more_long_ones(&self, calm: &Waits, standard_errors: f64) -> bool {
         let beyond =
             |waits: &[Duration], limit| count_of(&waits[waits.partition_point(|wait| *wait <= limit)..]);
         let (count, of_calm) = (count_of(&self.0), count_of(&calm.0));
@@ -214,13 +244,13 @@ impl Waits {
         // That none was among so few does not mean that there are none.
         let expected = (beyond(&calm.0, *limit) + 0.5) / (of_calm + 1.0);
         let variance = expected * (1.0 - expected) * count * (1.0 + count / of_calm);
-        beyond(&self.0, *limit) > expected * count + FEW_BY_CHANCE * variance.sqrt()
+        beyond(&self.0, *limit) > expected * count + standard_errors * variance.sqrt()
     }
 }
 
 impl Mean {
-    fn is_clearly_longer(self, calm: Mean) -> bool {
-        let by_chance = BY_CHANCE * self.standard_error.hypot(calm.standard_error);
+    fn is_clearly_longer(self, calm: Mean, standard_errors: f64) -> bool {
+        let by_chance = standard_errors * self.standard_error.hypot(calm.standard_error);
         self.mean > calm.mean * 1.1 + INDIFFERENT + by_chance
     }
 }
@@ -285,8 +315,8 @@ mod tests {
     #[test]
     fn rounds_become_whole_while_first_tries_wait_as_without_however_much_that_varies() {
         for (least, average) in [(0.5, 1.0), (1.0, 3.0), (2.0, 5.0), (3.0, 8.0)] {
-            let sizes = Site::new().rounds(|_| (least, average), 2_000);
-            let mean = sizes.iter().sum::<u32>() / 2_000;
+            let sizes = Site::new().rounds(|_| (least, average), 3_000);
+            let mean = sizes[500..].iter().sum::<u32>() / 2_500;
             assert!(mean > PER_ROUND * 5 / 8, "{mean} around {average} ms");
             assert!(sizes.contains(&PER_ROUND), "around {average} ms");
         }
@@ -316,8 +346,8 @@ mod tests {
         let sizes = Site::new().rounds_of(long_one_in(8.0), 2_000);
         let mean = sizes[100..].iter().sum::<u32>() / 1_900;
         assert!((LEAST..PER_ROUND * 2 / 3).contains(&mean), "{mean}");
-        let sizes = Site::new().rounds_of(long_one_in(1_000.0), 2_000);
-        let mean = sizes[100..].iter().sum::<u32>() / 1_900;
+        let sizes = Site::new().rounds_of(long_one_in(1_000.0), 3_000);
+        let mean = sizes[500..].iter().sum::<u32>() / 2_500;
         assert!(mean > PER_ROUND * 5 / 8, "{mean} although hardly anyone feels it");
     }
 
@@ -342,8 +372,10 @@ mod tests {
         assert!(held_up < PER_ROUND / 2, "{held_up}");
         let (size, gap) = site.yielding.bursts();
         let bursts = u32::try_from(size).map(|size| site.yielding.allowed().div_ceil(size));
-        assert!(size < BURST && gap * bursts.expect("a small number") >= BUSY_ROUND, "{size}, {gap:?} apart");
-        assert!(site.rounds(|_| (1.0, 1.5), 100).contains(&PER_ROUND));
+        assert!(size < BURST, "{size}");
+        let spread = gap * bursts.expect("a small number");
+        assert!(spread.as_millis().abs_diff(BUSY_ROUND.as_millis()) <= 1, "{gap:?} apart");
+        assert!(site.rounds(|_| (1.0, 1.5), 300).contains(&PER_ROUND));
     }
 
     #[test]
@@ -352,7 +384,7 @@ mod tests {
         site.rounds(|_| (0.5, 1.5), 40);
         // Once it has been listened to.
         site.rounds(|_| (10.0, 20.0), 100);
-        assert!(site.rounds(|_| (10.0, 20.0), 300).contains(&PER_ROUND));
+        assert!(site.rounds(|_| (10.0, 20.0), 600).contains(&PER_ROUND));
     }
 
     #[test]

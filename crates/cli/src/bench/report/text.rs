@@ -164,6 +164,17 @@ A note.";
     }
 
     #[test]
+    fn two_runs_make_one_report_with_the_rows_of_both() {
+        let mut other = report();
+        other.tables.push(Table::new("Another", &["name"]));
+        other.faults.push("3 deliveries were lost".to_owned());
+        let both = report().with(other);
+        let rows: Vec<usize> = both.tables.iter().map(|table| table.rows.len()).collect();
+        assert_eq!(rows, [4, 0], "the same table goes on, another one follows");
+        assert_eq!((both.notes.len(), both.faults.len()), (1, 1), "a note once, each fault");
+    }
+
+    #[test]
     fn what_did_not_hold_is_said_in_both() {
         let mut report = report();
         report.faults.push("3 deliveries were lost".to_owned());
