@@ -115,8 +115,8 @@ impl Neighbours {
         let kinds = if self.kinds.is_empty() { &Neighbour::ALL[..] } else { &self.kinds };
         ensure!(
             matches!(self.setup.engine(), EngineGiven::Embedded) || kinds.len() == 1,
-            "on RabbitMQ and PostgreSQL one --kind at a time, on empty ones: what one kind leaves there would be felt \
-             beside the next"
+            "name one --kind on RabbitMQ and PostgreSQL, and give it empty databases: what one kind leaves there \
+             would be felt beside the next"
         );
         let healthy = BenchReceiver::spawn().await.context("starting the healthy receiver")?;
         let bad = BadReceivers::spawn().await.context("starting the bad receivers")?;

@@ -335,6 +335,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_felt_of_the_least_already_is_not_taken_for_calm() {
+        let sizes = Site::new().rounds(|most| (1.0, if most < LEAST { 1.5 } else { 3.0 }), 1_000);
+        let most = sizes[50..].iter().max().expect("rounds");
+        assert!(*most < LEAST * 2, "{most}");
+    }
+
+    #[test]
     fn what_only_the_longest_waits_feel_is_yielded_to_as_well() {
         let long_one_in = |one_in: f64| {
             move |site: &mut Site, most: u32| {
