@@ -123,6 +123,7 @@ impl Yielding {
             self.judge(now);
         } else if now - self.since > NOBODY_AFTER {
             self.waits.clear();
+            self.with_this_size.clear();
             self.begin_anew(now);
             self.stage = Stage::Releasing;
             self.has_company = false;
@@ -174,16 +175,18 @@ impl Yielding {
 
     fn adapt(&mut self, waits: Vec<Duration>) {
         self.with_this_size.extend(&waits);
-        let is_felt = |waits, by_chance| {
-            self.calm.waits.as_ref().is_some_and(|calm| Waits::of(waits).are_longer_than(calm, by_chance))
-        };
-        if is_felt(waits, HARDLY_EVER) {
+        let may_grow = self.with_this_size.len() >= GROWS_AFTER * ENOUGH;
+        if self.are_felt(waits, HARDLY_EVER) || may_grow && self.are_felt(self.with_this_size.clone(), SELDOM)
+        {
             self.resize((self.most / 2).max(LEAST));
-        } else if self.with_this_size.len() >= GROWS_AFTER * ENOUGH {
-            let larger = (self.most + self.most / 8).min(PER_ROUND);
-            let is_felt = is_felt(self.with_this_size.clone(), SELDOM);
-            self.resize(if is_felt { (self.most / 2).max(LEAST) } else { larger });
+        } else if may_grow {
+            self.resize((self.most + self.most / 8).min(PER_ROUND));
         }
+    }
+
+    /// Whether releases are, by how long first tries waited beside them.
+    fn are_felt(&self, waits: Vec<Duration>, by_chance: ByChance) -> bool {
+        self.calm.waits.as_ref().is_some_and(|calm| Waits::of(waits).are_longer_than(calm, by_chance))
     }
 
     fn resize(&mut self, most: u32) {
