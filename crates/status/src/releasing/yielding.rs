@@ -362,6 +362,17 @@ mod tests {
     }
 
     #[test]
+    fn a_difference_that_only_many_first_tries_tell_is_yielded_to() {
+        let sometimes_long = |site: &mut Site, most: u32| {
+            let is_long = most >= LEAST && site.draw() < 0.02;
+            site.wait(if is_long { 5.0 } else { 1.0 }, if is_long { 5.5 } else { 1.5 })
+        };
+        let sizes = Site::new().rounds_of(sometimes_long, 4_000);
+        let mean = sizes[500..].iter().sum::<u32>() / 3_500;
+        assert!(mean < LEAST * 4, "{mean}");
+    }
+
+    #[test]
     fn who_comes_back_after_a_silence_finds_rounds_of_the_size_that_was_learned() {
         let mut site = Site::new();
         let learned = *site.rounds(crowded, 100).last().expect("a round");
