@@ -8,7 +8,7 @@ use postrider_contract::clock::{Clock, Entropy};
 use postrider_contract::finding::Finding;
 use postrider_contract::ports::{
     ConfigStore, DeliveryLog, IntakeSource, Journal, KeyedRequests, Leadership, LogQueries, PutOffQueue,
-    RefusedQueue, Strays, WaitingRoom, WorkQueue,
+    RefusedQueue, StoreError, Strays, WaitingRoom, WorkQueue,
 };
 use postrider_contract::secret::Secret;
 use postrider_postgres::PostgresStore;
@@ -180,6 +180,14 @@ fn read_pem(path: &Path) -> anyhow::Result<Vec<u8>> {
 fn process_name(settings: &Settings) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("postrider {}@{}", settings.server.roles, host.trim())
+}
+
+/// Has the store at this URL do at once what it would do during the minutes after it was given very many rows.
+///
+/// # Errors
+/// When it cannot be reached, or does not let this user do so.
+pub async fn bring_to_rest(store: &str) -> Result<(), StoreError> {
+    postrider_postgres::come_to_rest(&postrider_postgres::Settings::new(store)).await
 }
 
 /// `postrider migrate`.

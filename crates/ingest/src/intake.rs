@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use postrider_contract::clock::{Clock, Entropy, Timestamp};
 use postrider_contract::delivery::{Check, Origin};
 use postrider_contract::event::Event;
@@ -30,11 +31,11 @@ use postrider_contract::submission::Submission;
 use postrider_service::directory::{Directory, Found, TenantView};
 use postrider_service::failpoint;
 use postrider_service::journal_writer::JournalWriter;
-use sha2::{Digest, Sha256};
 
 use crate::backlog::Backlog;
+use crate::breaker::Breaker;
 use crate::in_hand::InHand;
-use crate::key::IdempotencyKey;
+use crate::key::{IdempotencyKey, Keyed, keys_of};
 use crate::keyed_gate::{KeyedGate, Unanswered};
 use crate::matching::{UnknownWebhook, match_webhooks};
 use crate::publishing::{Page, Pages, Planned, accepted_record, check_all};
@@ -66,12 +67,7 @@ pub struct IntakeParts {
 pub struct Intake {
     parts: IntakeParts,
     in_hand: InHand,
-}
-
-/// A submission with what makes its request recognisable.
-struct Keyed {
-    name: KeyName,
-    body_hash: [u8; 32],
+    breaker: Breaker,
 }
 
 /// What a request is that finds its key taken.
@@ -105,7 +101,7 @@ impl Ready {
 impl Intake {
     #[must_use]
     pub fn new(parts: IntakeParts) -> Arc<Self> {
-        Arc::new(Intake { parts, in_hand: InHand::default() })
+        Arc::new(Intake { parts, in_hand: InHand::default(), breaker: Breaker::default() })
     }
 
     /// Accepts one event. `body` is the request's own bytes, by whose hash a repeat is told from a reuse of its key.
@@ -169,6 +165,10 @@ impl Intake {
         }
         if let Err(error) = self.parts.queue.check_writable() {
             return Err(IntakeError::Unavailable { reason: error.to_string() });
+        }
+        if self.breaker.is_open(|| self.parts.clock.now()) {
+            let reason = "the queue refused an event a moment ago".to_owned();
+            return Err(IntakeError::Unavailable { reason });
         }
         match self.parts.directory.tenant(tenant) {
             Found::Known(view) => Ok(view),
@@ -390,18 +390,18 @@ impl Intake {
             }
             hit("ingest.after_deliveries")
         };
-        // A held record is its delivery's only copy, so it is durable before the accepted record says that the
-        // delivery is held.
+        // A held record is its delivery's only copy, so it is durable when the accepted record says that the delivery
+        // is held.
         let journal = async {
-            let holds = holds.into_iter().map(|record| self.parts.journal.record(Arc::new(record)));
-            futures_util::future::try_join_all(holds).await?;
+            let (holds, journal) = (holds.into_iter().map(Arc::new), &self.parts.journal);
             match accepted {
-                Some(record) => self.parts.journal.record(Arc::new(record)).await,
-                None => Ok(()),
+                Some(record) => journal.record_after(holds.collect(), Arc::new(record)).await,
+                None => try_join_all(holds.map(|record| journal.record(record))).await.map(drop),
             }
         };
         // Both run to their end: a journal record without its deliveries is healed, silence about it is not.
         let (deliveries, journal) = futures_util::join!(deliveries, journal);
+        self.breaker.note(deliveries.is_ok() && journal.is_ok(), || self.parts.clock.now());
         hit("ingest.after_publish")?;
         deliveries?;
         journal.map_err(in_doubt)
@@ -440,14 +440,6 @@ pub(crate) fn event_of(
         summary: submission.summary,
         workflow: submission.workflow,
     }
-}
-
-/// What makes a request recognisable: its event's own id, its key.
-fn keys_of(own_id: Option<&EventId>, key: Option<IdempotencyKey>, body: &Bytes) -> Vec<Keyed> {
-    let event = own_id.map(|id| KeyName::Event(id.clone()));
-    let request = key.map(|key| KeyName::Request(key.into_text()));
-    let names = event.into_iter().chain(request);
-    names.map(|name| Keyed { name, body_hash: Sha256::digest(body).into() }).collect()
 }
 
 /// What a key stands for once this event was begun under it.

@@ -1,4 +1,9 @@
-//! Idempotency keys as producers give them.
+//! What makes a request recognisable when it is repeated.
+
+use bytes::Bytes;
+use postrider_contract::ids::EventId;
+use postrider_contract::ports::KeyName;
+use sha2::{Digest, Sha256};
 
 /// AMQP short strings hold 255 bytes, and `message_id` is one.
 const MAX_KEY: usize = 255;
@@ -24,6 +29,20 @@ impl IdempotencyKey {
     pub fn into_text(self) -> String {
         self.0
     }
+}
+
+/// A name under which a request counts once, with the hash by which its repeat is told from another's use of the name.
+pub(crate) struct Keyed {
+    pub name: KeyName,
+    pub body_hash: [u8; 32],
+}
+
+/// Those of a request: its event's own id, its key.
+pub(crate) fn keys_of(own_id: Option<&EventId>, key: Option<IdempotencyKey>, body: &Bytes) -> Vec<Keyed> {
+    let event = own_id.map(|id| KeyName::Event(id.clone()));
+    let request = key.map(|key| KeyName::Request(key.into_text()));
+    let names = event.into_iter().chain(request);
+    names.map(|name| Keyed { name, body_hash: Sha256::digest(body).into() }).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod amqp;
 mod backlog;
 mod batch;
+mod breaker;
 mod explaining;
 mod explanation;
 mod http;

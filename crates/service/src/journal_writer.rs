@@ -1,16 +1,16 @@
 //! Many records, few messages: gathers the journal records of many callers into batches.
 //!
-//! A record costs a fraction of a message (DESIGN.md, "Numbers to know"), so records wait for company, but only
-//! while there is a reason to: with nothing under way a batch leaves at once; with batches under way it waits until
-//! it is full, at most [`LINGER`] if a producer waits for it and [`LONG_LINGER`] if nobody does; and with
-//! [`MAX_UNDER_WAY`] of them until one is confirmed.
+//! A record costs a fraction of a message (DESIGN.md, "Numbers to know"), so records wait for company. One that nobody
+//! waits for does so for [`LONG_LINGER`], or until a batch is full. One that a producer waits for takes all that is there
+//! along: at once with nothing under way, with batches under way after [`LINGER`] at most, and with [`MAX_UNDER_WAY`] of
+//! them when one is confirmed.
 //!
 //! [`JournalWriter::record`] answers only when the message that holds the record is confirmed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use postrider_contract::clock::Clock;
 use postrider_contract::journal::{JournalBatch, JournalRecord};
@@ -22,13 +22,15 @@ use crate::failpoint::{InjectedFailure, hit};
 
 /// How long a record waits for company. It delays a producer's 202, never a delivery.
 const LINGER: Duration = Duration::from_millis(1);
-/// The same for what follows a try: its slot is free already, only its acknowledgement waits.
+/// The same for what follows a try: its slot is free already, only its acknowledgement waits. Each message is a write to
+/// the disk of every broker, and so are the acknowledgements that follow it, which then come together.
 const LONG_LINGER: Duration = Duration::from_millis(10);
 /// From here on the gain of a larger batch is below a tenth of a record's cost.
 const FULL: usize = 100;
-/// The most records in one message.
+/// The most records in one message, but for what is never parted from the last of them.
 const MAX_RECORDS: usize = 200;
-/// Held deliveries carry their bodies; a message should stay far below the broker's limit of 16 MiB.
+/// Held deliveries carry their bodies; a message should stay far below the broker's limit of 16 MiB. The last record, or
+/// what is never parted, may come on top of it: some MiB at the most.
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// Enough to hide a confirm's latency; more would only make the batches smaller.
 const MAX_UNDER_WAY: usize = 4;
@@ -38,8 +40,16 @@ const MAX_UNDER_WAY_EARLY: usize = 2;
 const QUEUE: usize = 4_096;
 
 struct Entry {
+    /// What must not be durable later than the record; nothing, mostly.
+    before: Vec<Arc<JournalRecord>>,
     record: Arc<JournalRecord>,
     done: oneshot::Sender<Result<(), PublishError>>,
+}
+
+impl Entry {
+    fn records(&self) -> impl Iterator<Item = &JournalRecord> {
+        self.before.iter().chain([&self.record]).map(AsRef::as_ref)
+    }
 }
 
 /// A handle; cheap to clone.
@@ -54,7 +64,7 @@ impl JournalWriter {
     #[must_use]
     pub fn start(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) -> Self {
         let (entries, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(Gathering { journal, clock, receiver, waiting: Vec::new(), bytes: 0 }.run());
+        tokio::spawn(Gathering { journal, clock, receiver, waiting: Waiting::default() }.run());
         JournalWriter { entries }
     }
 
@@ -63,10 +73,68 @@ impl JournalWriter {
     /// # Errors
     /// When its message was not confirmed: it may have been written all the same.
     pub async fn record(&self, record: Arc<JournalRecord>) -> Result<(), PublishError> {
+        self.enter(Vec::new(), record).await
+    }
+
+    /// Resolves when all are durable, the record in no case sooner than what comes before it: in one message if they
+    /// are no more than one holds, and else in turn.
+    ///
+    /// # Errors
+    /// When a message was not confirmed: it may have been written all the same.
+    pub async fn record_after(
+        &self,
+        before: Vec<Arc<JournalRecord>>,
+        record: Arc<JournalRecord>,
+    ) -> Result<(), PublishError> {
+        let bytes: usize = before.iter().chain([&record]).map(|record| weight(record)).sum();
+        if before.len() < MAX_RECORDS && bytes <= MAX_BATCH_BYTES {
+            return self.enter(before, record).await;
+        }
+        try_join_all(before.into_iter().map(|record| self.record(record))).await?;
+        self.record(record).await
+    }
+
+    async fn enter(
+        &self,
+        before: Vec<Arc<JournalRecord>>,
+        record: Arc<JournalRecord>,
+    ) -> Result<(), PublishError> {
         let (done, answer) = oneshot::channel();
         let stopped = || PublishError::Refused { reason: "the journal writer has stopped".to_owned() };
-        self.entries.send(Entry { record, done }).await.map_err(|_| stopped())?;
+        self.entries.send(Entry { before, record, done }).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
+    }
+}
+
+/// What leaves with the next message.
+#[derive(Default)]
+struct Waiting {
+    entries: Vec<Entry>,
+    records: usize,
+    bytes: usize,
+    /// A producer waits for one of them.
+    is_awaited: bool,
+}
+
+impl Waiting {
+    /// Answers how long it may wait for company.
+    fn put(&mut self, entry: Entry) -> Duration {
+        for record in entry.records() {
+            self.records += 1;
+            self.bytes += weight(record);
+        }
+        let is_awaited = is_awaited(&entry.record);
+        self.is_awaited |= is_awaited;
+        self.entries.push(entry);
+        if is_awaited { LINGER } else { LONG_LINGER }
+    }
+
+    fn is_full(&self) -> bool {
+        self.records >= FULL || self.is_stuffed()
+    }
+
+    fn is_stuffed(&self) -> bool {
+        self.records >= MAX_RECORDS || self.bytes >= MAX_BATCH_BYTES
     }
 }
 
@@ -74,8 +142,7 @@ struct Gathering {
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     receiver: mpsc::Receiver<Entry>,
-    waiting: Vec<Entry>,
-    bytes: usize,
+    waiting: Waiting,
 }
 
 impl Gathering {
@@ -84,23 +151,22 @@ impl Gathering {
         // One timer, moved once for a batch: a timer made for every record would wake the runtime's driver for each.
         let mut leave_at = std::pin::pin!(tokio::time::sleep_until(Instant::now()));
         let mut is_open = true;
-        while is_open || !self.waiting.is_empty() || !under_way.is_empty() {
-            let room = if self.is_full() { MAX_UNDER_WAY } else { MAX_UNDER_WAY_EARLY };
-            let may_leave = !self.waiting.is_empty() && under_way.len() < room;
+        while is_open || !self.waiting.entries.is_empty() || !under_way.is_empty() {
+            let room = if self.waiting.is_full() { MAX_UNDER_WAY } else { MAX_UNDER_WAY_EARLY };
+            let may_leave = !self.waiting.entries.is_empty() && under_way.len() < room;
+            let may_leave_early = self.waiting.is_full() || self.waiting.is_awaited && under_way.is_empty();
             let is_time = || Instant::now() >= leave_at.deadline();
-            if may_leave && (under_way.is_empty() || self.is_full() || !is_open || is_time()) {
+            if may_leave && (may_leave_early || !is_open || is_time()) {
                 under_way.push(self.send_waiting());
                 continue;
             }
             tokio::select! {
                 biased;
-                entry = self.receiver.recv(), if is_open && !self.is_stuffed() => match entry {
+                entry = self.receiver.recv(), if is_open && !self.waiting.is_stuffed() => match entry {
                     Some(entry) => {
-                        let first_new = self.waiting.len();
-                        self.put(entry);
-                        let patience = self.waiting[first_new..].iter().map(|entry| patience(&entry.record));
-                        let latest = Instant::now() + patience.min().unwrap_or(LINGER);
-                        if first_new == 0 || latest < leave_at.deadline() {
+                        let is_first = self.waiting.entries.is_empty();
+                        let latest = Instant::now() + self.put(entry);
+                        if is_first || latest < leave_at.deadline() {
                             leave_at.as_mut().reset(latest);
                         }
                     }
@@ -112,30 +178,25 @@ impl Gathering {
         }
     }
 
-    fn put(&mut self, entry: Entry) {
-        self.bytes += weight(&entry.record);
-        self.waiting.push(entry);
-        // Whatever else is there already comes along without another turn of the loop.
-        while !self.is_stuffed() {
+    /// With whatever else is there already, which comes along without another turn of the loop. Answers how long all of
+    /// it may wait.
+    fn put(&mut self, entry: Entry) -> Duration {
+        let mut patience = self.waiting.put(entry);
+        while !self.waiting.is_stuffed() {
             let Ok(more) = self.receiver.try_recv() else { break };
-            self.bytes += weight(&more.record);
-            self.waiting.push(more);
+            patience = patience.min(self.waiting.put(more));
         }
-    }
-
-    fn is_full(&self) -> bool {
-        self.waiting.len() >= FULL || self.is_stuffed()
-    }
-
-    fn is_stuffed(&self) -> bool {
-        self.waiting.len() >= MAX_RECORDS || self.bytes >= MAX_BATCH_BYTES
+        patience
     }
 
     fn send_waiting(&mut self) -> BoxFuture<'static, ()> {
-        let entries = std::mem::take(&mut self.waiting);
-        self.bytes = 0;
-        let (records, callers): (Vec<_>, Vec<_>) =
-            entries.into_iter().map(|entry| (entry.record, entry.done)).unzip();
+        let Waiting { entries, records: count, .. } = std::mem::take(&mut self.waiting);
+        let (mut records, mut callers) = (Vec::with_capacity(count), Vec::with_capacity(entries.len()));
+        for Entry { before, record, done } in entries {
+            records.extend(before);
+            records.push(record);
+            callers.push(done);
+        }
         let batch = JournalBatch { written_at: self.clock.now(), records };
         let journal = Arc::clone(&self.journal);
         Box::pin(async move {
@@ -148,14 +209,14 @@ impl Gathering {
     }
 }
 
-/// How long a record may wait for company: a producer's answer waits for an accepted one, and for what it holds.
-fn patience(record: &JournalRecord) -> Duration {
+/// Whether a producer's answer waits for it: for an accepted record, and for what that holds.
+fn is_awaited(record: &JournalRecord) -> bool {
     match record {
-        JournalRecord::Accepted(_) | JournalRecord::Held(_) => LINGER,
+        JournalRecord::Accepted(_) | JournalRecord::Held(_) => true,
         JournalRecord::Attempted(_)
         | JournalRecord::Deferred(_)
         | JournalRecord::Released(_)
-        | JournalRecord::Concluded(_) => LONG_LINGER,
+        | JournalRecord::Concluded(_) => false,
     }
 }
 

@@ -188,6 +188,11 @@ impl WorkQueue for SqliteWorkQueue {
         })
     }
 
+    /// A commit each, for which every first try waits that comes meanwhile.
+    fn worth_a_publish(&self) -> usize {
+        12
+    }
+
     fn check_writable(&self) -> Result<(), QueueError> {
         if self.running.shelves.first.is_closed() {
             return Err(QueueError::Closed);

@@ -31,6 +31,8 @@ use crate::duties::DutyParts;
 
 /// What one round releases at most: some milliseconds' work, and bodies of 256 MiB at the very most.
 pub(crate) const PER_ROUND: u32 = 256;
+/// What is published at once at most: others who come have their turn after it.
+const BURST: usize = 32;
 /// A released delivery that was not tried for this long is taken to be lost sight of.
 const LOST_AFTER: Duration = Duration::from_secs(600);
 const REOPEN_EVERY: Duration = Duration::from_secs(60);
@@ -62,6 +64,12 @@ struct Unmarked {
     marks: Vec<(DeliveryId, u32)>,
     writes: LogWrites,
     at: Timestamp,
+}
+
+/// Of so many deliveries, perhaps none of which was published.
+struct FailedBurst {
+    size: usize,
+    error: PublishError,
 }
 
 /// What a round found.
@@ -210,11 +218,11 @@ impl Releasing {
         let fails = |one: &Delivery| self.failing.contains(&one.reference.webhook);
         let (mut apart, together): (Vec<Delivery>, Vec<Delivery>) = deliveries.into_iter().partition(fails);
         let (mut published, mut last_error) = (Vec::with_capacity(together.len()), None);
-        if let Err(error) = self.publish_bursts(&together, &mut published).await {
+        if let Err(FailedBurst { size, error }) = self.publish_bursts(&together, &mut published).await {
             let mut rest = together[published.len()..].to_vec();
             let first = rest[0].reference.webhook;
             // One whose deliveries were alone in the burst has been tried by itself just now.
-            if rest.iter().take(self.yielding.bursts().0).all(|one| one.reference.webhook == first) {
+            if rest.iter().take(size).all(|one| one.reference.webhook == first) {
                 rest.retain(|one| one.reference.webhook != first);
                 self.tell_failing(first, &error);
                 last_error = Some(error);
@@ -225,7 +233,7 @@ impl Releasing {
         for group in apart.chunk_by(is_same) {
             match self.publish_bursts(group, &mut published).await {
                 Ok(()) => drop(self.failing.remove(&group[0].reference.webhook)),
-                Err(error) => {
+                Err(FailedBurst { error, size: _ }) => {
                     self.tell_failing(group[0].reference.webhook, &error);
                     last_error = Some(error);
                 }
@@ -234,25 +242,31 @@ impl Releasing {
         (published, last_error)
     }
 
-    /// Up to the first burst that fails, so that no delivery overtakes an older one of its webhook.
+    /// One after the other as they are due, and together what became due while the last was published. Up to the first
+    /// burst that fails, so that no delivery overtakes an older one of its webhook.
     async fn publish_bursts(
         &self,
         deliveries: &[Delivery],
         published: &mut Vec<Delivery>,
-    ) -> Result<(), PublishError> {
-        let (size, gap) = self.yielding.bursts();
-        let mut begins_at = Instant::now();
-        for burst in deliveries.chunks(size) {
-            if begins_at > Instant::now() {
-                tokio::time::sleep_until(begins_at).await;
-            }
-            begins_at += gap;
+    ) -> Result<(), FailedBurst> {
+        let (gap, begun) = (self.yielding.gap(), Instant::now());
+        let least = self.parts.queue.worth_a_publish().min(BURST);
+        let due_at = |number: usize| begun + gap * u32::try_from(number).unwrap_or(u32::MAX);
+        let mut done = 0;
+        while let Some(rest) = deliveries.get(done..).filter(|rest| !rest.is_empty()) {
+            tokio::time::sleep_until(due_at(done)).await;
+            let now = Instant::now();
+            let due =
+                (done..deliveries.len()).take_while(|number| due_at(*number) <= now).take(BURST).count();
+            let burst = &rest[..due.max(least).min(rest.len())];
             let publication = |delivery: &Delivery| Publication {
                 route: Route::Release,
                 work: Work::Deliver(delivery.clone()),
             };
-            self.parts.queue.publish(burst.iter().map(publication).collect()).await?;
+            let taken = self.parts.queue.publish(burst.iter().map(publication).collect()).await;
+            taken.map_err(|error| FailedBurst { size: burst.len(), error })?;
             published.extend_from_slice(burst);
+            done += burst.len();
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Waiting with a deadline. The one place where a test may look again after a moment: whatever announces
 //! itself (a request at the receiver, the end of a process's output) is waited for by signal instead.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
@@ -31,6 +32,31 @@ pub async fn eventually<T>(
     match tokio::time::timeout(within, search).await {
         Ok(result) => result,
         Err(_) => Err(anyhow!("waited {within:?} in vain for {what}")),
+    }
+}
+
+/// As [`eventually`], for what takes the longer the busier the machine is: it fails after `within` without any change of
+/// what the looks find that do not end it.
+pub async fn eventually_at_its_pace<T, Seen: PartialEq>(
+    what: &str,
+    within: Duration,
+    mut look: impl AsyncFnMut() -> Result<ControlFlow<T, Seen>>,
+) -> Result<T> {
+    let mut moments = tokio::time::interval(BETWEEN_LOOKS);
+    moments.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut last, mut ends_at) = (None, Instant::now() + within);
+    loop {
+        moments.tick().await;
+        let Ok(seen) = tokio::time::timeout_at(ends_at.into(), look()).await else {
+            return Err(anyhow!("waited in vain for {what}: nothing changed for {within:?}"));
+        };
+        match seen? {
+            ControlFlow::Break(found) => return Ok(found),
+            ControlFlow::Continue(seen) if last.as_ref() != Some(&seen) => {
+                (last, ends_at) = (Some(seen), Instant::now() + within);
+            }
+            ControlFlow::Continue(_) => {}
+        }
     }
 }
 
@@ -72,6 +98,26 @@ mod tests {
     #[tokio::test]
     async fn what_never_comes_true_fails_by_name() {
         let error = eventually("rain", Duration::from_millis(30), async || Ok(None::<()>)).await.unwrap_err();
+        assert!(error.to_string().contains("rain"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_moves_is_waited_for_beyond_the_limit_and_what_stands_still_is_not() {
+        let within = Duration::from_millis(50);
+        let started = Instant::now();
+        let mut looks = 0;
+        let found = eventually_at_its_pace("what is slow", within, async || {
+            looks += 1;
+            Ok(if started.elapsed() > 4 * within {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(looks)
+            })
+        });
+        found.await.unwrap();
+        let stands_still =
+            eventually_at_its_pace("rain", within, async || Ok(ControlFlow::<(), _>::Continue(7)));
+        let error = stands_still.await.unwrap_err();
         assert!(error.to_string().contains("rain"), "{error}");
     }
 

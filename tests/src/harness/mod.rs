@@ -24,7 +24,7 @@ pub mod watchdog;
 
 pub use certificates::Certificates;
 pub use chaos::{ChaosProxy, Weather};
-pub use deadline::{eventually, fault_lasts};
+pub use deadline::{eventually, eventually_at_its_pace, fault_lasts};
 pub use folder::TempFolder;
 pub use http::{Answer, Api};
 pub use listener::Listener;

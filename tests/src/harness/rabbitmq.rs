@@ -42,8 +42,8 @@ pub struct Knobs {
     /// bursts of retries late by seconds.
     pub dead_letter_prefetch: u16,
     /// After how long a message that left its lane and was refused is handed over again; the broker's own default is
-    /// three minutes.
-    pub dead_letter_again: Option<Duration>,
+    /// three minutes, which a test of a lost node may have to wait out.
+    pub dead_letter_again: Duration,
     /// How long a delivery may stay unacknowledged before the broker closes its channel; the broker's own
     /// default is 30 minutes. A set one is enforced within a second.
     pub consumer_timeout: Option<Duration>,
@@ -60,7 +60,7 @@ impl Default for Knobs {
     fn default() -> Self {
         Self {
             dead_letter_prefetch: 512,
-            dead_letter_again: None,
+            dead_letter_again: Duration::from_secs(30),
             consumer_timeout: None,
             tls: None,
             is_shipped: false,

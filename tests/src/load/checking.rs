@@ -6,6 +6,7 @@
 //! to judge.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -17,7 +18,7 @@ use sha2::Sha256;
 
 use super::findings::{Findings, Wrong};
 use super::{EVENT_TYPE, Ledger, data};
-use crate::harness::{Api, Behaviour, Received, Receiver, eventually};
+use crate::harness::{Api, Behaviour, Received, Receiver, eventually, eventually_at_its_pace};
 use crate::stage::text;
 
 /// The profile that the check can read: its bodies hold the event's id, its waits have no jitter.
@@ -121,22 +122,32 @@ impl Window {
 
 /// Waits until every delivery of the window is concluded and the ledger balances, with nothing
 /// overdue; answers it.
+///
+/// # Errors
+/// When the ledger stays as it is for so long before that.
 pub async fn concluded(api: &Api, window: Window, within: Duration) -> Result<Value> {
     let mut last = String::new();
-    let waited = eventually("every delivery to be concluded", within, async || {
-        let Some(ledger) = window.settled_ledger(api, &mut last).await else { return Ok(None) };
-        let counts = &ledger["deliveries"];
-        let waiting = ["pending", "retrying", "held", "overdue"].iter().any(|state| counts[state] != 0);
-        Ok((!waiting && ledger["balanced"] == true).then_some(ledger))
+    let waited = eventually_at_its_pace("every delivery to be concluded", within, async || {
+        let settled = window.settled_ledger(api, &mut last).await;
+        Ok(match settled.filter(has_ended) {
+            Some(ledger) => ControlFlow::Break(ledger),
+            None => ControlFlow::Continue(last.clone()),
+        })
     });
     waited.await.with_context(|| format!("the last ledger: {last}"))
+}
+
+fn has_ended(ledger: &Value) -> bool {
+    let counts = &ledger["deliveries"];
+    let waiting = ["pending", "retrying", "held", "overdue"].iter().any(|state| counts[state] != 0);
+    !waiting && ledger["balanced"] == true
 }
 
 /// Waits until every delivery that was promised with a 202 has ended, and for a moment for the others too. What is
 /// then still open belongs to requests that were never answered for certain, and only healing can end it.
 ///
 /// # Errors
-/// When a promised delivery stays open; it is told which.
+/// When promised deliveries are open and nothing moves for so long; it is told which.
 pub async fn promised_concluded(
     ledger: &Ledger,
     api: &Api,
@@ -144,17 +155,21 @@ pub async fn promised_concluded(
     within: Duration,
 ) -> Result<Open> {
     let known: BTreeSet<&str> = ledger.accepted.values().map(|accepted| accepted.event.as_str()).collect();
-    let mut promised = Vec::new();
-    let waited = eventually("every promised delivery to be concluded", within, async || {
-        let Some(open) = open_deliveries(api, window).await else { return Ok(None) };
-        promised = open;
-        promised.retain(|row| row["event_id"].as_str().is_some_and(|event| known.contains(event)));
-        Ok(promised.is_empty().then_some(()))
+    let (mut promised, mut last) = (Vec::new(), String::new());
+    let waited = eventually_at_its_pace("every promised delivery to be concluded", within, async || {
+        if let Some(open) = open_deliveries(api, window, &mut last).await {
+            promised = open;
+            promised.retain(|row| row["event_id"].as_str().is_some_and(|event| known.contains(event)));
+            if promised.is_empty() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(last.clone()))
     });
     let waited = waited.await;
     waited.with_context(|| format!("{} are open, among them {:?}", promised.len(), promised.first()))?;
     let others = eventually("what is in doubt to be concluded", LONGEST_RETRY, async || {
-        Ok(open_deliveries(api, window).await.filter(Vec::is_empty).map(drop))
+        Ok(open_deliveries(api, window, &mut String::new()).await.filter(Vec::is_empty).map(drop))
     });
     Ok(if others.await.is_ok() { Open::None } else { Open::InDoubt })
 }
@@ -167,9 +182,10 @@ pub enum Open {
     InDoubt,
 }
 
-/// The deliveries that have not ended, once the log has caught up; `None` while it has not, or does not answer.
-async fn open_deliveries(api: &Api, window: Window) -> Option<Vec<Value>> {
-    window.settled_ledger(api, &mut String::new()).await?;
+/// The deliveries that have not ended, once the log has caught up; `None` while it has not, or does not answer. `last`
+/// is what the ledger said.
+async fn open_deliveries(api: &Api, window: Window, last: &mut String) -> Option<Vec<Value>> {
+    window.settled_ledger(api, last).await?;
     let mut open = Vec::new();
     for status in ["pending", "retrying", "held"] {
         open.extend(list(api, &format!("&status={status}")).await.ok()?);

@@ -25,7 +25,7 @@ pub const CONNECTIONS: u32 = 24;
 /// Events a second, three deliveries each.
 const RATE: u32 = 500;
 const FAN_OUT: usize = 3;
-/// How long what is left may take to be delivered, its retries included.
+/// How long nothing may move while something is left to be delivered, its retries included.
 pub const DRAIN: Duration = Duration::from_secs(180);
 /// Where something is expected to go on after an outage of a server.
 pub const RECOVERY: Duration = Duration::from_secs(60);
@@ -155,13 +155,14 @@ impl Trial {
         let promised = promised_concluded(ledger, &self.stage.api, window, DRAIN).await;
         let healed = self.healed();
         ensure!(healed.is_empty(), "healed before its time: {healed:?}");
-        match promised {
-            Ok(Open::None) => {}
-            Ok(Open::InDoubt) => self.let_heal().await?,
-            // What else is wrong tells more.
-            Err(error) => println!("{error:#}"),
-        }
-        let concluded = concluded(&self.stage.api, window, DRAIN).await;
+        let concluded = match promised {
+            Ok(Open::None) => concluded(&self.stage.api, window, DRAIN).await,
+            Ok(Open::InDoubt) => {
+                self.let_heal().await?;
+                concluded(&self.stage.api, window, DRAIN).await
+            }
+            Err(error) => Err(error),
+        };
         let (Stage { receiver, api, .. }, subscribers) = (&self.stage, &self.subscribers);
         let healed = self.healed();
         examine(ledger, Evidence { subscribers, receiver, api, concluded, healed: &healed }).await

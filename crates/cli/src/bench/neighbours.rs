@@ -28,6 +28,7 @@ use super::progress;
 use super::receiver::{Arrivals, BenchReceiver};
 use super::report::{Fact, Report};
 use super::setup::{Setup, phase_length};
+use crate::assemble::bring_to_rest;
 
 pub use self::bad_receivers::serve;
 
@@ -167,6 +168,9 @@ impl Neighbours {
             beside.fill(self.waiting, self.bytes()).await?;
         }
         beside.installation.halt().await;
+        for side in [Side::With, Side::Without] {
+            settle(&self.engine(side)?).await;
+        }
         let mut comparison = Comparison::new(kind.name());
         for pair in 1..=self.pairs {
             progress(&format!("{}: pair {pair} of {}", kind.name(), self.pairs));
@@ -209,6 +213,16 @@ impl Neighbours {
         healthy.forget().await?;
         let cpu = cpu.iter().map(|(_, cpu)| *cpu).sum();
         Ok(Measured { expected: sent.accepted, refused: sent.refused, arrivals, cpu, memory, waiting })
+    }
+}
+
+/// What was put into a store beforehand is not part of what is measured: PostgreSQL checkpoints and vacuums for minutes
+/// after it, which both installations feel.
+async fn settle(engine: &EngineGiven) {
+    let EngineGiven::Cluster { store, .. } = engine else { return };
+    progress("PostgreSQL comes to rest");
+    if let Err(error) = bring_to_rest(store).await {
+        progress(&format!("it does not, so the first runs may be slow, without neighbours too: {error}"));
     }
 }
 

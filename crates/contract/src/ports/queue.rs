@@ -122,6 +122,12 @@ pub trait WorkQueue: Send + Sync {
         delay
     }
 
+    /// So many messages at once cost this queue hardly more than one, which matters to who would rather publish one after
+    /// the other, so that others have their turn in between.
+    fn worth_a_publish(&self) -> usize {
+        1
+    }
+
     /// `Err` with a reason while a publish would not be confirmed: not connected, blocked, no space. A worker
     /// that cannot record does not send, and ingest answers 503 at once.
     fn check_writable(&self) -> Result<(), QueueError>;

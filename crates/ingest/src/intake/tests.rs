@@ -26,6 +26,7 @@ use postrider_service::config_object::ConfigObject;
 use postrider_service::lifecycle::Stop;
 
 use super::*;
+use crate::breaker::PAUSE;
 use crate::tests::fixture::{Door, MAX_AGE, NOW, paused, tenant, tenant_id, webhook};
 
 const ORDER: &str = r#"{"type":"order.paid","data":{"n":12345678901234567890}}"#;
@@ -83,9 +84,26 @@ async fn an_event_is_in_doubt_unless_deliveries_and_journal_are_both_durable() {
             let refused = door.accept(ORDER).await.unwrap_err();
             assert!(matches!(refused, IntakeError::InDoubt { .. }), "{fault:?}: {refused:?}");
             queue.fail_publishes(PublishFault::None);
+            door.clock.advance(PAUSE);
         }
         door.accept(ORDER).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn right_after_one_came_into_doubt_others_are_turned_away_without_a_trace() {
+    let door = Door::open().await.unsuspecting();
+    door.put(&webhook(1)).await;
+    door.fail_journal();
+    assert!(matches!(door.accept(ORDER).await, Err(IntakeError::InDoubt { .. })));
+    door.deliveries().await;
+    let refused = door.accept_keyed(Some("k"), ORDER).await.unwrap_err();
+    assert!(matches!(refused, IntakeError::Unavailable { .. }), "{refused:?}");
+    assert!(matches!(door.intake.check_open(&tenant_id("a")), Err(IntakeError::Unavailable { .. })));
+    door.assert_nothing_happened().await;
+    door.mend_journal();
+    assert!(!door.accept_keyed(Some("k"), ORDER).await.unwrap().replayed, "not even its key was taken");
+    door.accept(ORDER).await.expect("and nobody waits any more");
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ use postrider_service::journal_writer::JournalWriter;
 use postrider_service::secret_box::SecretBox;
 use postrider_service::system::SystemEntropy;
 
+use crate::breaker::PAUSE;
 use crate::{
     Backlog, BacklogBound, Explainer, ExplainerParts, IdempotencyKey, Intake, IntakeParts, KeyedGate,
     RoomWatch,
@@ -195,6 +196,12 @@ impl Door {
 
     pub(crate) fn fail_journal(&self) {
         self.journal.fail_publishes(PublishFault::LostBefore { reason: "no confirm".to_owned() });
+    }
+
+    /// The journal takes records again, and for so long that it is asked to.
+    pub(crate) fn mend_journal(&self) {
+        self.journal.fail_publishes(PublishFault::None);
+        self.clock.advance(PAUSE);
     }
 
     /// What stands in the queues, which are empty afterwards.

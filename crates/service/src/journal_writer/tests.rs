@@ -2,17 +2,21 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use postrider_contract::clock::{ManualClock, Timestamp};
-use postrider_contract::delivery::DeliveryRef;
+use postrider_contract::delivery::{DeliveryRef, Origin};
+use postrider_contract::event::{Event, SchemaVersion};
 use postrider_contract::ids::{DeliveryId, WebhookId};
-use postrider_contract::journal::{ConcludedRecord, Conclusion};
+use postrider_contract::journal::{AcceptedRecord, ConcludedRecord, Conclusion};
+use postrider_contract::json::RawObject;
 use postrider_contract::ports::{JournalSource, QueueError};
 use postrider_contract::webhook::WebhookKind;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::*;
 
 /// Confirms a batch only when the test lets it.
 struct GatedJournal {
+    /// How many records each message had.
     sizes: Mutex<Vec<usize>>,
     gate: Semaphore,
     refuses: bool,
@@ -43,6 +47,27 @@ fn writer(journal: &Arc<GatedJournal>) -> JournalWriter {
     JournalWriter::start(Arc::clone(journal) as Arc<dyn Journal>, Arc::new(ManualClock::at(Timestamp::EPOCH)))
 }
 
+/// One that a producer waits for, with so many bytes of data.
+fn awaited(bytes: usize) -> Arc<JournalRecord> {
+    let data = format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes));
+    Arc::new(JournalRecord::Accepted(AcceptedRecord {
+        event: Event {
+            id: "evt_1".parse().unwrap(),
+            tenant: "tnt_1".parse().unwrap(),
+            event_type: "a.b".parse().unwrap(),
+            schema_version: SchemaVersion::FIRST,
+            timestamp: Timestamp::EPOCH,
+            accepted_at: Timestamp::EPOCH,
+            data: RawObject::parse(data.into()).unwrap(),
+            summary: None,
+            workflow: None,
+        },
+        origin: Origin::Producer,
+        deliveries: Vec::new(),
+    }))
+}
+
+/// One that nobody waits for.
 fn record() -> Arc<JournalRecord> {
     Arc::new(JournalRecord::Concluded(ConcludedRecord {
         delivery: DeliveryRef {
@@ -60,25 +85,56 @@ fn record() -> Arc<JournalRecord> {
     }))
 }
 
+fn entered(writer: &JournalWriter, record: Arc<JournalRecord>) -> JoinHandle<Result<(), PublishError>> {
+    let writer = writer.clone();
+    tokio::spawn(async move { writer.record(record).await })
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_lone_record_leaves_at_once() {
+async fn a_lone_record_that_a_producer_waits_for_leaves_at_once() {
     let journal = journal(1, false);
     let began = Instant::now();
-    writer(&journal).record(record()).await.unwrap();
+    writer(&journal).record(awaited(1)).await.unwrap();
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert_eq!(*journal.sizes.lock().unwrap(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_waits_for_company() {
+    let journal = journal(3, false);
+    let writer = writer(&journal);
+    let began = Instant::now();
+    let first = entered(&writer, record());
+    tokio::time::sleep(LONG_LINGER / 2).await;
+    writer.record(record()).await.unwrap();
+    first.await.unwrap().unwrap();
+    assert_eq!(began.elapsed(), LONG_LINGER, "no longer than the first of them may wait");
+    let waiting = entered(&writer, record());
+    tokio::time::sleep(LONG_LINGER / 2).await;
+    writer.record(awaited(1)).await.unwrap();
+    waiting.await.unwrap().unwrap();
+    assert_eq!(began.elapsed(), LONG_LINGER + LONG_LINGER / 2, "it goes along with one that leaves at once");
+    assert_eq!(*journal.sizes.lock().unwrap(), [2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_never_leaves_before_what_it_rests_on() {
+    let journal = journal(4, false);
+    let writer = writer(&journal);
+    writer.record_after(vec![awaited(1), awaited(1)], awaited(1)).await.unwrap();
+    assert_eq!(*journal.sizes.lock().unwrap(), [3], "in one message, if they fit");
+    let half = MAX_BATCH_BYTES / 2;
+    writer.record_after(vec![awaited(half), awaited(half)], awaited(1)).await.unwrap();
+    let sizes = journal.sizes.lock().unwrap().clone();
+    assert_eq!(sizes.iter().sum::<usize>(), 6);
+    assert_eq!(sizes.last(), Some(&1), "in one of its own, when the others are durable");
 }
 
 #[tokio::test(start_paused = true)]
 async fn records_that_come_while_batches_are_under_way_travel_together() {
     let journal = journal(0, false);
     let writer = writer(&journal);
-    let calls: Vec<_> = (0..500)
-        .map(|_| {
-            let writer = writer.clone();
-            tokio::spawn(async move { writer.record(record()).await })
-        })
-        .collect();
+    let calls: Vec<_> = (0..500).map(|_| entered(&writer, record())).collect();
     tokio::time::sleep(Duration::from_millis(10)).await;
     journal.gate.add_permits(500);
     for call in calls {

@@ -13,7 +13,7 @@ use postrider_contract::ports::{HeldDelivery, WaitingRoom, WorkQueue};
 use postrider_contract::webhook::Webhook;
 use postrider_service::config_object::ConfigObject;
 
-use super::yielding::{BURST, NOBODY_AFTER};
+use super::yielding::NOBODY_AFTER;
 use super::*;
 use crate::tests::fixture::{Office, QUICK, attempted, webhook};
 

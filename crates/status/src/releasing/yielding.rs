@@ -17,14 +17,13 @@ use crate::duties::BUSY_ROUND;
 const LEAST: u32 = 12;
 /// Released while it is learned how long others wait without releases.
 const HARDLY_ANY: u32 = 1;
-/// What is published at once while there is nobody to yield to: others who come have their turn after it.
-pub(super) const BURST: usize = 32;
-/// And what is, spread over the time to the next round, while there is.
-const SMALL_BURST: u32 = 12;
+/// While there is somebody, a round is spread over this; the rest of the time to the next one is for what it looks up and
+/// writes down.
+const SPREAD: Duration = BUSY_ROUND.saturating_mul(4).checked_div(5).expect("five is not zero");
 /// Fewer waits tell more of chance than of load.
 const ENOUGH: usize = 64;
 /// So many times [`ENOUGH`] must have waited as without releases before a round grows.
-const GROWS_AFTER: usize = 4;
+const GROWS_AFTER: usize = 16;
 /// With fewer first tries than [`ENOUGH`] in this time there is hardly anybody to yield to.
 pub(super) const NOBODY_AFTER: Duration = Duration::from_secs(1);
 /// And with so many since the last round there is somebody again: 80 a second.
@@ -33,9 +32,9 @@ const SOMEBODY: usize = 4;
 /// 200 first tries a second, and less at more.
 const LISTEN_EVERY: Duration = Duration::from_secs(20);
 /// How many times [`ENOUGH`] waits without releases are remembered.
-const REMEMBERED: usize = 8;
+const REMEMBERED: usize = 16;
 /// How many times they are gathered before it is judged by them.
-const LISTENED: u32 = 2;
+const LISTENED: u32 = 4;
 /// In milliseconds: less than this beyond a tenth is no difference.
 const INDIFFERENT: f64 = 0.05;
 /// One in so many is long: what only few feel is not seen in the mean.
@@ -135,11 +134,11 @@ impl Yielding {
         self.has_released = true;
     }
 
-    /// How many are published at once, and how long after one burst the next one begins.
-    pub(super) fn bursts(&self) -> (usize, Duration) {
+    /// How long after one release the next one is due.
+    pub(super) fn gap(&self) -> Duration {
         match self.allowed() {
-            PER_ROUND => (BURST, Duration::ZERO),
-            allowed => (SMALL_BURST as usize, BUSY_ROUND * SMALL_BURST / allowed),
+            PER_ROUND => Duration::ZERO,
+            allowed => SPREAD / allowed,
         }
     }
 
@@ -332,8 +331,8 @@ mod tests {
 
     #[test]
     fn rounds_are_as_large_as_first_tries_hardly_feel_also_when_releases_began_with_the_process() {
-        let sizes = Site::new().rounds(crowded, 2_000);
-        let mean = sizes[100..].iter().sum::<u32>() / 1_900;
+        let sizes = Site::new().rounds(|most| (1.0, 2.0 + f64::from(most) / 128.0), 4_000);
+        let mean = sizes[1_000..].iter().sum::<u32>() / 3_000;
         assert!((LEAST..PER_ROUND / 2).contains(&mean), "{mean}");
     }
 
@@ -356,9 +355,9 @@ mod tests {
         let sizes = Site::new().rounds_of(long_one_in(8.0), 2_000);
         let mean = sizes[100..].iter().sum::<u32>() / 1_900;
         assert!((LEAST..PER_ROUND * 2 / 3).contains(&mean), "{mean}");
-        let sizes = Site::new().rounds_of(long_one_in(1_000.0), 3_000);
-        let mean = sizes[500..].iter().sum::<u32>() / 2_500;
-        assert!(mean > PER_ROUND * 5 / 8, "{mean} although hardly anyone feels it");
+        let sizes = Site::new().rounds_of(long_one_in(1_000.0), 6_000);
+        let mean = sizes[1_000..].iter().sum::<u32>() / 5_000;
+        assert!(mean > PER_ROUND / 2, "{mean} although hardly anyone feels it");
     }
 
     #[test]
@@ -391,12 +390,12 @@ mod tests {
         let mut site = Site::new();
         let held_up = *site.rounds(crowded, 100).last().expect("a round");
         assert!(held_up < PER_ROUND / 2, "{held_up}");
-        let (size, gap) = site.yielding.bursts();
-        let bursts = u32::try_from(size).map(|size| site.yielding.allowed().div_ceil(size));
-        assert!(size < BURST, "{size}");
-        let spread = gap * bursts.expect("a small number");
-        assert!(spread.as_millis().abs_diff(BUSY_ROUND.as_millis()) <= 1, "{gap:?} apart");
-        assert!(site.rounds(|_| (1.0, 1.5), 300).contains(&PER_ROUND));
+        let spread = site.yielding.gap() * site.yielding.allowed();
+        assert!(spread > BUSY_ROUND / 2 && spread < BUSY_ROUND, "{spread:?}");
+        assert!(site.rounds(|_| (1.0, 1.5), 1_000).contains(&PER_ROUND));
+        site.yielding.most = PER_ROUND;
+        site.yielding.stage = Stage::Releasing;
+        assert_eq!(site.yielding.gap(), Duration::ZERO, "as many as there are, as fast as they can");
     }
 
     #[test]
@@ -404,8 +403,8 @@ mod tests {
         let mut site = Site::new();
         site.rounds(|_| (0.5, 1.5), 40);
         // Once it has been listened to.
-        site.rounds(|_| (10.0, 20.0), 100);
-        assert!(site.rounds(|_| (10.0, 20.0), 600).contains(&PER_ROUND));
+        site.rounds(|_| (10.0, 20.0), 400);
+        assert!(site.rounds(|_| (10.0, 20.0), 2_000).contains(&PER_ROUND));
     }
 
     #[test]

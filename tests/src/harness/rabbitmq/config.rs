@@ -73,10 +73,11 @@ fn advanced(knobs: &Knobs) -> String {
     if knobs.is_shipped {
         return shipped::advanced().to_owned();
     }
-    let mut terms = vec![format!("{{dead_letter_worker_consumer_prefetch,{}}}", knobs.dead_letter_prefetch)];
-    if let Some(again) = knobs.dead_letter_again {
-        terms.push(format!("{{dead_letter_worker_publisher_confirm_timeout,{}}}", again.as_millis()));
-    }
+    let (prefetch, again) = (knobs.dead_letter_prefetch, knobs.dead_letter_again.as_millis());
+    let mut terms = vec![
+        format!("{{dead_letter_worker_consumer_prefetch,{prefetch}}}"),
+        format!("{{dead_letter_worker_publisher_confirm_timeout,{again}}}"),
+    ];
     if let Some(timeout) = knobs.consumer_timeout {
         terms.push(format!("{{consumer_timeout,{}}}", timeout.as_millis()));
         // How often channels look whether it has passed; a minute by default.

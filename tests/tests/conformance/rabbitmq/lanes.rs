@@ -168,7 +168,7 @@ async fn a_short_delay_does_not_wait_for_a_long_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_finds_its_queue_full_waits_in_its_lane() {
-    let knobs = Knobs { dead_letter_again: Some(Duration::from_secs(1)), ..Knobs::default() };
+    let knobs = Knobs { dead_letter_again: Duration::from_secs(1), ..Knobs::default() };
     let broker = RabbitMq::start_with(&knobs).await.expect("RabbitMQ starts");
     let limits = QueueLimits { messages: 5, ..QueueLimits::default() };
     let queue = connect(Settings { limits, ..settings(&broker.url()) }).await.work_queue();

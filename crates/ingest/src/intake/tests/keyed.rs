@@ -280,7 +280,7 @@ async fn an_own_id_beside_a_key_in_progress_is_not_taken_by_it() {
     door.put(&webhook(1)).await;
     door.fail_journal();
     assert!(matches!(door.accept_keyed(Some("k"), ORDER).await, Err(IntakeError::InDoubt { .. })));
-    door.journal.fail_publishes(PublishFault::None);
+    door.mend_journal();
     let body = Bytes::from_static(ORDER.as_bytes());
     let own = Submission::parse(&Bytes::from_static(OWN.as_bytes())).unwrap();
     let key = IdempotencyKey::parse("k").ok();
@@ -413,7 +413,7 @@ async fn what_came_into_doubt_again_is_published_again() {
     let first = in_doubt(&door, "k", ORDER).await;
     door.fail_journal();
     assert!(matches!(door.accept_keyed(Some("k"), ORDER).await, Err(IntakeError::InDoubt { .. })));
-    door.journal.fail_publishes(PublishFault::None);
+    door.mend_journal();
     let receipt = door.accept_keyed(Some("k"), ORDER).await.unwrap();
     assert_eq!(receipt.deliveries, [(first.reference.id, webhook(1).id)]);
     assert_eq!(door.deliveries().await.len(), 2, "a copy of the one in doubt, and one that counts");
