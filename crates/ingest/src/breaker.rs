@@ -1,9 +1,8 @@
-//! A circuit breaker before the queue: right after it refused something, events are turned away before anything of them
-//! is published.
+//! Circuit breakers before the queue: where it refused something, or did not answer, events are turned away before
+//! anything of them is published, but for one every [`PAUSE`], which shows whether it is back.
 //!
 //! An event that was refused half-way is in doubt: its producer has to send it again, and what the queue took of it comes
-//! twice, or is healed. One that was turned away has left no trace. So while a queue has no leader, or is full, a few
-//! events are tried every [`PAUSE`], and the others are spared.
+//! twice, or is healed. One that was turned away has left no trace.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,36 +13,73 @@ use postrider_contract::clock::Timestamp;
 /// Long enough that few are in doubt, short enough that nobody notices when the queue is back.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
+/// One each for what is refused apart from the other.
+#[derive(Debug, Default)]
+pub(crate) struct Breakers {
+    pub journal: Breaker,
+    /// Of first tries as nearly all are; what is large has queues of its own, and heeds none of this.
+    pub work: Breaker,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     /// For all to see at once whether there is anything to look at.
-    has_refused: AtomicBool,
-    refused_at: Mutex<Option<Timestamp>>,
+    is_tripped: AtomicBool,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// When what failed last was begun, or what was let through since.
+    tried_at: Option<Timestamp>,
+    /// When what was taken last was begun.
+    taken_at: Option<Timestamp>,
 }
 
 impl Breaker {
-    /// Whether an event would probably be refused.
-    pub fn is_open(&self, now: impl FnOnce() -> Timestamp) -> bool {
-        if !self.has_refused.load(Ordering::Relaxed) {
-            return false;
-        }
-        let Some(refused_at) = *self.refused_at() else { return false };
-        // A clock that was set back would keep it open until it has caught up.
-        (refused_at..refused_at.plus(PAUSE)).contains(&now())
+    /// Whether nothing is let through now.
+    pub fn is_shut(&self, now: Timestamp) -> bool {
+        self.is_tripped.load(Ordering::Relaxed) && self.seen().is_too_early(now)
     }
 
-    /// What came of what was published.
-    pub fn note(&self, is_taken: bool, now: impl FnOnce() -> Timestamp) {
-        if is_taken && !self.has_refused.load(Ordering::Relaxed) {
+    /// Whether an event may be tried. Asked right before: who is let through while it is tripped is the only one for a
+    /// while.
+    pub fn lets_through(&self, now: Timestamp) -> bool {
+        if !self.is_tripped.load(Ordering::Relaxed) {
+            return true;
+        }
+        let mut seen = self.seen();
+        let is_let_through = !seen.is_too_early(now);
+        if is_let_through && seen.tried_at.is_some() {
+            seen.tried_at = Some(now);
+        }
+        is_let_through
+    }
+
+    /// What came of something that was begun then.
+    pub fn note(&self, is_taken: bool, begun_at: Timestamp) {
+        if is_taken && !self.is_tripped.load(Ordering::Relaxed) {
             return;
         }
-        let mut refused_at = self.refused_at();
-        *refused_at = (!is_taken).then(now);
-        self.has_refused.store(!is_taken, Ordering::Relaxed);
+        let mut seen = self.seen();
+        if is_taken {
+            *seen = Seen { tried_at: None, taken_at: Some(begun_at) };
+        } else if seen.taken_at.is_none_or(|taken_at| taken_at <= begun_at) {
+            // What failed after seconds without an answer says nothing of what was tried meanwhile.
+            seen.tried_at = seen.tried_at.max(Some(begun_at));
+        }
+        self.is_tripped.store(seen.tried_at.is_some(), Ordering::Relaxed);
     }
 
-    fn refused_at(&self) -> MutexGuard<'_, Option<Timestamp>> {
-        self.refused_at.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn is_too_early(&self, now: Timestamp) -> bool {
+        // A clock that was set back would keep everybody out until it has caught up.
+        self.tried_at.is_some_and(|tried_at| (tried_at..tried_at.plus(PAUSE)).contains(&now))
     }
 }
 
@@ -51,18 +87,41 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + millis)
+    }
+
     #[test]
-    fn after_a_refusal_nothing_is_tried_for_a_moment_and_after_a_success_everything() {
-        let (breaker, begun) = (Breaker::default(), Timestamp::from_millis(1_000));
-        breaker.note(true, || begun);
-        assert!(!breaker.is_open(|| begun));
-        breaker.note(false, || begun);
-        assert!(breaker.is_open(|| begun));
-        assert!(!breaker.is_open(|| begun.minus(PAUSE)), "the clock was set back");
-        assert!(!breaker.is_open(|| begun.plus(PAUSE)), "now it is seen whether the queue is back");
-        breaker.note(false, || begun.plus(PAUSE));
-        assert!(breaker.is_open(|| begun.plus(PAUSE)));
-        breaker.note(true, || begun.plus(PAUSE));
-        assert!(!breaker.is_open(|| begun.plus(PAUSE)));
+    fn after_a_refusal_one_is_let_through_at_a_time_and_after_a_success_everybody() {
+        let breaker = Breaker::default();
+        assert!(breaker.lets_through(at(0)) && breaker.lets_through(at(0)));
+        breaker.note(false, at(0));
+        assert!(breaker.is_shut(at(99)) && !breaker.lets_through(at(99)));
+        assert!(
+            !breaker.is_shut(at(100)) && breaker.lets_through(at(100)),
+            "to see whether the queue is back"
+        );
+        assert!(!breaker.lets_through(at(150)), "while that is under way");
+        assert!(breaker.lets_through(at(200)), "it may never be answered");
+        breaker.note(true, at(100));
+        assert!(breaker.lets_through(at(201)) && breaker.lets_through(at(201)));
+    }
+
+    #[test]
+    fn what_was_begun_before_the_last_success_and_fails_late_trips_nothing() {
+        let breaker = Breaker::default();
+        breaker.note(false, at(0));
+        breaker.note(true, at(100));
+        breaker.note(false, at(50));
+        assert!(breaker.lets_through(at(101)) && breaker.lets_through(at(101)));
+        breaker.note(false, at(100));
+        assert!(!breaker.lets_through(at(101)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_out() {
+        let breaker = Breaker::default();
+        breaker.note(false, at(0));
+        assert!(breaker.lets_through(at(-1)));
     }
 }

@@ -22,23 +22,21 @@ use postrider_contract::event::Event;
 use postrider_contract::ids::{EventId, TenantId};
 use postrider_contract::journal::JournalRecord;
 use postrider_contract::ports::{
-    BegunRequest, EventIntake, IntakeError, IntakeReceipt, KeyName, KeyedOutcome, KeyedRequest, KeyedState,
-    PublishError, StoreError, WorkQueue,
+    EventIntake, IntakeError, IntakeReceipt, KeyedOutcome, KeyedRequest, KeyedState, WorkQueue,
 };
-use postrider_contract::rendering::RenderError;
 use postrider_contract::schema::Violation;
 use postrider_contract::submission::Submission;
 use postrider_service::directory::{Directory, Found, TenantView};
-use postrider_service::failpoint;
 use postrider_service::journal_writer::JournalWriter;
 
 use crate::backlog::Backlog;
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Breakers};
 use crate::in_hand::InHand;
-use crate::key::{IdempotencyKey, Keyed, keys_of};
-use crate::keyed_gate::{KeyedGate, Unanswered};
+use crate::key::{IdempotencyKey, Keyed, begun_under, keys_of};
+use crate::keyed_gate::KeyedGate;
 use crate::matching::{UnknownWebhook, match_webhooks};
 use crate::publishing::{Page, Pages, Planned, accepted_record, check_all};
+use crate::refusals::{hit, in_doubt, not_now, store_away, unavailable, unrenderable};
 use crate::room_watch::RoomWatch;
 use crate::schema_check;
 
@@ -47,6 +45,10 @@ const STILL_RUNNING: Duration = Duration::from_secs(10);
 /// Nobody takes a request over that is younger than this: half of [`STILL_RUNNING`], so that it can still be written
 /// down, or published, before it is taken for dead.
 const SURELY_OURS: Duration = Duration::from_secs(5);
+
+/// Far below what an engine takes for large.
+const ORDINARY_BYTES: usize = 16 * 1024;
+const ORDINARY_MATCHES: usize = 16;
 
 /// What an [`Intake`] is made of.
 #[derive(Clone)]
@@ -67,7 +69,7 @@ pub struct IntakeParts {
 pub struct Intake {
     parts: IntakeParts,
     in_hand: InHand,
-    breaker: Breaker,
+    breakers: Breakers,
 }
 
 /// What a request is that finds its key taken.
@@ -86,6 +88,11 @@ struct Ready {
 }
 
 impl Ready {
+    /// As nearly all events are: what is large, or goes to very many, may go to queues of its own.
+    fn is_ordinary(&self) -> bool {
+        self.event.data.as_bytes().len() <= ORDINARY_BYTES && self.matches.len() <= ORDINARY_MATCHES
+    }
+
     fn request(&self, key: &Keyed) -> KeyedRequest {
         KeyedRequest {
             tenant: self.event.tenant.clone(),
@@ -101,7 +108,7 @@ impl Ready {
 impl Intake {
     #[must_use]
     pub fn new(parts: IntakeParts) -> Arc<Self> {
-        Arc::new(Intake { parts, in_hand: InHand::default(), breaker: Breaker::default() })
+        Arc::new(Intake { parts, in_hand: InHand::default(), breakers: Breakers::default() })
     }
 
     /// Accepts one event. `body` is the request's own bytes, by whose hash a repeat is told from a reuse of its key.
@@ -120,6 +127,7 @@ impl Intake {
         if keys.is_empty() {
             schema_check::refuse_broken(&view, &submission)?;
             let ready = self.prepare(&view, submission, Origin::Producer).await?;
+            self.check_breakers(&ready)?;
             return self.publish(&ready, Origin::Producer, Check::Fresh).await;
         }
         let prepared = match schema_check::refuse_broken(&view, &submission) {
@@ -166,10 +174,6 @@ impl Intake {
         if let Err(error) = self.parts.queue.check_writable() {
             return Err(IntakeError::Unavailable { reason: error.to_string() });
         }
-        if self.breaker.is_open(|| self.parts.clock.now()) {
-            let reason = "the queue refused an event a moment ago".to_owned();
-            return Err(IntakeError::Unavailable { reason });
-        }
         match self.parts.directory.tenant(tenant) {
             Found::Known(view) => Ok(view),
             Found::Unknown if self.parts.directory.cannot_read_tenant(tenant) => {
@@ -196,7 +200,20 @@ impl Intake {
         let given_timestamp = submission.timestamp;
         let event = self.event(view, submission, accepted_at);
         let matches = matches.into_iter().map(|matched| Planned::new(matched, &event)).collect();
-        checked(Ready { event, given_timestamp, matches })
+        let ready = checked(Ready { event, given_timestamp, matches })?;
+        let now = self.parts.clock.now();
+        if self.breakers_of(&ready).any(|breaker| breaker.is_shut(now)) { Err(not_now()) } else { Ok(ready) }
+    }
+
+    /// Asked right before the first of it is published.
+    fn check_breakers(&self, ready: &Ready) -> Result<(), IntakeError> {
+        let now = self.parts.clock.now();
+        if self.breakers_of(ready).all(|breaker| breaker.lets_through(now)) { Ok(()) } else { Err(not_now()) }
+    }
+
+    fn breakers_of(&self, ready: &Ready) -> impl Iterator<Item = &Breaker> {
+        let is_tried = ready.is_ordinary() && ready.matches.iter().any(|planned| planned.held.is_none());
+        std::iter::once(&self.breakers.journal).chain(is_tried.then_some(&self.breakers.work))
     }
 
     fn event(&self, view: &TenantView, submission: Submission, accepted_at: Timestamp) -> Event {
@@ -231,6 +248,13 @@ impl Intake {
                     }
                 },
             }
+        }
+        if let Err(refusal) = self.check_breakers(&ready) {
+            // Those of a repeat stand for the first request.
+            if check == Check::Fresh {
+                self.withdraw(&ready, &begun).await;
+            }
+            return Err(refusal);
         }
         if !self.is_surely_ours(&ready.event) {
             // Its row waited for the store, and looked dead to a repeat, which publishes too.
@@ -284,6 +308,8 @@ impl Intake {
         let Some((key, first, state)) = known.next() else { return Err(refusal) };
         match self.judge(key, first, state) {
             Repeat::Answered(answer) => answer,
+            // Of what it asks for, nothing is wrong: the queue is not trusted at the moment.
+            Repeat::Unfinished(_) if matches!(refusal, IntakeError::Unavailable { .. }) => Err(refusal),
             Repeat::Unfinished(first) => {
                 let given_timestamp = submission.timestamp;
                 let event = self.event(view, submission, self.parts.clock.now());
@@ -372,17 +398,24 @@ impl Intake {
         let (mut page, mut first_tries) = (pages.render_next().await, 0);
         while !pages.is_last() {
             first_tries += page.first_tries;
-            self.publish_page(page, None).await?;
+            self.publish_page(ready, page, None).await?;
             page = pages.render_next().await;
         }
         first_tries += page.first_tries;
-        self.publish_page(page, Some(record)).await?;
+        self.publish_page(ready, page, Some(record)).await?;
         self.parts.backlog.note_published(first_tries);
         Ok(receipt)
     }
 
-    async fn publish_page(&self, page: Page, accepted: Option<JournalRecord>) -> Result<(), IntakeError> {
+    async fn publish_page(
+        &self,
+        ready: &Ready,
+        page: Page,
+        accepted: Option<JournalRecord>,
+    ) -> Result<(), IntakeError> {
         let Page { publications, holds, .. } = page;
+        let (begun_at, tells_of_work) =
+            (self.parts.clock.now(), ready.is_ordinary() && !publications.is_empty());
         let deliveries = async {
             hit("ingest.before_deliveries")?;
             if !publications.is_empty() {
@@ -401,7 +434,10 @@ impl Intake {
         };
         // Both run to their end: a journal record without its deliveries is healed, silence about it is not.
         let (deliveries, journal) = futures_util::join!(deliveries, journal);
-        self.breaker.note(deliveries.is_ok() && journal.is_ok(), || self.parts.clock.now());
+        self.breakers.journal.note(journal.is_ok(), begun_at);
+        if tells_of_work {
+            self.breakers.work.note(deliveries.is_ok(), begun_at);
+        }
         hit("ingest.after_publish")?;
         deliveries?;
         journal.map_err(in_doubt)
@@ -418,6 +454,7 @@ impl EventIntake for Intake {
     ) -> Result<IntakeReceipt, IntakeError> {
         let view = self.view(tenant)?;
         let ready = self.prepare(&view, submission, origin).await?;
+        self.check_breakers(&ready)?;
         self.publish(&ready, origin, Check::Fresh).await
     }
 }
@@ -442,16 +479,6 @@ pub(crate) fn event_of(
     }
 }
 
-/// What a key stands for once this event was begun under it.
-fn begun_under(event: &Event, name: &KeyName) -> BegunRequest {
-    BegunRequest {
-        tenant: event.tenant.clone(),
-        name: name.clone(),
-        event: event.id.clone(),
-        accepted_at: event.accepted_at,
-    }
-}
-
 /// What it goes into takes it.
 fn checked(ready: Ready) -> Result<Ready, IntakeError> {
     check_all(&ready.event, &ready.matches).map_err(unrenderable)?;
@@ -461,26 +488,6 @@ fn checked(ready: Ready) -> Result<Ready, IntakeError> {
 fn replayed(request: &KeyedRequest) -> IntakeReceipt {
     let deliveries = request.matches.iter().map(|stored| (stored.delivery, stored.webhook)).collect();
     IntakeReceipt { event: request.event.clone(), deliveries, replayed: true }
-}
-
-fn unavailable(error: Unanswered) -> IntakeError {
-    IntakeError::Unavailable { reason: error.to_string() }
-}
-
-fn store_away(error: &StoreError) -> IntakeError {
-    IntakeError::Unavailable { reason: error.to_string() }
-}
-
-fn unrenderable(error: RenderError) -> IntakeError {
-    IntakeError::Unrenderable { pointer: error.pointer, detail: error.detail }
-}
-
-fn in_doubt(error: PublishError) -> IntakeError {
-    IntakeError::InDoubt { reason: error.to_string() }
-}
-
-fn hit(place: &'static str) -> Result<(), IntakeError> {
-    failpoint::hit(place).map_err(|failure| IntakeError::InDoubt { reason: failure.to_string() })
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What makes a request recognisable when it is repeated.
 
 use bytes::Bytes;
+use postrider_contract::event::Event;
 use postrider_contract::ids::EventId;
-use postrider_contract::ports::KeyName;
+use postrider_contract::ports::{BegunRequest, KeyName};
 use sha2::{Digest, Sha256};
 
 /// AMQP short strings hold 255 bytes, and `message_id` is one.
@@ -43,6 +44,16 @@ pub(crate) fn keys_of(own_id: Option<&EventId>, key: Option<IdempotencyKey>, bod
     let request = key.map(|key| KeyName::Request(key.into_text()));
     let names = event.into_iter().chain(request);
     names.map(|name| Keyed { name, body_hash: Sha256::digest(body).into() }).collect()
+}
+
+/// What a key stands for once this event was begun under it.
+pub(crate) fn begun_under(event: &Event, name: &KeyName) -> BegunRequest {
+    BegunRequest {
+        tenant: event.tenant.clone(),
+        name: name.clone(),
+        event: event.id.clone(),
+        accepted_at: event.accepted_at,
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod key;
 mod keyed_gate;
 mod matching;
 mod publishing;
+mod refusals;
 mod room_watch;
 mod schema_check;
 

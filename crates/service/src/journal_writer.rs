@@ -1,9 +1,9 @@
 //! Many records, few messages: gathers the journal records of many callers into batches.
 //!
-//! A record costs a fraction of a message (DESIGN.md, "Numbers to know"), so records wait for company. One that nobody
-//! waits for does so for [`LONG_LINGER`], or until a batch is full. One that a producer waits for takes all that is there
-//! along: at once with nothing under way, with batches under way after [`LINGER`] at most, and with [`MAX_UNDER_WAY`] of
-//! them when one is confirmed.
+//! A record costs a fraction of a message (DESIGN.md, "Numbers to know"), so records wait for company: with batches under
+//! way until there is a full one, at most [`LINGER`] if a producer waits for it and [`LONG_LINGER`] if none does; and with
+//! [`MAX_UNDER_WAY`] of them until one is confirmed. With nothing under way a batch leaves at once, unless all that it
+//! holds is tries, for which nobody waits.
 //!
 //! [`JournalWriter::record`] answers only when the message that holds the record is confirmed.
 
@@ -112,7 +112,7 @@ struct Waiting {
     entries: Vec<Entry>,
     records: usize,
     bytes: usize,
-    /// A producer waits for one of them.
+    /// Somebody waits for one of them.
     is_awaited: bool,
 }
 
@@ -123,10 +123,10 @@ impl Waiting {
             self.records += 1;
             self.bytes += weight(record);
         }
-        let is_awaited = is_awaited(&entry.record);
+        let (patience, is_awaited) = patience(&entry.record);
         self.is_awaited |= is_awaited;
         self.entries.push(entry);
-        if is_awaited { LINGER } else { LONG_LINGER }
+        patience
     }
 
     fn is_full(&self) -> bool {
@@ -209,14 +209,15 @@ impl Gathering {
     }
 }
 
-/// Whether a producer's answer waits for it: for an accepted record, and for what that holds.
-fn is_awaited(record: &JournalRecord) -> bool {
+/// How long a record may wait for company, and whether anybody waits for it: a producer for an accepted record and for
+/// what that holds, and a worker's slot for what is not about a try.
+fn patience(record: &JournalRecord) -> (Duration, bool) {
     match record {
-        JournalRecord::Accepted(_) | JournalRecord::Held(_) => true,
-        JournalRecord::Attempted(_)
-        | JournalRecord::Deferred(_)
-        | JournalRecord::Released(_)
-        | JournalRecord::Concluded(_) => false,
+        JournalRecord::Accepted(_) | JournalRecord::Held(_) => (LINGER, true),
+        JournalRecord::Deferred(_) | JournalRecord::Released(_) | JournalRecord::Concluded(_) => {
+            (LONG_LINGER, true)
+        }
+        JournalRecord::Attempted(_) => (LONG_LINGER, false),
     }
 }
 

@@ -9,6 +9,8 @@ use anyhow::{Result, anyhow};
 /// How long to leave between two looks. Short, because it bounds how much a wait adds to a test; not shorter,
 /// because the machine is busy with what is being waited for.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+/// What changes for so many times as long as it may stand still comes to no end.
+const PACES: u32 = 10;
 
 /// Looks again and again until `look` answers `Some`, which is returned.
 ///
@@ -36,7 +38,7 @@ pub async fn eventually<T>(
 }
 
 /// As [`eventually`], for what takes the longer the busier the machine is: it fails after `within` without any change of
-/// what the looks find that do not end it.
+/// what the looks find that do not end it, and after ten times that in any case.
 pub async fn eventually_at_its_pace<T, Seen: PartialEq>(
     what: &str,
     within: Duration,
@@ -45,17 +47,18 @@ pub async fn eventually_at_its_pace<T, Seen: PartialEq>(
     let mut moments = tokio::time::interval(BETWEEN_LOOKS);
     moments.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut last, mut ends_at) = (None, Instant::now() + within);
+    let ends_for_good = Instant::now() + within * PACES;
     loop {
         moments.tick().await;
-        let Ok(seen) = tokio::time::timeout_at(ends_at.into(), look()).await else {
-            return Err(anyhow!("waited in vain for {what}: nothing changed for {within:?}"));
-        };
-        match seen? {
-            ControlFlow::Break(found) => return Ok(found),
-            ControlFlow::Continue(seen) if last.as_ref() != Some(&seen) => {
-                (last, ends_at) = (Some(seen), Instant::now() + within);
+        match tokio::time::timeout_at(ends_at.into(), look()).await.ok().transpose()? {
+            Some(ControlFlow::Break(found)) => return Ok(found),
+            Some(ControlFlow::Continue(seen)) if last.as_ref() != Some(&seen) => {
+                (last, ends_at) = (Some(seen), (Instant::now() + within).min(ends_for_good));
             }
-            ControlFlow::Continue(_) => {}
+            Some(ControlFlow::Continue(_)) | None => {}
+        }
+        if Instant::now() >= ends_at {
+            return Err(anyhow!("waited in vain for {what}: nothing changed for {within:?}"));
         }
     }
 }

@@ -169,7 +169,7 @@ impl Neighbours {
         }
         beside.installation.halt().await;
         for side in [Side::With, Side::Without] {
-            settle(&self.engine(side)?).await;
+            come_to_rest(&self.engine(side)?).await;
         }
         let mut comparison = Comparison::new(kind.name());
         for pair in 1..=self.pairs {
@@ -218,7 +218,7 @@ impl Neighbours {
 
 /// What was put into a store beforehand is not part of what is measured: PostgreSQL checkpoints and vacuums for minutes
 /// after it, which both installations feel.
-async fn settle(engine: &EngineGiven) {
+async fn come_to_rest(engine: &EngineGiven) {
     let EngineGiven::Cluster { store, .. } = engine else { return };
     progress("PostgreSQL comes to rest");
     if let Err(error) = bring_to_rest(store).await {

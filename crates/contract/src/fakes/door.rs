@@ -30,6 +30,10 @@ impl<D: Door> WorkQueue for Behind<D> {
         self.0.queue().depths().await
     }
 
+    fn worth_a_publish(&self) -> usize {
+        self.0.queue().worth_a_publish()
+    }
+
     fn check_writable(&self) -> Result<(), QueueError> {
         self.0.queue().check_writable()
     }

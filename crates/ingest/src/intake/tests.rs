@@ -16,7 +16,8 @@ use postrider_contract::fakes::{FakeQueue, PublishFault};
 use postrider_contract::journal::{JournalBatch, JournalRecord};
 use postrider_contract::outcome::HoldReason;
 use postrider_contract::ports::{
-    ConfigKind, ConfigStore, ConfigWrite, Expected, Journal, JournalSource, QueueError,
+    ConfigKind, ConfigStore, ConfigWrite, Expected, Journal, JournalSource, KeyName, PublishError,
+    QueueError, StoreError,
 };
 use postrider_contract::profile::Profile;
 use postrider_contract::provider::Provider;
@@ -99,11 +100,35 @@ async fn right_after_one_came_into_doubt_others_are_turned_away_without_a_trace(
     door.deliveries().await;
     let refused = door.accept_keyed(Some("k"), ORDER).await.unwrap_err();
     assert!(matches!(refused, IntakeError::Unavailable { .. }), "{refused:?}");
-    assert!(matches!(door.intake.check_open(&tenant_id("a")), Err(IntakeError::Unavailable { .. })));
     door.assert_nothing_happened().await;
     door.mend_journal();
     assert!(!door.accept_keyed(Some("k"), ORDER).await.unwrap().replayed, "not even its key was taken");
     door.accept(ORDER).await.expect("and nobody waits any more");
+}
+
+#[tokio::test]
+async fn what_is_refused_of_large_events_keeps_no_ordinary_one_out_and_the_other_way_round() {
+    let large = format!(r#"{{"type":"order.paid","data":{{"text":"{}"}}}}"#, "x".repeat(ORDINARY_BYTES));
+    let large: &'static str = Box::leak(large.into_boxed_str());
+    for (refused, other) in [(large, ORDER), (ORDER, large)] {
+        let door = Door::open().await.unsuspecting();
+        door.put(&webhook(1)).await;
+        door.queue.fail_publishes(PublishFault::Refused { reason: "full".to_owned() });
+        assert!(matches!(door.accept(refused).await, Err(IntakeError::InDoubt { .. })));
+        door.queue.fail_publishes(PublishFault::None);
+        door.accept(other).await.expect("it goes into another queue");
+    }
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_answered_although_the_queue_refuses_others() {
+    let door = Door::open().await;
+    door.put(&webhook(1)).await;
+    let first = door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    door.fail_journal();
+    assert!(matches!(door.accept(ORDER).await, Err(IntakeError::InDoubt { .. })));
+    let again = door.accept_keyed(Some("k"), ORDER).await.unwrap();
+    assert_eq!((again.replayed, again.event), (true, first.event));
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use postrider_contract::attempt::{Attempt, AttemptResult, FailureClass, SentRequest, Timings};
 use postrider_contract::clock::{ManualClock, Timestamp};
-use postrider_contract::delivery::{DeliveryRef, Origin};
+use postrider_contract::delivery::{DeliveryRef, Origin, Position};
 use postrider_contract::event::{Event, SchemaVersion};
-use postrider_contract::ids::{DeliveryId, WebhookId};
-use postrider_contract::journal::{AcceptedRecord, ConcludedRecord, Conclusion};
+use postrider_contract::ids::{AttemptId, DeliveryId, WebhookId};
+use postrider_contract::journal::{AcceptedRecord, AttemptedRecord};
 use postrider_contract::json::RawObject;
+use postrider_contract::outcome::Outcome;
 use postrider_contract::ports::{JournalSource, QueueError};
 use postrider_contract::webhook::WebhookKind;
 use tokio::sync::Semaphore;
@@ -18,6 +20,7 @@ use super::*;
 struct GatedJournal {
     /// How many records each message had.
     sizes: Mutex<Vec<usize>>,
+    records: Mutex<Vec<Arc<JournalRecord>>>,
     gate: Semaphore,
     refuses: bool,
 }
@@ -26,6 +29,7 @@ struct GatedJournal {
 impl Journal for GatedJournal {
     async fn append(&self, batch: JournalBatch) -> Result<(), PublishError> {
         self.sizes.lock().unwrap().push(batch.records.len());
+        self.records.lock().unwrap().extend(batch.records);
         self.gate.acquire().await.unwrap().forget();
         if self.refuses { Err(PublishError::InDoubt { reason: "no confirm".to_owned() }) } else { Ok(()) }
     }
@@ -40,7 +44,12 @@ impl Journal for GatedJournal {
 }
 
 fn journal(permits: usize, refuses: bool) -> Arc<GatedJournal> {
-    Arc::new(GatedJournal { sizes: Mutex::default(), gate: Semaphore::new(permits), refuses })
+    Arc::new(GatedJournal {
+        sizes: Mutex::default(),
+        records: Mutex::default(),
+        gate: Semaphore::new(permits),
+        refuses,
+    })
 }
 
 fn writer(journal: &Arc<GatedJournal>) -> JournalWriter {
@@ -67,21 +76,40 @@ fn awaited(bytes: usize) -> Arc<JournalRecord> {
     }))
 }
 
-/// One that nobody waits for.
+/// A try, for which nobody waits.
 fn record() -> Arc<JournalRecord> {
-    Arc::new(JournalRecord::Concluded(ConcludedRecord {
-        delivery: DeliveryRef {
-            id: DeliveryId::from_u128(1),
-            tenant: "tnt_1".parse().unwrap(),
-            event_id: "evt_1".parse().unwrap(),
-            event_type: "a.b".parse().unwrap(),
-            webhook: WebhookId::from_u128(1),
-            kind: WebhookKind::Webhook,
-            accepted_at: Timestamp::EPOCH,
-            replay: 0,
-        },
-        conclusion: Conclusion::Expired,
-        at: Timestamp::EPOCH,
+    let delivery = DeliveryRef {
+        id: DeliveryId::from_u128(1),
+        tenant: "tnt_1".parse().unwrap(),
+        event_id: "evt_1".parse().unwrap(),
+        event_type: "a.b".parse().unwrap(),
+        webhook: WebhookId::from_u128(1),
+        kind: WebhookKind::Webhook,
+        accepted_at: Timestamp::EPOCH,
+        replay: 0,
+    };
+    let request = SentRequest {
+        method: "POST".to_owned(),
+        url: "https://hooks.example.com/".to_owned(),
+        headers: Vec::new(),
+        body_sha256: [0; 32],
+        body_length: 2,
+    };
+    let attempt = Attempt {
+        id: AttemptId::from_u128(1),
+        number: Position::START.attempt,
+        started_at: Timestamp::EPOCH,
+        request,
+        address: None,
+        timings: Timings::default(),
+        result: AttemptResult::Failure { class: FailureClass::Connect, detail: String::new() },
+    };
+    let outcome = Outcome::Delivered;
+    Arc::new(JournalRecord::Attempted(AttemptedRecord {
+        delivery,
+        position: Position::START,
+        attempt,
+        outcome,
     }))
 }
 
@@ -118,16 +146,31 @@ async fn what_nobody_waits_for_waits_for_company() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_never_leaves_before_what_it_rests_on() {
-    let journal = journal(4, false);
-    let writer = writer(&journal);
-    writer.record_after(vec![awaited(1), awaited(1)], awaited(1)).await.unwrap();
-    assert_eq!(*journal.sizes.lock().unwrap(), [3], "in one message, if they fit");
+async fn a_record_is_written_behind_what_it_rests_on_in_the_same_message() {
+    let journal = journal(1, false);
+    let (held, accepted) = (awaited(1), awaited(2));
+    writer(&journal).record_after(vec![Arc::clone(&held)], Arc::clone(&accepted)).await.unwrap();
+    assert_eq!(*journal.records.lock().unwrap(), [held, accepted]);
+    assert_eq!(*journal.sizes.lock().unwrap(), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_waits_until_what_it_rests_on_is_durable_where_one_message_does_not_hold_both() {
     let half = MAX_BATCH_BYTES / 2;
-    writer.record_after(vec![awaited(half), awaited(half)], awaited(1)).await.unwrap();
-    let sizes = journal.sizes.lock().unwrap().clone();
-    assert_eq!(sizes.iter().sum::<usize>(), 6);
-    assert_eq!(sizes.last(), Some(&1), "in one of its own, when the others are durable");
+    for before in [vec![awaited(half), awaited(half)], vec![awaited(1); MAX_RECORDS]] {
+        let (journal, last) = (journal(0, false), awaited(7));
+        let writer = writer(&journal);
+        let count = before.len();
+        let call = tokio::spawn({
+            let last = Arc::clone(&last);
+            async move { writer.record_after(before, last).await }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!journal.records.lock().unwrap().contains(&last), "nothing is durable yet");
+        journal.gate.add_permits(count + 1);
+        call.await.unwrap().unwrap();
+        assert_eq!(journal.records.lock().unwrap().iter().position(|record| *record == last), Some(count));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,3 +1,5 @@
+mod publishing;
+
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -5,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use postrider_contract::clock::{Clock, Timestamp};
 use postrider_contract::delivery::{Check, Delivery};
-use postrider_contract::fakes::{Behind, Door, FakeLog, PublishFault};
+use postrider_contract::fakes::{FakeLog, PublishFault};
 use postrider_contract::ids::DeliveryId;
 use postrider_contract::journal::HeldRecord;
 use postrider_contract::outcome::{CancelReason, DeliveryStatus, HoldReason, Outcome};
@@ -376,75 +378,6 @@ async fn a_released_delivery_that_is_lost_sight_of_waits_again() {
         assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released });
     }
     assert_eq!(ids(&office.published().await), ids(&held));
-}
-
-/// Notes how much is published at once, and may refuse what is meant for one webhook.
-struct Watched {
-    queue: Arc<dyn WorkQueue>,
-    refused: Option<WebhookId>,
-    sizes: Mutex<Vec<usize>>,
-}
-
-impl Watched {
-    fn put_before(office: &mut Office, refused: Option<WebhookId>) -> Arc<Behind<Self>> {
-        let queue = Arc::clone(&office.parts.queue);
-        let watched = Arc::new(Behind(Watched { queue, refused, sizes: Mutex::default() }));
-        office.parts.queue = Arc::clone(&watched) as Arc<dyn WorkQueue>;
-        watched
-    }
-}
-
-#[async_trait]
-impl Door for Watched {
-    fn queue(&self) -> &dyn WorkQueue {
-        &*self.queue
-    }
-
-    async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
-        self.sizes.lock().unwrap().push(publications.len());
-        let is_refused = |work: &Work| match work {
-            Work::Deliver(delivery) => Some(delivery.reference.webhook) == self.refused,
-            Work::FanOut(_) => false,
-        };
-        let (refused, taken): (Vec<_>, Vec<_>) =
-            publications.into_iter().partition(|publication| is_refused(&publication.work));
-        self.queue.publish(taken).await?;
-        if refused.is_empty() { Ok(()) } else { Err(PublishError::Refused { reason: "refused".to_owned() }) }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_cannot_be_published_for_one_webhook_keeps_none_of_the_others_waiting() {
-    let mut office = Office::open().await;
-    for number in [1, 2, 3] {
-        office.put(&webhook(number)).await;
-    }
-    Watched::put_before(&mut office, Some(webhook(2).id));
-    let mut releasing = releasing(&office).await;
-    office.hold(2, 1).await;
-    assert!(releasing.round().await.is_err(), "nothing at all could be published");
-    office.hold(1, 1).await;
-    office.hold(3, 1).await;
-    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 2 });
-    let mut released: Vec<_> = office.published().await.iter().map(|one| one.reference.webhook).collect();
-    released.sort();
-    // What failed is tried apart from then on, so that the others are published once.
-    assert_eq!(released, [webhook(1).id, webhook(3).id]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn events_of_others_come_in_between_the_bursts_of_a_round() {
-    let mut office = Office::open().await;
-    for number in 1..=20 {
-        office.put(&webhook(number)).await;
-    }
-    let watched = Watched::put_before(&mut office, None);
-    let mut releasing = releasing(&office).await;
-    for number in 1..=20 {
-        office.hold(number, 4).await;
-    }
-    assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 80 });
-    assert_eq!(*watched.0.sizes.lock().unwrap(), [BURST, BURST, 80 - 2 * BURST]);
 }
 
 /// First tries of others, each of which began so long after its event was accepted.

@@ -28,8 +28,8 @@ const GROWS_AFTER: usize = 16;
 pub(super) const NOBODY_AFTER: Duration = Duration::from_secs(1);
 /// And with so many since the last round there is somebody again: 80 a second.
 const SOMEBODY: usize = 4;
-/// Load changes, and clocks of two machines drift; a moment of hardly any releases so often costs a twentieth at
-/// 200 first tries a second, and less at more.
+/// Load changes, and clocks of two machines drift; a moment of hardly any releases so often costs a thirteenth
+/// at 200 first tries a second, and less at more.
 const LISTEN_EVERY: Duration = Duration::from_secs(20);
 /// How many times [`ENOUGH`] waits without releases are remembered.
 const REMEMBERED: usize = 16;
@@ -136,9 +136,10 @@ impl Yielding {
 
     /// How long after one release the next one is due.
     pub(super) fn gap(&self) -> Duration {
-        match self.allowed() {
-            PER_ROUND => Duration::ZERO,
-            allowed => SPREAD / allowed,
+        if self.stage == Stage::Releasing && !self.has_company {
+            Duration::ZERO
+        } else {
+            SPREAD / self.allowed()
         }
     }
 
@@ -393,7 +394,7 @@ mod tests {
         let spread = site.yielding.gap() * site.yielding.allowed();
         assert!(spread > BUSY_ROUND / 2 && spread < BUSY_ROUND, "{spread:?}");
         assert!(site.rounds(|_| (1.0, 1.5), 1_000).contains(&PER_ROUND));
-        site.yielding.most = PER_ROUND;
+        site.yielding.has_company = false;
         site.yielding.stage = Stage::Releasing;
         assert_eq!(site.yielding.gap(), Duration::ZERO, "as many as there are, as fast as they can");
     }
