@@ -17,6 +17,8 @@ mod strays;
 mod waiting_room;
 mod watched;
 
+use crate::attempt::SentRequest;
+
 pub use configuration::FakeConfiguration;
 pub use door::{Behind, Door};
 pub use keyed::FakeKeyedRequests;
@@ -24,3 +26,15 @@ pub use leadership::FakeLeadership;
 pub use log::FakeLog;
 pub use outage::Outage;
 pub use queue::{FakeQueue, PublishFault, Unacknowledged};
+
+/// For tries of which something else matters.
+#[must_use]
+pub fn sent_request() -> SentRequest {
+    SentRequest {
+        method: "POST".to_owned(),
+        url: "https://hooks.example.com/".to_owned(),
+        headers: Vec::new(),
+        body_sha256: [0; 32],
+        body_length: 2,
+    }
+}

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::attempt::{BodyExtent, FailureClass, Response, SentRequest, Timings};
+use crate::attempt::{BodyExtent, FailureClass, Response, Timings};
 use crate::delivery::{Check, Delivery};
 use crate::event::SchemaVersion;
+use crate::fakes::sent_request;
 use crate::ids::WebhookId;
 use crate::journal::ExpectedDelivery;
 use crate::json::RawObject;
@@ -92,19 +93,12 @@ fn attempted(
         }),
         None => AttemptResult::Failure { class: FailureClass::Connect, detail: String::new() },
     };
-    let request = SentRequest {
-        method: "POST".to_owned(),
-        url: "https://hooks.example.com/".to_owned(),
-        headers: Vec::new(),
-        body_sha256: [0; 32],
-        body_length: 2,
-    };
     let id = u128::from(delivery) << 64 | u128::from(position.attempt.number()) << 8 | call;
     let attempt = Attempt {
         id: AttemptId::from_u128(id),
         number: position.attempt,
         started_at: at(u64::from(position.attempt.number())),
-        request,
+        request: sent_request(),
         address: None,
         timings: Timings { total: Duration::from_millis(42), ..Timings::default() },
         result,

@@ -1,10 +1,11 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use postrider_contract::attempt::{Attempt, AttemptResult, FailureClass, SentRequest, Timings};
+use postrider_contract::attempt::{Attempt, AttemptResult, FailureClass, Timings};
 use postrider_contract::clock::{ManualClock, Timestamp};
 use postrider_contract::delivery::{DeliveryRef, Origin, Position};
 use postrider_contract::event::{Event, SchemaVersion};
+use postrider_contract::fakes::sent_request;
 use postrider_contract::ids::{AttemptId, DeliveryId, WebhookId};
 use postrider_contract::journal::{AcceptedRecord, AttemptedRecord};
 use postrider_contract::json::RawObject;
@@ -88,18 +89,11 @@ fn record() -> Arc<JournalRecord> {
         accepted_at: Timestamp::EPOCH,
         replay: 0,
     };
-    let request = SentRequest {
-        method: "POST".to_owned(),
-        url: "https://hooks.example.com/".to_owned(),
-        headers: Vec::new(),
-        body_sha256: [0; 32],
-        body_length: 2,
-    };
     let attempt = Attempt {
         id: AttemptId::from_u128(1),
         number: Position::START.attempt,
         started_at: Timestamp::EPOCH,
-        request,
+        request: sent_request(),
         address: None,
         timings: Timings::default(),
         result: AttemptResult::Failure { class: FailureClass::Connect, detail: String::new() },

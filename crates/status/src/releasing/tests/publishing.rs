@@ -1,5 +1,7 @@
 //! How releases are published: one by one or together, and what becomes of the others when one cannot be.
 
+use std::sync::atomic::AtomicUsize;
+
 use postrider_contract::fakes::{Behind, Door};
 use tokio::time::Instant;
 
@@ -13,13 +15,19 @@ struct Watched {
     sizes: Mutex<Vec<usize>>,
     /// How long it takes to publish, however much.
     takes: Mutex<Duration>,
+    worth_a_publish: AtomicUsize,
 }
 
 impl Watched {
     fn put_before(office: &mut Office, refused: Option<WebhookId>) -> Arc<Behind<Self>> {
         let queue = Arc::clone(&office.parts.queue);
-        let watched =
-            Arc::new(Behind(Watched { queue, refused, sizes: Mutex::default(), takes: Mutex::default() }));
+        let watched = Arc::new(Behind(Watched {
+            queue,
+            refused,
+            sizes: Mutex::default(),
+            takes: Mutex::default(),
+            worth_a_publish: AtomicUsize::new(1),
+        }));
         office.parts.queue = Arc::clone(&watched) as Arc<dyn WorkQueue>;
         watched
     }
@@ -44,6 +52,27 @@ impl Door for Watched {
         self.queue.publish(taken).await?;
         if refused.is_empty() { Ok(()) } else { Err(PublishError::Refused { reason: "refused".to_owned() }) }
     }
+
+    fn worth_a_publish(&self) -> usize {
+        self.worth_a_publish.load(Ordering::Relaxed)
+    }
+}
+
+const WEBHOOKS: u32 = 20;
+
+async fn watched_office() -> (Office, Arc<Behind<Watched>>) {
+    let mut office = Office::open().await;
+    for number in 1..=WEBHOOKS {
+        office.put(&webhook(number.into())).await;
+    }
+    let watched = Watched::put_before(&mut office, None);
+    (office, watched)
+}
+
+async fn hold_four_each(office: &Office) {
+    for number in 1..=WEBHOOKS {
+        office.hold(number.into(), 4).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,35 +96,23 @@ async fn what_cannot_be_published_for_one_webhook_keeps_none_of_the_others_waiti
 
 #[tokio::test(start_paused = true)]
 async fn events_of_others_come_in_between_the_bursts_of_a_round() {
-    let mut office = Office::open().await;
-    for number in 1..=20 {
-        office.put(&webhook(number)).await;
-    }
-    let watched = Watched::put_before(&mut office, None);
+    let (office, watched) = watched_office().await;
     let mut releasing = releasing(&office).await;
-    for number in 1..=20 {
-        office.hold(number, 4).await;
-    }
+    hold_four_each(&office).await;
     assert_eq!(releasing.round().await.unwrap(), Round::Waiting { released: 80 });
     assert_eq!(*watched.0.sizes.lock().unwrap(), [BURST, BURST, 80 - 2 * BURST]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_others_are_served_releases_come_one_by_one_or_as_many_as_became_due() {
-    let mut office = Office::open().await;
-    for number in 1..=20 {
-        office.put(&webhook(number)).await;
-    }
-    let watched = Watched::put_before(&mut office, None);
+    let (office, watched) = watched_office().await;
     let mut releasing = Releasing::new(office.parts.clone());
     // Until it has listened.
     while office.parts.metrics.release_round.get() <= 1 {
         note_first_tries(&office, Duration::from_millis(2));
         assert_eq!(releasing.round().await.unwrap(), Round::Empty);
     }
-    for number in 1..=20 {
-        office.hold(number, 4).await;
-    }
+    hold_four_each(&office).await;
     let mut sizes_of_round = async |takes| {
         *watched.0.takes.lock().unwrap() = takes;
         let begun = Instant::now();
@@ -105,4 +122,6 @@ async fn while_others_are_served_releases_come_one_by_one_or_as_many_as_became_d
     };
     assert_eq!(sizes_of_round(Duration::from_millis(1)).await, [1; 12]);
     assert_eq!(sizes_of_round(Duration::from_millis(10)).await, [1, 3, 3, 3, 2]);
+    watched.0.worth_a_publish.store(6, Ordering::Relaxed);
+    assert_eq!(sizes_of_round(Duration::from_millis(1)).await, [6, 6], "where one costs as much as six");
 }
