@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use tokio_postgres::{Client, NoTls};
@@ -94,11 +94,23 @@ impl Postgres {
         Ok(())
     }
 
-    /// Changes a setting of the running server, for sessions that are open too.
+    /// Changes a setting of the running server. Sessions that are open have it from their next statement on.
     pub async fn alter(&self, setting: &str) -> Result<()> {
         let client = connect(&self.url("postgres")).await?;
         client.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await?;
-        client.batch_execute("SELECT pg_reload_conf()").await.context("changing a setting")
+        let before = self.settings_read_at().await?;
+        client.batch_execute("SELECT pg_reload_conf()").await.context("changing a setting")?;
+        // That only asks for it. A session that begins with the new settings began after all others were told.
+        eventually("the server to read its settings again", START, async || {
+            Ok((self.settings_read_at().await? != before).then_some(()))
+        })
+        .await
+    }
+
+    /// When a session that begins now finds that the settings were read.
+    async fn settings_read_at(&self) -> Result<SystemTime> {
+        let client = connect(&self.url("postgres")).await?;
+        Ok(client.query_one("SELECT pg_conf_load_time()", &[]).await?.get(0))
     }
 
     /// Speaks TLS with this certificate, besides speaking without.
