@@ -20,6 +20,7 @@ use postrider_service::authentication::{Authenticator, Caller};
 use postrider_service::metrics::{IngestMetrics, IngestResult, IngestSource};
 use postrider_service::problem::{Code, FieldErrors, Problem, RETRY_SOON};
 use postrider_service::raw_body::{BodyLimit, RawBatch, RawBody};
+use postrider_service::sparing::Sparing;
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -38,6 +39,10 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
 const RETRY_LATER: Duration = Duration::from_secs(10);
 /// Sixteen events of the largest size, or a thousand of 16 KiB.
 const BATCH_LIMIT: BodyLimit = BodyLimit::bytes(16 * 1024 * 1024);
+
+/// While the queue is away, every event is one of these.
+static NOT_ACCEPTED: Sparing = Sparing::new();
+static IN_DOUBT: Sparing = Sparing::new();
 
 /// What the publish routes need.
 #[derive(Clone, FromRef)]
@@ -341,12 +346,16 @@ fn problem_of(error: IntakeError, named: Option<&[WebhookId]>) -> Problem {
             errors.into_problem()
         }
         IntakeError::Unavailable { reason } => {
-            tracing::warn!(reason, "an event was not accepted");
+            if let Some(untold) = NOT_ACCEPTED.tell() {
+                tracing::warn!(reason, untold, "an event was not accepted");
+            }
             Problem::new(Code::Unavailable, "the event was not accepted; send it again")
                 .with_retry_after(RETRY_SOON)
         }
         IntakeError::InDoubt { reason } => {
-            tracing::warn!(reason, "an event is in doubt");
+            if let Some(untold) = IN_DOUBT.tell() {
+                tracing::warn!(reason, untold, "an event is in doubt");
+            }
             let detail =
                 "the event may have been accepted; send it again, with the same key or id if it has one";
             Problem::new(Code::InDoubt, detail).with_retry_after(RETRY_SOON)

@@ -25,6 +25,7 @@ pub mod query;
 pub mod raw_body;
 mod request_rules;
 pub mod secret_box;
+pub mod sparing;
 pub mod system;
 pub mod telemetry;
 mod timed_body;
