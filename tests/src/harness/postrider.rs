@@ -250,6 +250,16 @@ impl Server {
         self.process.as_ref().map(Process::pid)
     }
 
+    /// The most memory that it has held so far, in bytes, as the kernel counts it.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let pid = self.pid().context("the server is not running")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading its memory")?;
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak of memory")?;
+        let kib = peak.split_whitespace().next().context("no number")?;
+        Ok(kib.parse::<u64>()? * 1024)
+    }
+
     /// Everything that it and those before it wrote.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.launch.output()).unwrap_or_default()).into_owned()
