@@ -56,16 +56,17 @@ impl Breaker {
         is_let_through
     }
 
-    /// What came of something that was begun then.
-    pub fn note(&self, is_taken: bool, begun_at: Timestamp) {
+    /// What came, just now, of something that was begun then.
+    pub fn note(&self, is_taken: bool, begun_at: Timestamp, now: Timestamp) {
         if is_taken && !self.is_tripped.load(Ordering::Relaxed) {
             return;
         }
         let mut seen = self.seen();
         if is_taken {
             *seen = Seen { tried_at: None, taken_at: Some(begun_at) };
-        } else if seen.taken_at.is_none_or(|taken_at| taken_at <= begun_at) {
-            // What failed after seconds without an answer says nothing of what was tried meanwhile.
+        } else if seen.taken_at.is_none_or(|taken_at| taken_at <= begun_at || now < taken_at) {
+            // What failed after seconds without an answer says nothing of what was tried meanwhile; a success of the
+            // future is one of before the clock was set back.
             seen.tried_at = seen.tried_at.max(Some(begun_at));
         }
         self.is_tripped.store(seen.tried_at.is_some(), Ordering::Relaxed);
@@ -95,7 +96,7 @@ mod tests {
     fn after_a_refusal_one_is_let_through_at_a_time_and_after_a_success_everybody() {
         let breaker = Breaker::default();
         assert!(breaker.lets_through(at(0)) && breaker.lets_through(at(0)));
-        breaker.note(false, at(0));
+        breaker.note(false, at(0), at(0));
         assert!(breaker.is_shut(at(99)) && !breaker.lets_through(at(99)));
         assert!(
             !breaker.is_shut(at(100)) && breaker.lets_through(at(100)),
@@ -103,25 +104,34 @@ mod tests {
         );
         assert!(!breaker.lets_through(at(150)), "while that is under way");
         assert!(breaker.lets_through(at(200)), "it may never be answered");
-        breaker.note(true, at(100));
+        breaker.note(true, at(100), at(100));
         assert!(breaker.lets_through(at(201)) && breaker.lets_through(at(201)));
     }
 
     #[test]
     fn what_was_begun_before_the_last_success_and_fails_late_trips_nothing() {
         let breaker = Breaker::default();
-        breaker.note(false, at(0));
-        breaker.note(true, at(100));
-        breaker.note(false, at(50));
+        breaker.note(false, at(0), at(0));
+        breaker.note(true, at(100), at(100));
+        breaker.note(false, at(50), at(5_000));
         assert!(breaker.lets_through(at(101)) && breaker.lets_through(at(101)));
-        breaker.note(false, at(100));
+        breaker.note(false, at(100), at(100));
         assert!(!breaker.lets_through(at(101)));
     }
 
     #[test]
     fn a_clock_that_is_set_back_keeps_nobody_out() {
         let breaker = Breaker::default();
-        breaker.note(false, at(0));
+        breaker.note(false, at(0), at(0));
         assert!(breaker.lets_through(at(-1)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_hides_no_refusal() {
+        let breaker = Breaker::default();
+        breaker.note(false, at(0), at(0));
+        breaker.note(true, at(100), at(101));
+        breaker.note(false, at(-5_000), at(-4_990));
+        assert!(breaker.is_shut(at(-4_980)));
     }
 }

@@ -32,7 +32,7 @@ use postrider_service::journal_writer::JournalWriter;
 use crate::backlog::Backlog;
 use crate::breaker::{Breaker, Breakers};
 use crate::in_hand::InHand;
-use crate::key::{IdempotencyKey, Keyed, begun_under, keys_of};
+use crate::key::{IdempotencyKey, Keyed, begun_under, keys_of, replayed};
 use crate::keyed_gate::KeyedGate;
 use crate::matching::{UnknownWebhook, match_webhooks};
 use crate::publishing::{Page, Pages, Planned, accepted_record, check_all};
@@ -46,7 +46,7 @@ const STILL_RUNNING: Duration = Duration::from_secs(10);
 /// down, or published, before it is taken for dead.
 const SURELY_OURS: Duration = Duration::from_secs(5);
 
-/// Far below what an engine takes for large.
+/// Far below what an engine takes for large, but for a template that repeats it.
 const ORDINARY_BYTES: usize = 16 * 1024;
 const ORDINARY_MATCHES: usize = 16;
 
@@ -201,14 +201,20 @@ impl Intake {
         let event = self.event(view, submission, accepted_at);
         let matches = matches.into_iter().map(|matched| Planned::new(matched, &event)).collect();
         let ready = checked(Ready { event, given_timestamp, matches })?;
-        let now = self.parts.clock.now();
-        if self.breakers_of(&ready).any(|breaker| breaker.is_shut(now)) { Err(not_now()) } else { Ok(ready) }
+        if self.is_any_shut(&ready) { Err(not_now()) } else { Ok(ready) }
     }
 
     /// Asked right before the first of it is published.
     fn check_breakers(&self, ready: &Ready) -> Result<(), IntakeError> {
         let now = self.parts.clock.now();
-        if self.breakers_of(ready).all(|breaker| breaker.lets_through(now)) { Ok(()) } else { Err(not_now()) }
+        // Nobody takes the turn at one of them who is turned away by the other.
+        let may_try = !self.is_any_shut(ready) && self.breakers_of(ready).all(|one| one.lets_through(now));
+        if may_try { Ok(()) } else { Err(not_now()) }
+    }
+
+    fn is_any_shut(&self, ready: &Ready) -> bool {
+        let now = self.parts.clock.now();
+        self.breakers_of(ready).any(|breaker| breaker.is_shut(now))
     }
 
     fn breakers_of(&self, ready: &Ready) -> impl Iterator<Item = &Breaker> {
@@ -315,6 +321,7 @@ impl Intake {
                 let event = self.event(view, submission, self.parts.clock.now());
                 let ready = Ready { event, given_timestamp, matches: Vec::new() };
                 let ready = self.as_first_made(ready, first).await?;
+                self.check_breakers(&ready)?;
                 self.publish_keyed(&ready, Check::LookUp, keys).await
             }
         }
@@ -398,28 +405,28 @@ impl Intake {
         let (mut page, mut first_tries) = (pages.render_next().await, 0);
         while !pages.is_last() {
             first_tries += page.first_tries;
-            self.publish_page(ready, page, None).await?;
+            self.publish_page(page, None).await?;
             page = pages.render_next().await;
         }
         first_tries += page.first_tries;
-        self.publish_page(ready, page, Some(record)).await?;
+        self.publish_page(page, Some(record)).await?;
         self.parts.backlog.note_published(first_tries);
         Ok(receipt)
     }
 
-    async fn publish_page(
-        &self,
-        ready: &Ready,
-        page: Page,
-        accepted: Option<JournalRecord>,
-    ) -> Result<(), IntakeError> {
+    async fn publish_page(&self, page: Page, accepted: Option<JournalRecord>) -> Result<(), IntakeError> {
+        let (clock, breakers) = (&self.parts.clock, &self.breakers);
+        let (begun_at, is_ordinary) = (clock.now(), page.is_ordinary());
         let Page { publications, holds, .. } = page;
-        let (begun_at, tells_of_work) =
-            (self.parts.clock.now(), ready.is_ordinary() && !publications.is_empty());
+        let tells_of_journal = accepted.is_some() || !holds.is_empty();
         let deliveries = async {
             hit("ingest.before_deliveries")?;
             if !publications.is_empty() {
-                self.parts.queue.publish(publications).await.map_err(in_doubt)?;
+                let published = self.parts.queue.publish(publications).await;
+                if is_ordinary {
+                    breakers.work.note(published.is_ok(), begun_at, clock.now());
+                }
+                published.map_err(in_doubt)?;
             }
             hit("ingest.after_deliveries")
         };
@@ -427,17 +434,17 @@ impl Intake {
         // is held.
         let journal = async {
             let (holds, journal) = (holds.into_iter().map(Arc::new), &self.parts.journal);
-            match accepted {
+            let written = match accepted {
                 Some(record) => journal.record_after(holds.collect(), Arc::new(record)).await,
                 None => try_join_all(holds.map(|record| journal.record(record))).await.map(drop),
+            };
+            if tells_of_journal {
+                breakers.journal.note(written.is_ok(), begun_at, clock.now());
             }
+            written
         };
         // Both run to their end: a journal record without its deliveries is healed, silence about it is not.
         let (deliveries, journal) = futures_util::join!(deliveries, journal);
-        self.breakers.journal.note(journal.is_ok(), begun_at);
-        if tells_of_work {
-            self.breakers.work.note(deliveries.is_ok(), begun_at);
-        }
         hit("ingest.after_publish")?;
         deliveries?;
         journal.map_err(in_doubt)
@@ -483,11 +490,6 @@ pub(crate) fn event_of(
 fn checked(ready: Ready) -> Result<Ready, IntakeError> {
     check_all(&ready.event, &ready.matches).map_err(unrenderable)?;
     Ok(ready)
-}
-
-fn replayed(request: &KeyedRequest) -> IntakeReceipt {
-    let deliveries = request.matches.iter().map(|stored| (stored.delivery, stored.webhook)).collect();
-    IntakeReceipt { event: request.event.clone(), deliveries, replayed: true }
 }
 
 #[cfg(test)]

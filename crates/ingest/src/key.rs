@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use postrider_contract::event::Event;
 use postrider_contract::ids::EventId;
-use postrider_contract::ports::{BegunRequest, KeyName};
+use postrider_contract::ports::{BegunRequest, IntakeReceipt, KeyName, KeyedRequest};
 use sha2::{Digest, Sha256};
 
 /// AMQP short strings hold 255 bytes, and `message_id` is one.
@@ -54,6 +54,12 @@ pub(crate) fn begun_under(event: &Event, name: &KeyName) -> BegunRequest {
         event: event.id.clone(),
         accepted_at: event.accepted_at,
     }
+}
+
+/// What a repeat is answered: as the first request was.
+pub(crate) fn replayed(request: &KeyedRequest) -> IntakeReceipt {
+    let deliveries = request.matches.iter().map(|stored| (stored.delivery, stored.webhook)).collect();
+    IntakeReceipt { event: request.event.clone(), deliveries, replayed: true }
 }
 
 #[cfg(test)]

@@ -13,9 +13,27 @@ const MAX_TOGETHER: usize = 500;
 const QUEUE: usize = 4_096;
 
 enum Ask {
-    Begin { request: KeyedRequest, answer: Answer<KeyedOutcome> },
-    Confirm { begun: BegunRequest, answer: Answer<()> },
+    Begin {
+        request: KeyedRequest,
+        answer: Answer<KeyedOutcome>,
+    },
+    Confirm {
+        begun: BegunRequest,
+        answer: Answer<()>,
+    },
+    /// Each event that is turned away with a key asks, in case that it was accepted before.
+    Find {
+        names: Vec<(TenantId, KeyName)>,
+        answer: Answer<Vec<Found>>,
+    },
+    Withdraw {
+        begun: Vec<BegunRequest>,
+        answer: Answer<()>,
+    },
 }
+
+type Names = Vec<(TenantId, KeyName)>;
+type Found = Option<(KeyedRequest, KeyedState)>;
 
 type Answer<T> = oneshot::Sender<Result<T, Unanswered>>;
 
@@ -30,7 +48,6 @@ pub struct Unanswered {
 #[derive(Clone)]
 pub struct KeyedGate {
     asks: mpsc::Sender<Ask>,
-    store: Arc<dyn KeyedRequests>,
 }
 
 impl KeyedGate {
@@ -38,35 +55,30 @@ impl KeyedGate {
     #[must_use]
     pub fn start(store: Arc<dyn KeyedRequests>) -> Self {
         let (asks, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(serve(Arc::clone(&store), receiver));
-        KeyedGate { asks, store }
+        tokio::spawn(serve(store, receiver));
+        KeyedGate { asks }
     }
 
     pub(crate) async fn begin(&self, request: KeyedRequest) -> Result<KeyedOutcome, Unanswered> {
-        let (answer, answered) = oneshot::channel();
-        self.asks.send(Ask::Begin { request, answer }).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        self.ask(|answer| Ask::Begin { request, answer }).await
     }
 
     pub(crate) async fn confirm(&self, begun: BegunRequest) -> Result<(), Unanswered> {
-        let (answer, answered) = oneshot::channel();
-        self.asks.send(Ask::Confirm { begun, answer }).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
-    }
-}
-
-impl KeyedGate {
-    /// Rare, so each asks for itself.
-    pub(crate) async fn find(
-        &self,
-        names: Vec<(TenantId, KeyName)>,
-    ) -> Result<Vec<Option<(KeyedRequest, KeyedState)>>, Unanswered> {
-        self.store.find(names).await.map_err(|error| note(&error))
+        self.ask(|answer| Ask::Confirm { begun, answer }).await
     }
 
-    /// As [`KeyedGate::find`].
+    pub(crate) async fn find(&self, names: Names) -> Result<Vec<Found>, Unanswered> {
+        self.ask(|answer| Ask::Find { names, answer }).await
+    }
+
     pub(crate) async fn withdraw(&self, begun: Vec<BegunRequest>) -> Result<(), Unanswered> {
-        self.store.withdraw(begun).await.map_err(|error| note(&error))
+        self.ask(|answer| Ask::Withdraw { begun, answer }).await
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Unanswered> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(ask(answer)).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
     }
 }
 
@@ -77,14 +89,21 @@ fn stopped() -> Unanswered {
 async fn serve(store: Arc<dyn KeyedRequests>, mut asks: mpsc::Receiver<Ask>) {
     let mut together = Vec::with_capacity(MAX_TOGETHER);
     while asks.recv_many(&mut together, MAX_TOGETHER).await > 0 {
-        let (mut begins, mut confirms) = (Vec::new(), Vec::new());
+        let (mut begins, mut confirms, mut finds, mut withdrawals) = (vec![], vec![], vec![], vec![]);
         for ask in together.drain(..) {
             match ask {
                 Ask::Begin { request, answer } => begins.push((request, answer)),
                 Ask::Confirm { begun, answer } => confirms.push((begun, answer)),
+                Ask::Find { names, answer } => finds.push((names, answer)),
+                Ask::Withdraw { begun, answer } => withdrawals.push((begun, answer)),
             }
         }
-        tokio::join!(answer_begins(&*store, begins), answer_confirms(&*store, confirms));
+        tokio::join!(
+            answer_begins(&*store, begins),
+            answer_confirms(&*store, confirms),
+            answer_finds(&*store, finds),
+            answer_withdrawals(&*store, withdrawals),
+        );
     }
 }
 
@@ -99,10 +118,7 @@ async fn answer_begins(store: &dyn KeyedRequests, begins: Vec<(KeyedRequest, Ans
                 drop(answer.send(Ok(outcome)));
             }
         }
-        Err(error) => {
-            let unanswered = note(&error);
-            answers.into_iter().for_each(|answer| drop(answer.send(Err(unanswered.clone()))));
-        }
+        Err(error) => tell_all(answers, &Err(unanswered(&error))),
     }
 }
 
@@ -111,10 +127,40 @@ async fn answer_confirms(store: &dyn KeyedRequests, confirms: Vec<(BegunRequest,
         return;
     }
     let (begun, answers): (Vec<_>, Vec<_>) = confirms.into_iter().unzip();
-    let result = store.confirm(begun).await.map_err(|error| note(&error));
-    answers.into_iter().for_each(|answer| drop(answer.send(result.clone())));
+    tell_all(answers, &store.confirm(begun).await.map_err(|error| unanswered(&error)));
 }
 
-fn note(error: &StoreError) -> Unanswered {
+async fn answer_finds(store: &dyn KeyedRequests, finds: Vec<(Names, Answer<Vec<Found>>)>) {
+    if finds.is_empty() {
+        return;
+    }
+    let (names, answers): (Vec<_>, Vec<_>) = finds.into_iter().unzip();
+    let counts: Vec<usize> = names.iter().map(Vec::len).collect();
+    match store.find(names.into_iter().flatten().collect()).await {
+        Ok(found) => {
+            let mut found = found.into_iter();
+            for (answer, count) in answers.into_iter().zip(counts) {
+                drop(answer.send(Ok(found.by_ref().take(count).collect())));
+            }
+        }
+        Err(error) => tell_all(answers, &Err(unanswered(&error))),
+    }
+}
+
+async fn answer_withdrawals(store: &dyn KeyedRequests, withdrawals: Vec<(Vec<BegunRequest>, Answer<()>)>) {
+    if withdrawals.is_empty() {
+        return;
+    }
+    let (begun, answers): (Vec<_>, Vec<_>) = withdrawals.into_iter().unzip();
+    let withdrawn = store.withdraw(begun.into_iter().flatten().collect()).await;
+    tell_all(answers, &withdrawn.map_err(|error| unanswered(&error)));
+}
+
+/// Whoever does not wait any more need not know.
+fn tell_all<T: Clone>(answers: Vec<Answer<T>>, what: &Result<T, Unanswered>) {
+    answers.into_iter().for_each(|answer| drop(answer.send(what.clone())));
+}
+
+fn unanswered(error: &StoreError) -> Unanswered {
     Unanswered { reason: error.to_string() }
 }

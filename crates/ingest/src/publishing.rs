@@ -31,6 +31,9 @@ const PAGE_BYTES: usize = FAN_OUT_BYTES;
 /// So many bodies are made before others have their turn: some milliseconds, for the largest templates.
 const BODIES_AT_ONCE: usize = 64;
 
+/// Well below what an engine takes for large, and with a queue of its own.
+const SMALL_BODY: usize = 32 * 1024;
+
 /// Some of an event's deliveries, rendered.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -38,6 +41,17 @@ pub(crate) struct Page {
     /// Deliveries that go straight to the waiting room.
     pub(crate) holds: Vec<JournalRecord>,
     pub(crate) first_tries: usize,
+}
+
+impl Page {
+    /// All that is published of it goes to the queue of first tries, as nearly everything does.
+    pub(crate) fn is_ordinary(&self) -> bool {
+        let is_small = |one: &Publication| match &one.work {
+            Work::Deliver(delivery) => delivery.body.len() <= SMALL_BODY,
+            Work::FanOut(_) => false,
+        };
+        !self.publications.is_empty() && self.publications.iter().all(is_small)
+    }
 }
 
 /// The deliveries of an event that [`check_all`] has found to be possible, page by page.

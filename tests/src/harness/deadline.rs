@@ -58,7 +58,8 @@ pub async fn eventually_at_its_pace<T, Seen: PartialEq>(
             Some(ControlFlow::Continue(_)) | None => {}
         }
         if Instant::now() >= ends_at {
-            return Err(anyhow!("waited in vain for {what}: nothing changed for {within:?}"));
+            let why = if ends_at < ends_for_good { "nothing changed for" } else { "it took many times" };
+            return Err(anyhow!("waited in vain for {what}: {why} {within:?}"));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What an accepted event leaves behind, and what a refused one does not.
 
+mod breakers;
 mod filters;
 mod keyed;
 mod pages;
@@ -89,46 +90,6 @@ async fn an_event_is_in_doubt_unless_deliveries_and_journal_are_both_durable() {
         }
         door.accept(ORDER).await.unwrap();
     }
-}
-
-#[tokio::test]
-async fn right_after_one_came_into_doubt_others_are_turned_away_without_a_trace() {
-    let door = Door::open().await.unsuspecting();
-    door.put(&webhook(1)).await;
-    door.fail_journal();
-    assert!(matches!(door.accept(ORDER).await, Err(IntakeError::InDoubt { .. })));
-    door.deliveries().await;
-    let refused = door.accept_keyed(Some("k"), ORDER).await.unwrap_err();
-    assert!(matches!(refused, IntakeError::Unavailable { .. }), "{refused:?}");
-    door.assert_nothing_happened().await;
-    door.mend_journal();
-    assert!(!door.accept_keyed(Some("k"), ORDER).await.unwrap().replayed, "not even its key was taken");
-    door.accept(ORDER).await.expect("and nobody waits any more");
-}
-
-#[tokio::test]
-async fn what_is_refused_of_large_events_keeps_no_ordinary_one_out_and_the_other_way_round() {
-    let large = format!(r#"{{"type":"order.paid","data":{{"text":"{}"}}}}"#, "x".repeat(ORDINARY_BYTES));
-    let large: &'static str = Box::leak(large.into_boxed_str());
-    for (refused, other) in [(large, ORDER), (ORDER, large)] {
-        let door = Door::open().await.unsuspecting();
-        door.put(&webhook(1)).await;
-        door.queue.fail_publishes(PublishFault::Refused { reason: "full".to_owned() });
-        assert!(matches!(door.accept(refused).await, Err(IntakeError::InDoubt { .. })));
-        door.queue.fail_publishes(PublishFault::None);
-        door.accept(other).await.expect("it goes into another queue");
-    }
-}
-
-#[tokio::test]
-async fn what_was_accepted_is_answered_although_the_queue_refuses_others() {
-    let door = Door::open().await;
-    door.put(&webhook(1)).await;
-    let first = door.accept_keyed(Some("k"), ORDER).await.unwrap();
-    door.fail_journal();
-    assert!(matches!(door.accept(ORDER).await, Err(IntakeError::InDoubt { .. })));
-    let again = door.accept_keyed(Some("k"), ORDER).await.unwrap();
-    assert_eq!((again.replayed, again.event), (true, first.event));
 }
 
 #[tokio::test]
