@@ -164,3 +164,67 @@ fn tell_all<T: Clone>(answers: Vec<Answer<T>>, what: &Result<T, Unanswered>) {
 fn unanswered(error: &StoreError) -> Unanswered {
     Unanswered { reason: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use postrider_contract::clock::Timestamp;
+    use postrider_contract::fakes::{FakeKeyedRequests, Outage};
+
+    use super::*;
+
+    fn tenant() -> TenantId {
+        "a".parse().unwrap()
+    }
+
+    fn request(key: &str) -> KeyedRequest {
+        KeyedRequest {
+            tenant: tenant(),
+            name: KeyName::Request(key.to_owned()),
+            body_hash: [0; 32],
+            event: format!("evt_{key}").parse().unwrap(),
+            accepted_at: Timestamp::EPOCH,
+            matches: Vec::new(),
+        }
+    }
+
+    fn names(keys: &[&str]) -> Names {
+        keys.iter().map(|key| (tenant(), KeyName::Request((*key).to_owned()))).collect()
+    }
+
+    fn events(found: Result<Vec<Found>, Unanswered>) -> Vec<Option<String>> {
+        let event = |found: Found| found.map(|(request, _)| request.event.to_string());
+        found.unwrap().into_iter().map(event).collect()
+    }
+
+    #[tokio::test]
+    async fn of_what_is_asked_together_everybody_is_answered_their_own() {
+        let gate = KeyedGate::start(Arc::new(FakeKeyedRequests::new(Arc::new(Outage::default()))));
+        for key in ["one", "two", "three"] {
+            gate.begin(request(key)).await.unwrap();
+        }
+        let (first, second, _) = tokio::join!(
+            gate.find(names(&["two", "none", "one"])),
+            gate.find(names(&["three"])),
+            gate.withdraw(vec![request("one").begun()]),
+        );
+        assert_eq!(events(second), [Some("evt_three".to_owned())]);
+        let first = events(first);
+        assert_eq!((first.len(), &first[0], &first[1]), (3, &Some("evt_two".to_owned()), &None));
+        assert_eq!(events(gate.find(names(&["one", "two"])).await), [None, Some("evt_two".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_away_answers_nobody_and_hangs_nobody() {
+        let outage = Arc::new(Outage::default());
+        let gate = KeyedGate::start(Arc::new(FakeKeyedRequests::new(Arc::clone(&outage))));
+        outage.begin("away");
+        let (begun, found, withdrawn) = tokio::join!(
+            gate.begin(request("one")),
+            gate.find(names(&["one"])),
+            gate.withdraw(vec![request("one").begun()]),
+        );
+        assert!(begun.is_err() && found.is_err() && withdrawn.is_err());
+        outage.end();
+        assert_eq!(gate.begin(request("one")).await.unwrap(), KeyedOutcome::Inserted);
+    }
+}
