@@ -29,7 +29,8 @@ impl InHand {
     pub(crate) fn take(&self, event: &Event) -> Option<Taken<'_>> {
         let name = (event.tenant.clone(), event.id.clone());
         let is_free = self.lock().insert(name.clone());
-        is_free.then_some(Taken { in_hand: self, name })
+        // Made only then: one that is dropped would give back what another request holds.
+        is_free.then(|| Taken { in_hand: self, name })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<(TenantId, EventId)>> {
@@ -41,5 +42,30 @@ impl InHand {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         self.in_hand.lock().remove(&self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use postrider_contract::clock::Timestamp;
+    use postrider_contract::submission::Submission;
+    use postrider_service::system::SystemEntropy;
+
+    use super::*;
+    use crate::intake::event_of;
+
+    #[test]
+    fn an_event_is_one_requests_until_that_one_lets_go_however_many_ask() {
+        let submission = Submission::parse(&Bytes::from_static(br#"{"type":"order.paid","data":{}}"#));
+        let event = event_of(&"a".parse().unwrap(), submission.unwrap(), Timestamp::EPOCH, &SystemEntropy);
+        let in_hand = InHand::default();
+        let first = in_hand.take(&event);
+        assert!(first.is_some());
+        for _ in 0..3 {
+            assert!(in_hand.take(&event).is_none());
+        }
+        drop(first);
+        assert!(in_hand.take(&event).is_some());
     }
 }
