@@ -41,8 +41,8 @@ const RETRY_LATER: Duration = Duration::from_secs(10);
 const BATCH_LIMIT: BodyLimit = BodyLimit::bytes(16 * 1024 * 1024);
 
 /// While the queue is away, every event is one of these.
-static NOT_ACCEPTED: Sparing = Sparing::new();
-static IN_DOUBT: Sparing = Sparing::new();
+static NOT_ACCEPTED: Sparing = Sparing::new(1, Duration::from_secs(1));
+static IN_DOUBT: Sparing = Sparing::new(1, Duration::from_secs(1));
 
 /// What the publish routes need.
 #[derive(Clone, FromRef)]

@@ -33,10 +33,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-mod episode;
+mod refusals;
 mod room;
 
-use episode::Episode;
+use refusals::Refusals;
 use room::{Place, Room};
 
 use crate::connection_phase::ConnectionPhase;
@@ -45,6 +45,7 @@ use crate::lifecycle::Stop;
 use crate::problem::{Code, PROBLEM_JSON, Problem};
 use crate::raw_body::{BodyLimit, DEFAULT_BODY_LIMIT};
 use crate::request_rules;
+use crate::sparing::Sparing;
 use crate::timed_body::TimedBody;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -56,6 +57,8 @@ const NO_SNIFF: (HeaderName, HeaderValue) =
 const HYPERS_HEAD_FIELDS: usize = 100;
 /// After a failed accept, mostly for want of file descriptors: long enough not to spin, short enough not to matter.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Of trouble with connections, which is tried on every 50 ms, the log tells once in so long.
+const TROUBLE_EVERY: Duration = Duration::from_secs(10);
 
 /// What a client may ask of the server.
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +155,7 @@ pub struct HttpServer {
     /// Drawn once per process, so that ids of two processes do not meet; the rest of an id is a count.
     process: u32,
     count: AtomicU64,
+    refusals: Refusals,
 }
 
 impl HttpServer {
@@ -159,7 +163,13 @@ impl HttpServer {
     pub fn new(router: Router, limits: HttpLimits, entropy: &dyn Entropy) -> Self {
         let mut process = [0_u8; 4];
         entropy.fill(&mut process);
-        HttpServer { router, limits, process: u32::from_be_bytes(process), count: AtomicU64::new(0) }
+        HttpServer {
+            router,
+            limits,
+            process: u32::from_be_bytes(process),
+            count: AtomicU64::new(0),
+            refusals: Refusals::new(),
+        }
     }
 
     /// Serves until a drain has finished what was in flight, or the hard stop drops it.
@@ -169,7 +179,7 @@ impl HttpServer {
     pub async fn serve(self, listener: TcpListener, stop: Stop) -> Result<(), Infallible> {
         let server = Arc::new(self);
         let room = Room::new(server.limits.connections, server.limits.crowded_idle_time);
-        let mut trouble = Episode::default();
+        let trouble = Sparing::new(1, TROUBLE_EVERY);
         let connections = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -180,8 +190,8 @@ impl HttpServer {
             let (stream, peer, place) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    if trouble.note() {
-                        tracing::warn!(%error, "cannot accept connections; trying on");
+                    if let Some(untold) = trouble.tell() {
+                        tracing::warn!(%error, untold, "cannot accept connections; trying on");
                     }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
@@ -309,7 +319,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
                     route(server.router.clone(), request).await
                 }
             };
-            Ok(finish(answer, &request_id).map(|body| AnswerBody { body, phase }))
+            Ok(finish(answer, &request_id, &server.refusals).map(|body| AnswerBody { body, phase }))
         })
     }
 }
@@ -329,10 +339,10 @@ async fn route(mut router: Router, request: Request<Body>) -> Response {
 }
 
 /// Gives every answer its request id, and every refusal the one form that refusals have.
-fn finish(answer: Response, request_id: &RequestId) -> Response {
+fn finish(answer: Response, request_id: &RequestId, refusals: &Refusals) -> Response {
     let mut answer = if is_plain_refusal(&answer) { as_problem(&answer) } else { answer };
     if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
-        tracing::warn!(request_id = request_id.as_str(), "answered {problem}");
+        refusals.tell(&problem, request_id);
         answer = problem.into_response_for(Some(request_id.as_str()));
     }
     let headers = answer.headers_mut();

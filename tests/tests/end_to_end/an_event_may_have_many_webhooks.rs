@@ -11,7 +11,7 @@ use postrider_tests::on_both_engines;
 use postrider_tests::stage::{EngineKind, SOON, Stage, text};
 use serde_json::{Value, json};
 
-on_both_engines!(each_of_thousands_of_webhooks_receives_once);
+on_both_engines!(each_of_a_thousand_webhooks_receives_once);
 
 /// Requests to register webhooks under way at once.
 const AT_ONCE: usize = 32;
@@ -20,7 +20,7 @@ const BODY: usize = 100_000;
 /// What its caches may hold besides, and what it keeps of a webhook that it has called.
 const CACHES: usize = 40_000_000;
 
-async fn each_of_thousands_of_webhooks_receives_once(engine: EngineKind) -> Result<()> {
+async fn each_of_a_thousand_webhooks_receives_once(engine: EngineKind) -> Result<()> {
     let webhooks: usize = if is_long() { 5_000 } else { 1_000 };
     let stage = Stage::open(engine, "standard").await?;
     futures_util::stream::iter(0..webhooks)

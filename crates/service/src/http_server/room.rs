@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::episode::Episode;
+use super::TROUBLE_EVERY;
 use crate::connection_phase::ConnectionPhase;
+use crate::sparing::Sparing;
 
 /// While somebody waits for a place: how often it is looked who has become idle.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -23,6 +24,7 @@ pub(super) struct Room {
     places: Arc<Semaphore>,
     /// Who has been idle for less is not asked to leave: its next request may be on the way.
     least_idle: Duration,
+    full: Sparing,
     taken: Mutex<Taken>,
 }
 
@@ -30,7 +32,6 @@ pub(super) struct Room {
 struct Taken {
     next: u64,
     guests: HashMap<u64, Guest>,
-    full: Episode,
 }
 
 #[derive(Debug)]
@@ -51,7 +52,12 @@ pub(super) struct Place {
 
 impl Room {
     pub(super) fn new(places: usize, least_idle: Duration) -> Arc<Self> {
-        Arc::new(Room { places: Arc::new(Semaphore::new(places)), least_idle, taken: Mutex::default() })
+        Arc::new(Room {
+            places: Arc::new(Semaphore::new(places)),
+            least_idle,
+            full: Sparing::new(1, TROUBLE_EVERY),
+            taken: Mutex::default(),
+        })
     }
 
     /// Waits for a place, and makes one if it can.
@@ -80,7 +86,7 @@ impl Room {
     /// The one that has been idle for longest. It is asked once: whoever waits on asks the next.
     fn ask_one_to_leave(&self) {
         let mut taken = self.taken();
-        if taken.full.note() {
+        if self.full.tell().is_some() {
             tracing::warn!(
                 connections = taken.guests.len(),
                 "all connections are taken; the longest idle are closed for new ones"
