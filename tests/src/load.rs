@@ -78,8 +78,10 @@ pub struct Ledger {
     pub unexpected: Vec<String>,
     /// How often it was told to come back: 429 and 503.
     pub refusals: u64,
-    /// The longest that any answer took, whatever it was.
+    /// The longest that any answer took, whatever it was, or that one was waited for in vain.
     pub slowest_answer: Duration,
+    /// Requests that no answer came to: nobody listened, the connection ended, or the time limit came first.
+    pub unanswered: u64,
     /// Requests, those too that were not answered, or repeated an earlier one.
     pub requests: u64,
     /// From the first request to the last of a new event.
@@ -96,6 +98,7 @@ impl Ledger {
         self.unexpected.extend(later.unexpected);
         self.refusals += later.refusals;
         self.slowest_answer = self.slowest_answer.max(later.slowest_answer);
+        self.unanswered += later.unanswered;
         self.requests += later.requests;
         self.lasted += later.lasted;
     }
@@ -310,9 +313,18 @@ impl Shared {
         let started = Instant::now();
         match target.post_with("/v1/events", key.as_slice(), body).await {
             Ok(answer) => self.judge(number, &answer, started.elapsed()),
-            Err(error) if is_refused_connection(&error) => Sent::NotTaken,
-            Err(_) => self.in_doubt(number),
+            Err(error) => {
+                self.note_unanswered(started.elapsed());
+                if is_refused_connection(&error) { Sent::NotTaken } else { self.in_doubt(number) }
+            }
         }
+    }
+
+    fn note_unanswered(&self, took: Duration) {
+        self.note(|ledger| {
+            ledger.slowest_answer = ledger.slowest_answer.max(took);
+            ledger.unanswered += 1;
+        });
     }
 
     fn in_doubt(&self, number: u64) -> Sent {

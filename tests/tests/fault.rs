@@ -6,6 +6,7 @@ mod fault {
     mod a_broker_cluster_outlives_its_nodes;
     mod a_cluster_outlives_its_processes;
     mod a_crash_between_two_steps_loses_nothing;
+    mod a_crash_off_the_usual_path_loses_nothing;
     mod a_full_disk_stops_accepting_and_loses_nothing;
     mod a_killed_server_loses_nothing;
     mod a_memory_alarm_loses_nothing;

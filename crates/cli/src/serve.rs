@@ -123,6 +123,7 @@ async fn start(
     let router = api::router(foundation, running)?;
     let limits = HttpLimits {
         connections: usize::try_from(foundation.settings.server.max_connections.get()).unwrap_or(usize::MAX),
+        drain_delay: foundation.settings.drain_delay(),
         ..HttpLimits::default()
     };
     let server = HttpServer::new(router, limits, &*foundation.entropy);

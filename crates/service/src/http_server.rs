@@ -1,9 +1,9 @@
 //! The HTTP server of every role: a router behind limits, ending in order.
 //!
 //! What it promises: a slow or greedy client is cut and costs the others nothing; every refusal that leaves is
-//! problem+json; a handler that panics answers 500 and says nothing of why; after a drain begins no connection is
-//! accepted, what is in flight is finished, and idle connections close; clients that only hold connections do not
-//! keep others out.
+//! problem+json; a handler that panics answers 500 and says nothing of why; after a drain begins each connection ends
+//! with its next answer, which says so, and once the drain's delay is over no connection is accepted, what is in flight
+//! is finished, and idle connections close; clients that only hold connections do not keep others out.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -22,7 +22,7 @@ use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -30,6 +30,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use postrider_contract::clock::Entropy;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
@@ -83,6 +84,9 @@ pub struct HttpLimits {
     pub connections: usize,
     /// How long a connection may be idle even then. Long enough for a busy client's next request to be on its way.
     pub crowded_idle_time: Duration,
+    /// How long connections are still accepted, and requests on open ones taken, after a drain has begun: a balancer
+    /// needs some probes to notice.
+    pub drain_delay: Duration,
 }
 
 impl Default for HttpLimits {
@@ -100,6 +104,7 @@ impl Default for HttpLimits {
             // As `server.max_connections` says by default; a test holds the two together.
             connections: 4096,
             crowded_idle_time: Duration::from_secs(1),
+            drain_delay: Duration::ZERO,
         }
     }
 }
@@ -181,10 +186,12 @@ impl HttpServer {
         let room = Room::new(server.limits.connections, server.limits.crowded_idle_time);
         let trouble = Sparing::new(1, TROUBLE_EVERY);
         let connections = TaskTracker::new();
+        let mut closes = pin!(server.closes(&stop));
+        let closing = CancellationToken::new();
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = stop.draining() => break,
+                () = closes.as_mut() => break,
                 accepted = accept(&listener, &room) => accepted,
             };
             let (stream, peer, place) = match accepted {
@@ -197,20 +204,30 @@ impl HttpServer {
                     continue;
                 }
             };
-            let (server, stop) = (Arc::clone(&server), stop.clone());
+            let (server, stop, closing) = (Arc::clone(&server), stop.clone(), closing.clone());
             connections.spawn(async move {
                 tokio::select! {
                     biased;
                     () = stop.halted() => {}
-                    () = serve_connection(server, stream, peer, &stop, &place) => {}
+                    () = serve_connection(server, stream, peer, (&stop, &closing), &place) => {}
                 }
                 drop(place);
             });
         }
         drop(listener);
+        closing.cancel();
         connections.close();
         connections.wait().await;
         Ok(())
+    }
+
+    /// Comes when the delay of a drain is over.
+    async fn closes(&self, stop: &Stop) {
+        stop.draining().await;
+        tokio::select! {
+            () = stop.halted() => {}
+            () = tokio::time::sleep(self.limits.drain_delay) => {}
+        }
     }
 
     fn next_request_id(&self) -> RequestId {
@@ -248,14 +265,14 @@ async fn serve_connection(
     server: Arc<HttpServer>,
     stream: TcpStream,
     peer: SocketAddr,
-    stop: &Stop,
+    (stop, closing): (&Stop, &CancellationToken),
     place: &Place,
 ) {
     let limits = server.limits;
     let patience = Patience { head: limits.head_time, idle: limits.idle_time, write: limits.write_time };
     let phase = place.phase();
     let guarded = GuardedStream::new(stream, Arc::clone(&phase), patience);
-    let exchange = Exchange { server, peer, phase };
+    let exchange = Exchange { server, peer, phase, stop: stop.clone() };
     let mut http = http1::Builder::new();
     // The guarded stream has the timers, which tell an idle connection from a dripping head.
     http.keep_alive(true).header_read_timeout(None).max_header_size(limits.head_bytes);
@@ -265,7 +282,7 @@ async fn serve_connection(
     let mut connection = pin!(http.serve_connection(TokioIo::new(guarded), exchange));
     let asked_to_end = async {
         tokio::select! {
-            () = stop.draining() => {}
+            () = closing.cancelled() => {}
             () = place.asked_to_leave() => {}
         }
     };
@@ -287,6 +304,7 @@ struct Exchange {
     server: Arc<HttpServer>,
     peer: SocketAddr,
     phase: Arc<ConnectionPhase>,
+    stop: Stop,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Exchange {
@@ -297,6 +315,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.phase.note_request();
         let (server, phase, peer) = (Arc::clone(&self.server), Arc::clone(&self.phase), self.peer);
+        let stop = self.stop.clone();
         Box::pin(async move {
             let request_id = server.next_request_id();
             let limits = &server.limits;
@@ -319,7 +338,11 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
                     route(server.router.clone(), request).await
                 }
             };
-            Ok(finish(answer, &request_id, &server.refusals).map(|body| AnswerBody { body, phase }))
+            let mut answer = finish(answer, &request_id, &server.refusals);
+            if stop.is_draining() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer.map(|body| AnswerBody { body, phase }))
         })
     }
 }

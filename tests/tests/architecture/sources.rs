@@ -1,6 +1,6 @@
 //! What a source file may be called, how long it may be, and what it may not hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postrider_contract::profile::builtin_profiles;
 
@@ -125,6 +125,17 @@ fn a_test_that_sleeps_is_found_among_others_that_may() {
     let waits = test("", "waits", "if late() {\n            sleep(A_WHILE)\n        }");
     assert_eq!(sleepers(&format!("{paused}{quick}fn helps() {{\n    sleep(A_WHILE)\n}}")), [""; 0]);
     assert_eq!(sleepers(&format!("{paused}{waits}{quick}")), ["async fn waits() {"]);
+}
+
+#[test]
+fn at_every_failpoint_a_fault_test_lets_a_process_die() {
+    let tests: String = rust_files("tests/tests/fault").iter().map(|file| file.text.as_str()).collect();
+    let product = rust_files("crates");
+    let places = product.iter().flat_map(|file| file.product_code().split("hit(\"").skip(1));
+    let places: BTreeSet<&str> = places.filter_map(|rest| rest.split('"').next()).collect();
+    assert!(places.len() > 30, "found only {places:?}");
+    let unmet: Vec<_> = places.into_iter().filter(|place| !tests.contains(place)).collect();
+    assert!(unmet.is_empty(), "no fault test names {unmet:?}");
 }
 
 #[test]

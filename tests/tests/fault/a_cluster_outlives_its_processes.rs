@@ -1,8 +1,10 @@
 //! Two processes of each role: any of them may die or be replaced at any time.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use http::StatusCode;
 use postrider_tests::harness::{Api, Server, ServerOptions, shared_postgres, shared_rabbitmq};
 use postrider_tests::load::{Load, Naming, is_long};
 
@@ -20,8 +22,9 @@ mod cluster {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn replacing_one_process_after_another_loses_and_repeats_nothing() -> anyhow::Result<()> {
-        super::replacing_one_process_after_another_loses_and_repeats_nothing().await
+    async fn replacing_one_process_after_another_loses_and_repeats_nothing_and_answers_all()
+    -> anyhow::Result<()> {
+        super::replacing_one_process_after_another_loses_and_repeats_nothing_and_answers_all().await
     }
 }
 
@@ -48,9 +51,12 @@ async fn start_with(test: &str, change: impl Fn(usize, ServerOptions) -> ServerO
 }
 
 fn load(trial: &Trial) -> Load {
+    trial.load_on(&ingest(trial), Naming::Mixed)
+}
+
+fn ingest(trial: &Trial) -> Vec<Api> {
     let ingest = OTHERS.iter().zip(&trial.others).filter(|(role, _)| **role == "ingest");
-    let targets: Vec<Api> = ingest.map(|(_, server)| server.api(&trial.stage.key)).collect();
-    trial.load_on(&targets, Naming::Mixed)
+    ingest.map(|(_, server)| server.api(&trial.stage.key)).collect()
 }
 
 async fn a_killed_process_of_any_role_is_made_up_for() -> Result<()> {
@@ -97,18 +103,49 @@ async fn a_clock_two_hours_ahead_in_one_process_loses_and_contradicts_nothing() 
     Ok(())
 }
 
-async fn replacing_one_process_after_another_loses_and_repeats_nothing() -> Result<()> {
-    let mut trial = start("rolling restart").await?;
+/// All of them, the producers behind a balancer that asks who is ready.
+async fn replacing_one_process_after_another_loses_and_repeats_nothing_and_answers_all() -> Result<()> {
+    let delay = |place: usize, options: ServerOptions| match OTHERS[place] {
+        "ingest" => options.env("POSTRIDER_SERVER_DRAIN_DELAY", "5s"),
+        _ => options,
+    };
+    let mut trial = start_with("rolling restart", delay).await?;
+    let ingest = ingest(&trial);
     let load = load(&trial);
-    // One of each role.
-    for victim in [3, 5, 1, 0] {
-        trial.some_time(&load).await?;
+    tokio::select! {
+        replaced = replace_all(&mut trial, &load) => replaced?,
+        never = balance(&load, &ingest) => match never {},
+    }
+    let ledger = load.finish().await?;
+    trial.check_ledger(&ledger, 0).await?;
+    ensure!(ledger.unanswered == 0, "{} requests were not answered", ledger.unanswered);
+    Ok(())
+}
+
+async fn replace_all(trial: &mut Trial, load: &Load) -> Result<()> {
+    for victim in 0..OTHERS.len() {
+        trial.some_time(load).await?;
         let server = &mut trial.others[victim];
         let ended = server.terminate().await?;
         ensure!(ended.success(), "an orderly stop ended with {ended}:\n{}", server.log());
         server.restart().await?;
     }
-    trial.some_time(&load).await?;
-    trial.check(load, 0).await?;
-    Ok(())
+    trial.some_time(load).await
+}
+
+/// As balancers do: the load goes to those that say that they are ready, as long as any does.
+async fn balance(load: &Load, ingest: &[Api]) -> Infallible {
+    let mut probes = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        probes.tick().await;
+        let mut ready = Vec::new();
+        for api in ingest {
+            if api.get("/readyz").await.is_ok_and(|answer| answer.status == StatusCode::OK) {
+                ready.push(api.clone());
+            }
+        }
+        if !ready.is_empty() {
+            load.aim_at(&ready);
+        }
+    }
 }

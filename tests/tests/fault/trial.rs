@@ -140,11 +140,13 @@ impl Trial {
         let findings =
             findings.with_context(|| format!("seed {seed}; the server's log:\n{}", self.last_of_log()))?;
         println!(
-            "{} requests of the producer in {:.1?}, {:.0}/s; {} refusals, the slowest answer after {:?}",
+            "{} requests of the producer in {:.1?}, {:.0}/s; {} accepted, {} refusals, {} not answered, the slowest after {:?}",
             ledger.requests,
             ledger.lasted,
             ledger.requests_per_second(),
+            ledger.accepted.len(),
             ledger.refusals,
+            ledger.unanswered,
             ledger.slowest_answer
         );
         Ok(findings)

@@ -76,6 +76,10 @@ section! {
         /// How long work in flight may take to finish after SIGTERM. Longer than the longest time limit of a try
         /// (10 s by default), or such a try is made again by another process.
         grace: Span = "\"30s\"",
+        /// How long, within that, requests are still taken after SIGTERM, while `/readyz` says 503 already and every answer
+        /// asks to connect anew: as long as a balancer needs to notice. Shorter than `server.grace`. Absent: 10 s, or half
+        /// of `server.grace` if that is less; none on the embedded engine or with `server.dev`, where nobody else is there.
+        drain_delay: Span,
         /// How many connections the API serves at once. Each costs a few KiB; more wait to be accepted.
         max_connections: NonZeroU32 = "4096",
         /// For one machine and one developer: receivers may be plain http and on this machine. Never in production.
@@ -317,6 +321,7 @@ impl Settings {
         if let (Some(server), Some(engine), Some(security)) = (&server, &engine, &security) {
             check_each(engine, security, &mut reader);
             check_times(engine, &mut reader);
+            check_ending(server, &mut reader);
             match purpose {
                 Purpose::Serve => check_together(server, engine, security, &mut reader),
                 // A queue alone means a cluster: migrating the embedded engine's files would be a surprise.
@@ -355,6 +360,18 @@ impl Settings {
                 effective,
             }),
             _ => Err(SettingsError::Invalid(reader.problems)),
+        }
+    }
+
+    /// How long the API still takes requests after a process was told to end.
+    pub fn drain_delay(&self) -> Duration {
+        /// What balancers commonly need: three probes of some 2 s, or two of 5.
+        const NOTICED: Duration = Duration::from_secs(10);
+        let has_another = self.engine.queue.is_some() && !self.server.dev;
+        match self.server.drain_delay {
+            Some(delay) => delay.duration(),
+            None if has_another => NOTICED.min(self.server.grace.duration() / 2),
+            None => Duration::ZERO,
         }
     }
 
@@ -406,6 +423,12 @@ fn check_times(engine: &Engine, reader: &mut Reader) {
     }
     if !(tenth..=minute).contains(&engine.store_connect_time.duration()) {
         reader.refuse("engine.store_connect_time", "must be from 100ms to 1m");
+    }
+}
+
+fn check_ending(server: &Server, reader: &mut Reader) {
+    if server.drain_delay.is_some_and(|delay| delay.duration() >= server.grace.duration()) {
+        reader.refuse("server.drain_delay", "must be shorter than server.grace");
     }
 }
 

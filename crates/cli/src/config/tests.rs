@@ -1,6 +1,7 @@
 //! What is refused, and in which words; and what each command can do without.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use postrider_service::http_server::HttpLimits;
 
@@ -87,6 +88,24 @@ fn a_command_needs_only_what_it_uses() {
     let said =
         read("", &[], &[("engine.queue", "http://localhost")], Purpose::Topology).expect_err("refused");
     assert!(said.contains("amqp://"), "{said}");
+}
+
+#[test]
+fn requests_are_taken_for_a_while_where_another_process_can_take_over() {
+    let cluster = [("engine.queue", "amqp://localhost"), ("engine.store", "postgres://localhost/x")];
+    let key = [("POSTRIDER_MASTER_KEY", MASTER_KEY)];
+    let delay = |more: &[(&'static str, &str)]| {
+        let flags = [&cluster[..], more].concat();
+        read("", &key, &flags, Purpose::Serve).expect("right").drain_delay()
+    };
+    assert_eq!(delay(&[]), Duration::from_secs(10));
+    assert_eq!(delay(&[("server.grace", "4s")]), Duration::from_secs(2));
+    assert_eq!(delay(&[("server.dev", "true")]), Duration::ZERO);
+    assert_eq!(delay(&[("server.dev", "true"), ("server.drain_delay", "3s")]), Duration::from_secs(3));
+    let embedded = read("", &[], &[], Purpose::Serve).expect("defaults");
+    assert_eq!(embedded.drain_delay(), Duration::ZERO);
+    let said = refusal(&[], &[("server.drain_delay", "30s")]);
+    assert!(said.contains("server.drain_delay: must be shorter than server.grace"), "{said}");
 }
 
 #[test]

@@ -238,6 +238,39 @@ async fn a_drain_finishes_what_is_in_flight_and_closes_what_is_idle() {
 }
 
 #[tokio::test]
+async fn while_a_drain_is_delayed_requests_are_taken_and_connections_asked_to_end() {
+    let limits = HttpLimits { drain_delay: Duration::from_secs(3600), ..HttpLimits::default() };
+    let server = Running::start(routes(), limits).await;
+    let mut kept = server.connect().await;
+    kept.write_all(b"GET /things HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("sent");
+    kept.read_exact(&mut [0_u8; 12]).await.expect("an answer");
+    server.stop.drain();
+    let mut fresh = server.connect().await;
+    for stream in [&mut kept, &mut fresh] {
+        stream.write_all(b"GET /things HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("sent");
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).await.expect("the answer, then the end");
+        let (_, last) = answers.rsplit_once("HTTP/1.1 ").unwrap_or(("", &answers));
+        assert!(answers.contains("HTTP/1.1 200") && last.contains("connection: close"), "{answers}");
+    }
+    server.stop.halt();
+    server.ended.await.expect("no panic").expect("an orderly end");
+}
+
+#[tokio::test]
+async fn when_the_delay_is_over_nothing_listens_any_more() {
+    let limits = HttpLimits { drain_delay: Duration::from_millis(20), ..HttpLimits::default() };
+    let server = Running::start(routes(), limits).await;
+    let mut idle = server.connect().await;
+    idle.write_all(b"GET /things HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("sent");
+    idle.read_exact(&mut [0_u8; 12]).await.expect("an answer");
+    server.stop.drain();
+    idle.read_to_end(&mut Vec::new()).await.expect("an idle connection is closed");
+    server.ended.await.expect("no panic").expect("an orderly end");
+    assert!(TcpStream::connect(server.address).await.is_err(), "nothing listens any more");
+}
+
+#[tokio::test]
 async fn the_hard_stop_drops_what_is_in_flight() {
     let entered = Arc::new(Notify::new());
     let entered_too = Arc::clone(&entered);
