@@ -33,8 +33,10 @@ test: install-services ## Every test, on real servers that are started and ended
 test-embedded: ## The tests that need cargo alone
 	$(CARGO) test --workspace --locked -- $(NEEDS_SERVERS)
 
-fault: install-services ## The fault tests alone, in their long form: things are killed under load, for about an hour
+fault: install-services ## What has a long form, in it: things are killed under load, for about an hour
 	POSTRIDER_TEST_LONG=1 $(CARGO) test --release --locked -p postrider-tests --test fault -- --nocapture --test-threads 1
+	POSTRIDER_TEST_LONG=1 $(CARGO) test --release --locked -p postrider-tests --test end_to_end an_event_may_have_many \
+		-- --nocapture --test-threads 1
 
 simulate: ## The simulation at length: SEEDS=100000 from FROM=1 on, or one SEED with its trace
 	POSTRIDER_SIMULATE_SEEDS=$(or $(SEEDS),100000) POSTRIDER_SIMULATE_FROM=$(or $(FROM),1) \

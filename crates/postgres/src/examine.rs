@@ -18,8 +18,9 @@ const QUESTION: Duration = Duration::from_secs(10);
 const TOLERABLE_SKEW: Duration = Duration::from_secs(1);
 /// From here on signatures are stale to receivers that allow five minutes, and days are made too late.
 const HARMFUL_SKEW: Duration = Duration::from_secs(60);
-/// Days of the log that should lie ahead; a missing day is made when it is first written, which writers wait for.
-const DAYS_AHEAD: i32 = 1;
+/// Days of the log that should lie ahead, of the seven that status makes; a missing day is made when it is first
+/// written, which writers wait for.
+const DAYS_AHEAD: i32 = 3;
 /// How many overdue ones are counted.
 const COUNTED: i64 = 10_000;
 /// Held deliveries from which on somebody should look why: some minutes of work for one worker, at the rate at which
@@ -199,14 +200,17 @@ async fn judge_days(client: &Client) -> Answer<Finding> {
         let advice = "start a process with the role status: it makes days ahead";
         return Ok(Finding::warning("store.days", "the log has no days yet", advice));
     };
-    let ahead = last - today;
-    let seen = format!("{count} days, from {}; {ahead} lie ahead", Day::from_number(first));
-    Ok(if ahead < DAYS_AHEAD {
+    Ok(judge_ahead(last - today, &format!("{count} days, from {}", Day::from_number(first))))
+}
+
+fn judge_ahead(ahead: i32, days: &str) -> Finding {
+    let seen = format!("{days}; {ahead} lie ahead");
+    if ahead < DAYS_AHEAD {
         let advice = "is a process with the role status running, and which error does it log about days?";
         Finding::warning("store.days", seen, advice)
     } else {
         Finding::well("store.days", seen)
-    })
+    }
 }
 
 /// A day has its partition for bodies from when it is made, unless a process of a version without them made it.
@@ -293,6 +297,15 @@ mod tests {
             [(0, Verdict::Well), (1_000, Verdict::Well), (1_001, Verdict::Warning), (60_001, Verdict::Fault)]
         {
             assert_eq!(judge_skew(Duration::from_millis(millis)).verdict, verdict, "{millis} ms");
+        }
+    }
+
+    #[test]
+    fn days_that_run_out_are_told_days_before() {
+        for (ahead, verdict) in
+            [(7, Verdict::Well), (3, Verdict::Well), (2, Verdict::Warning), (-1, Verdict::Warning)]
+        {
+            assert_eq!(judge_ahead(ahead, "30 days").verdict, verdict, "{ahead}");
         }
     }
 }

@@ -27,6 +27,8 @@ const QUESTION: Duration = Duration::from_secs(10);
 /// Waiting tries or records from which on somebody should look why nobody gets through them: at the few thousand
 /// a second that one process does, this is more than some seconds of work.
 const LONG_QUEUE: u32 = 50_000;
+/// The same of the journal, where a message holds up to 200 records.
+const LONG_JOURNAL: u32 = 5_000;
 
 /// How far to look.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +59,10 @@ async fn look(settings: &Settings, examination: &Examination) -> Vec<Finding> {
         Err(error) => return vec![unreachable(&error)],
     };
     let mut findings = vec![match endpoint.ask_version().await {
-        Ok(found) => judge_version(&endpoint, found),
+        Ok(found) => {
+            let reported = || examination.report.as_deref().and_then(broker_report::version);
+            judge_version(&endpoint, found.or_else(reported))
+        }
         Err(error) => return vec![unreachable(&error)],
     }];
     let begun = Instant::now();
@@ -97,7 +102,7 @@ fn judge_version(endpoint: &Endpoint, found: Option<Version>) -> Finding {
         None if endpoint.is_tls() => Finding::unknown(
             "broker.version",
             "not asked for over TLS",
-            "`rabbitmqctl version` on the broker tells it",
+            "`rabbitmqctl report` on the broker tells it: give its output to --broker-report",
         ),
         None => Finding::unknown(
             "broker.version",
@@ -214,7 +219,8 @@ fn judge_queue(settings: &Settings, queue: QueueName, messages: u32, consumers: 
         let seen = format!("{messages} messages wait in {name} and nobody reads them");
         return Some(Finding::fault(SUBJECT, seen, format!("start a process with the role {reader}")));
     }
-    (messages > LONG_QUEUE).then(|| {
+    let is_journal = queue == QueueName::Journal;
+    (messages > if is_journal { LONG_JOURNAL } else { LONG_QUEUE }).then(|| {
         let seen = format!("{messages} messages wait in {name} before {consumers} readers");
         Finding::warning(SUBJECT, seen, format!("if it keeps growing, start more of the role {reader}"))
     })
@@ -236,7 +242,9 @@ mod tests {
         assert_eq!(judge(QueueName::First, 0, 0), None);
         assert_eq!(judge(QueueName::First, 1, 0), Some(Verdict::Fault));
         assert_eq!(judge(QueueName::Journal, 1, 1), None);
-        assert_eq!(judge(QueueName::Journal, LONG_QUEUE + 1, 1), Some(Verdict::Warning));
+        assert_eq!(judge(QueueName::Journal, LONG_JOURNAL + 1, 1), Some(Verdict::Warning));
+        assert_eq!(judge(QueueName::First, LONG_JOURNAL + 1, 1), None);
+        assert_eq!(judge(QueueName::First, LONG_QUEUE + 1, 1), Some(Verdict::Warning));
     }
 
     #[test]

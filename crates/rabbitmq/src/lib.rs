@@ -16,6 +16,7 @@ mod lane;
 mod lanes;
 mod line;
 mod nodes;
+mod probe;
 mod publisher;
 mod settings;
 mod settlement;

@@ -94,7 +94,7 @@ impl Line {
     }
 }
 
-async fn open_confirming(live: &Live) -> Result<Channel, TopologyError> {
+pub(crate) async fn open_confirming(live: &Live) -> Result<Channel, TopologyError> {
     let channel = live.open_channel().await?;
     live.answer(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)

@@ -21,6 +21,7 @@ use crate::error::TopologyError;
 use crate::lane::LaneQueue;
 use crate::lanes::{Avoided, Lanes};
 use crate::line::{Line, OnReturn, Outgoing, places_of};
+use crate::probe::Probe;
 use crate::settings::{Timings, TopologyAtStart};
 use crate::tally::Tally;
 use crate::topology::{BEFORE_DECLARING_AGAIN, QueueName, Topology};
@@ -223,24 +224,31 @@ impl Keeper {
     /// Returns once the connection has ended.
     async fn serve(&self, live: Arc<Live>) {
         match self.open(&live).await {
-            Ok(lines) => {
+            Ok((lines, probe)) => {
                 self.announce.send_replace(State::Open(Arc::new(lines)));
+                self.look_after(&live, probe).await;
             }
             Err(error) => {
                 self.announce.send_replace(State::Down { reason: error.to_string() });
                 live.give_up(&format!("cannot publish on it: {error}"));
             }
         }
-        loop {
-            tokio::select! {
-                () = live.ended() => break,
-                () = self.declare_again.notified() => self.declare(&live).await,
-            }
-        }
         self.announce.send_replace(State::Down { reason: "the connection to the broker ended".to_owned() });
     }
 
-    async fn open(&self, live: &Arc<Live>) -> Result<Lines, TopologyError> {
+    async fn look_after(&self, live: &Live, mut probe: Probe) {
+        loop {
+            tokio::select! {
+                () = live.ended() => return,
+                () = self.declare_again.notified() => self.declare(live).await,
+                answer = probe.next_answer() => if let Err(error) = answer {
+                    live.give_up(&format!("cannot publish on it: {error}"));
+                }
+            }
+        }
+    }
+
+    async fn open(&self, live: &Arc<Live>) -> Result<(Lines, Probe), TopologyError> {
         match self.at_start {
             TopologyAtStart::Declare => self.topology.declare(live).await?,
             TopologyAtStart::Assume => {}
@@ -254,14 +262,17 @@ impl Keeper {
             again.notify_one();
         });
         let open = || Line::open(live, self.confirm, Arc::clone(&on_return));
-        Ok(Lines {
+        let lines = Lines {
             live: Arc::clone(live),
             work: open().await?,
             retry: open().await?,
             journal: open().await?,
             aside: open().await?,
             lanes,
-        })
+        };
+        let mut probe = Probe::open(live, self.topology.publish_exchange()).await?;
+        probe.first_answer(live, self.confirm).await?;
+        Ok((lines, probe))
     }
 
     async fn declare(&self, live: &Live) {

@@ -29,7 +29,7 @@ impl Version {
     /// The first with TTL and at-least-once dead-lettering on quorum queues.
     pub const NEEDED: Version = Version { major: 3, minor: 10 };
 
-    fn parse(text: &str) -> Option<Version> {
+    pub(crate) fn parse(text: &str) -> Option<Version> {
         let mut numbers = text.split(['.', '-', '+']);
         let major = numbers.next()?.parse().ok()?;
         let minor = numbers.next()?.parse().ok()?;

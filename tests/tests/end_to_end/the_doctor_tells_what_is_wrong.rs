@@ -122,6 +122,7 @@ mod cluster {
             "broker.feature_flags",
             "broker.consumer_timeout",
             "broker.lane_prefetch",
+            "broker.lane_again",
             "store.schema",
             "store.writable",
             "store.durability",

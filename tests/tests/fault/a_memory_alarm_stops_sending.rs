@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use postrider_tests::harness::{Behaviour, Gate, RabbitMq, ServerOptions, eventually, shared_postgres};
+use postrider_tests::harness::{
+    Behaviour, Gate, RabbitMq, Server, ServerOptions, eventually, shared_postgres,
+};
 use postrider_tests::stage::{SOON, Stage};
 use serde_json::json;
 
@@ -17,6 +19,12 @@ mod cluster {
     #[tokio::test(flavor = "multi_thread")]
     async fn under_a_memory_alarm_nothing_is_accepted_or_sent_and_then_all_goes_on() -> anyhow::Result<()> {
         super::under_a_memory_alarm_nothing_is_accepted_or_sent_and_then_all_goes_on().await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_worker_that_connects_under_a_memory_alarm_sends_nothing_until_it_is_over() -> anyhow::Result<()>
+    {
+        super::a_worker_that_connects_under_a_memory_alarm_sends_nothing_until_it_is_over().await
     }
 }
 
@@ -60,6 +68,37 @@ async fn under_a_memory_alarm_nothing_is_accepted_or_sent_and_then_all_goes_on()
         .await?;
     let ledger = stage.wait_until_settled(SOON).await?;
     ensure!(ledger["deliveries"]["delivered"] == 2 * HELD, "{ledger}");
+    Ok(())
+}
+
+/// A process of its own, which has published nothing yet when it could begin.
+async fn a_worker_that_connects_under_a_memory_alarm_sends_nothing_until_it_is_over() -> Result<()> {
+    let broker = RabbitMq::start().await?;
+    let store = shared_postgres().await?.create_database().await?;
+    let options = |roles: &str| ServerOptions::cluster(&broker.url(), &store).roles(roles);
+    let stage = Stage::open_with(options("ingest,status,manage"), "standard").await?;
+    stage.webhook("/next", "next.*", json!({})).await?;
+    let mut worker = Server::start(options("worker")).await?;
+    worker.kill()?;
+    for _ in 0..HELD {
+        stage.publish("next.a", json!({})).await?;
+    }
+
+    broker.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await?;
+    worker.spawn()?;
+    let api = worker.api("");
+    eventually("the worker to know", SOON, async || {
+        let Ok(answer) = api.get("/readyz").await else { return Ok(None) };
+        Ok(String::from_utf8_lossy(&answer.body).contains("short of memory").then_some(()))
+    })
+    .await?;
+    let sent = stage.receiver.wait_for_requests("/next", 1, QUIET).await;
+    ensure!(sent.is_err(), "a delivery was sent that nobody could record");
+
+    broker.ctl(&["set_vm_memory_high_watermark", "0.6"]).await?;
+    stage.receiver.wait_for_requests("/next", HELD, SOON).await.context("sending")?;
+    let ledger = stage.wait_until_settled(SOON).await?;
+    ensure!(ledger["deliveries"]["delivered"] == HELD, "{ledger}");
     Ok(())
 }
 

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use postrider_contract::finding::Finding;
 
+use crate::version::Version;
+
 /// Below this an acknowledgement that is merely late costs its whole channel: three times the longest try with its
 /// orderly end (30 s + 30 s), rounded up.
 const SHORTEST_CONSUMER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// From this on one lane hands back over 10,000 retries a second; at the default of 32 it is 1,700 to 3,000.
 const ENOUGH_PREFETCH: u64 = 256;
+/// A retry that its queue did not take, since that was full or had no leader, comes so late; three minutes by default.
+const LONGEST_AGAIN: Duration = Duration::from_secs(60);
 /// Needed for queues and lanes; from 3.11 on they cannot be off.
 const FLAGS: [&str; 2] = ["quorum_queue", "stream_queue"];
 
@@ -23,7 +27,17 @@ pub(super) fn read(report: &str) -> Vec<Finding> {
         judge_flags(report),
         judge_consumer_timeout(report),
         judge_prefetch(report),
+        judge_again(report),
     ]
+}
+
+/// The oldest of the nodes'.
+pub(super) fn version(report: &str) -> Option<Version> {
+    let said = report.split("RabbitMQ ").skip(1).filter_map(|rest| {
+        let (version, _) = rest.split_once(" on Erlang")?;
+        Version::parse(version)
+    });
+    said.min()
 }
 
 fn unknown(subject: &'static str) -> Finding {
@@ -159,6 +173,21 @@ fn judge_prefetch(report: &str) -> Finding {
     Finding::well(SUBJECT, prefetch.to_string())
 }
 
+fn judge_again(report: &str) -> Finding {
+    const SUBJECT: &str = "broker.lane_again";
+    let value = term(report, "dead_letter_worker_publisher_confirm_timeout");
+    let Some(again) = value.and_then(|value| value.parse().ok()).map(Duration::from_millis) else {
+        return unknown(SUBJECT);
+    };
+    if again > LONGEST_AGAIN {
+        let advice = "use the advanced.config in deploy/rabbitmq (dead_letter_worker_publisher_confirm_timeout 30000) \
+                      and restart the broker";
+        let seen = format!("{again:?}: a retry whose queue was full or away for a moment is late by so much");
+        return Finding::warning(SUBJECT, seen, advice);
+    }
+    Finding::well(SUBJECT, format!("{again:?}"))
+}
+
 #[cfg(test)]
 mod tests {
     use postrider_contract::finding::Verdict;
@@ -172,7 +201,7 @@ mod tests {
         \u{1b}[1mNetwork Partitions\u{1b}[0m\n\n(none)\n\n\u{1b}[1mListeners\u{1b}[0m\n\n\
         Flag: quorum_queue, state: enabled\nFlag: stream_queue, state: enabled\n\
         {cluster_partition_handling,pause_minority},\n{consumer_timeout,1800000},\n\
-        {dead_letter_worker_consumer_prefetch,512},\n";
+        {dead_letter_worker_consumer_prefetch,512},\n{dead_letter_worker_publisher_confirm_timeout,30000},\n";
 
     fn verdict(report: &str, subject: &str) -> Verdict {
         let findings = read(report);
@@ -205,9 +234,17 @@ mod tests {
             ),
             ("broker.consumer_timeout", "1800000", "60000", Verdict::Fault),
             ("broker.lane_prefetch", "prefetch,512", "prefetch,32", Verdict::Warning),
+            ("broker.lane_again", "timeout,30000", "timeout,180000", Verdict::Warning),
         ] {
             assert_eq!(verdict(&HEALTHY.replacen(from, to, 1), subject), expected, "{subject}");
         }
+    }
+
+    #[test]
+    fn of_several_nodes_the_oldest_version_counts() {
+        let mixed = format!("{HEALTHY}rabbit@b: RabbitMQ 4.1.2 on Erlang 27\n");
+        assert_eq!(version(&mixed), Some(Version { major: 3, minor: 10 }));
+        assert_eq!(version("Error: unable to perform an operation on node"), None);
     }
 
     #[test]

@@ -225,13 +225,15 @@ async fn a_call_of_more_than_a_window_is_confirmed_whole() {
 }
 
 #[tokio::test]
-async fn while_the_broker_blocks_nothing_is_written_and_then_it_goes_on() {
+async fn while_the_broker_blocks_nothing_is_written_but_settlements_and_then_it_goes_on() {
     let broker = RabbitMq::start().await.expect("RabbitMQ starts");
     let mut settings = settings(&broker.url());
     settings.timings.confirm = Duration::from_secs(2);
     let queue = connect(settings).await.work_queue();
-    let mut source = queue.consume(WorkKind::First, 10).await.expect("work can be taken");
+    // One in hand at a time: the second comes only when the broker has the acknowledgement of the first.
+    let mut source = queue.consume(WorkKind::First, 1).await.expect("work can be taken");
     publish(&*queue, &sample(1)).await.expect("it is confirmed");
+    publish(&*queue, &sample(5)).await.expect("it is confirmed");
     broker.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await.expect("the alarm is set off");
     // The broker tells a connection when it next publishes.
     eventually(|| async { publish(&*queue, &sample(2)).await.is_err() }).await;
@@ -239,6 +241,7 @@ async fn while_the_broker_blocks_nothing_is_written_and_then_it_goes_on() {
     let published = publish(&*queue, &sample(3)).await;
     assert!(matches!(published, Err(PublishError::Refused { .. })), "{published:?}");
     soon(source.next()).await.expect("consuming goes on").ticket.acknowledge();
+    soon(source.next()).await.expect("settling too").ticket.acknowledge();
     broker.ctl(&["set_vm_memory_high_watermark", "0.6"]).await.expect("the alarm is over");
     eventually(|| async { publish(&*queue, &sample(4)).await.is_ok() }).await;
 }
