@@ -1,6 +1,7 @@
 //! What users are promised, through the real binary, on both engines: one file per promise.
 
 mod end_to_end {
+    mod a_backlog_takes_no_memory;
     mod a_failed_delivery_follows_its_schedule;
     mod a_filter_chooses_events;
     mod a_folder_gives_profiles_from_the_start;
@@ -11,6 +12,7 @@ mod end_to_end {
     mod a_repeated_request_counts_once;
     mod a_restart_loses_nothing;
     mod a_rotated_secret_signs;
+    mod a_server_reaches_queue_and_store_over_tls;
     mod an_accepted_event_is_delivered_signed;
     mod an_event_may_have_many_webhooks;
     mod an_explanation_is_what_receivers_get;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties, Event};
 use postrider_contract::clock::Entropy;
@@ -127,11 +127,7 @@ impl Endpoint {
         let runtime = lapin::runtime::default_runtime().map_err(|error| classify(uri, &error))?;
         let name = format!("{} ({purpose})", self.connection_name);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let identity = self.tls.identity.as_ref().map(|identity| OwnedIdentity::PKCS8 {
-            pem: identity.certificate_pem.clone().into_bytes(),
-            key: identity.key_pem.clone().into_bytes(),
-        });
-        let tls = OwnedTLSConfig { identity, cert_chain: self.tls.authorities_pem.clone() };
+        let tls = OwnedTLSConfig { identity: None, cert_chain: self.tls.authorities_pem.clone() };
         let connecting = Connection::connect_uri_with_config(uri.clone(), properties, tls, runtime);
         match tokio::time::timeout(self.timings.connect, connecting).await {
             Ok(connected) => connected.map_err(|error| classify(uri, &error)),

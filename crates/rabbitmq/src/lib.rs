@@ -31,7 +31,7 @@ pub use engine::RabbitEngine;
 pub use error::ConnectError;
 pub use examine::{Examination, examine};
 pub use lane::{LANES, Lane, lane_for};
-pub use settings::{ClientIdentity, QueueLimits, Settings, Timings, TlsSettings, TopologyAtStart};
+pub use settings::{QueueLimits, Settings, Timings, TlsSettings, TopologyAtStart};
 pub use topology::{QueueName, Topology};
 pub use verify::Deviation;
 pub use version::Version;

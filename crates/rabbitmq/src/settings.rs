@@ -14,25 +14,11 @@ pub enum TopologyAtStart {
     Assume,
 }
 
-/// The certificate that this client shows, where the broker asks for one. PEM.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ClientIdentity {
-    pub certificate_pem: String,
-    pub key_pem: String,
-}
-
-impl fmt::Debug for ClientIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClientIdentity")
-    }
-}
-
 /// For `amqps://`. The public certificate authorities are trusted without any of this.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSettings {
     /// Further certificate authorities to trust, PEM.
     pub authorities_pem: Option<String>,
-    pub identity: Option<ClientIdentity>,
 }
 
 /// How much a queue takes before it refuses. Both are arguments of the queues: changing them on a broker that

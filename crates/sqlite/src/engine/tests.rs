@@ -23,6 +23,7 @@ use postrider_contract::webhook::WebhookKind;
 use postrider_contract::ports::QueueError;
 
 use super::*;
+use crate::schema::DAY;
 
 mod storage;
 
@@ -246,6 +247,19 @@ async fn a_row_that_cannot_be_read_is_set_aside_with_its_reason() {
         Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?, row.get::<_, Vec<u8>>(2)?))
     });
     assert_eq!(row.expect("one row"), ("work_first".to_owned(), true, b"\xff\xff".to_vec()));
+}
+
+/// What a killed process wrote is in the kernel's hands, so that no crash test here shows this.
+#[test]
+fn whatever_is_committed_is_synced_first() {
+    const FULL: i64 = 2;
+    let folder = Folder::new();
+    for (file, schema) in [("queue.db", &QUEUE), ("day.db", &DAY)] {
+        let connection = open_writer(&folder.0.join(file), schema).expect("opens");
+        let set: i64 =
+            connection.pragma_query_value(None, "synchronous", |row| row.get(0)).expect("it answers");
+        assert_eq!(set, FULL, "{file}");
+    }
 }
 
 #[tokio::test]
