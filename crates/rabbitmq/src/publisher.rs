@@ -227,13 +227,14 @@ impl Keeper {
             Ok((lines, probe)) => {
                 self.announce.send_replace(State::Open(Arc::new(lines)));
                 self.look_after(&live, probe).await;
+                let reason = "the connection to the broker ended".to_owned();
+                self.announce.send_replace(State::Down { reason });
             }
             Err(error) => {
                 self.announce.send_replace(State::Down { reason: error.to_string() });
                 live.give_up(&format!("cannot publish on it: {error}"));
             }
         }
-        self.announce.send_replace(State::Down { reason: "the connection to the broker ended".to_owned() });
     }
 
     async fn look_after(&self, live: &Live, mut probe: Probe) {
@@ -241,9 +242,7 @@ impl Keeper {
             tokio::select! {
                 () = live.ended() => return,
                 () = self.declare_again.notified() => self.declare(live).await,
-                answer = probe.next_answer() => if let Err(error) = answer {
-                    live.give_up(&format!("cannot publish on it: {error}"));
-                }
+                never = probe.go_on() => match never {},
             }
         }
     }
@@ -271,7 +270,7 @@ impl Keeper {
             lanes,
         };
         let mut probe = Probe::open(live, self.topology.publish_exchange()).await?;
-        probe.first_answer(live, self.confirm).await?;
+        probe.first_answer(live, self.confirm).await;
         Ok((lines, probe))
     }
 

@@ -225,7 +225,7 @@ impl HttpServer {
     async fn closes(&self, stop: &Stop) {
         stop.draining().await;
         tokio::select! {
-            () = stop.halted() => {}
+            () = stop.hurried() => {}
             () = tokio::time::sleep(self.limits.drain_delay) => {}
         }
     }

@@ -26,6 +26,7 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     drain: CancellationToken,
+    hurry: CancellationToken,
     halt: CancellationToken,
 }
 
@@ -38,6 +39,11 @@ impl Stop {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
+    }
+
+    /// Resolves when a drain should wait for nobody to notice it: the process has failed.
+    pub async fn hurried(&self) {
+        self.hurry.cancelled().await;
     }
 
     /// Resolves when everything should be let go, finished or not.
@@ -55,9 +61,15 @@ impl Stop {
         self.drain.cancel();
     }
 
+    /// Asks for the first stage, in a hurry.
+    pub fn hurry(&self) {
+        self.drain.cancel();
+        self.hurry.cancel();
+    }
+
     /// Asks for the second stage, which includes the first.
     pub fn halt(&self) {
-        self.drain.cancel();
+        self.hurry();
         self.halt.cancel();
     }
 }
@@ -213,7 +225,7 @@ impl Lifecycle {
             }
             Some(cause) => {
                 tracing::error!(role = name, "role failed, stopping the process: {cause}");
-                self.stop.drain();
+                self.stop.hurry();
                 Some(Stopped::RoleFailed { name, cause })
             }
         }

@@ -128,7 +128,7 @@ fn a_test_that_sleeps_is_found_among_others_that_may() {
 }
 
 #[test]
-fn at_every_failpoint_a_fault_test_lets_a_process_die() {
+fn every_failpoint_is_named_by_a_fault_test() {
     let tests: String = rust_files("tests/tests/fault").iter().map(|file| file.text.as_str()).collect();
     let product = rust_files("crates");
     let places = product.iter().flat_map(|file| file.product_code().split("hit(\"").skip(1));

@@ -1,5 +1,5 @@
-//! With URLs that say so and a file of authorities, nothing goes to the broker or the database in the clear; and the broker
-//! shows which process it is that is connected.
+//! With URLs that say so and a file of authorities, broker and database are talked to over TLS and by their names; and the
+//! broker shows which process it is that is connected.
 
 use anyhow::{Context, Result, ensure};
 use postrider_tests::harness::{

@@ -103,7 +103,7 @@ async fn a_clock_two_hours_ahead_in_one_process_loses_and_contradicts_nothing() 
     Ok(())
 }
 
-/// All of them, the producers behind a balancer that asks who is ready.
+/// All of the others, the producers behind a balancer that asks who is ready.
 async fn replacing_one_process_after_another_loses_and_repeats_nothing_and_answers_all() -> Result<()> {
     let delay = |place: usize, options: ServerOptions| match OTHERS[place] {
         "ingest" => options.env("POSTRIDER_SERVER_DRAIN_DELAY", "5s"),

@@ -86,12 +86,7 @@ async fn a_worker_that_connects_under_a_memory_alarm_sends_nothing_until_it_is_o
 
     broker.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await?;
     worker.spawn()?;
-    let api = worker.api("");
-    eventually("the worker to know", SOON, async || {
-        let Ok(answer) = api.get("/readyz").await else { return Ok(None) };
-        Ok(String::from_utf8_lossy(&answer.body).contains("short of memory").then_some(()))
-    })
-    .await?;
+    wait_until_it_knows(&worker).await?;
     let sent = stage.receiver.wait_for_requests("/next", 1, QUIET).await;
     ensure!(sent.is_err(), "a delivery was sent that nobody could record");
 
@@ -99,7 +94,19 @@ async fn a_worker_that_connects_under_a_memory_alarm_sends_nothing_until_it_is_o
     stage.receiver.wait_for_requests("/next", HELD, SOON).await.context("sending")?;
     let ledger = stage.wait_until_settled(SOON).await?;
     ensure!(ledger["deliveries"]["delivered"] == HELD, "{ledger}");
-    Ok(())
+
+    // It has nothing to publish now by which it would learn of it.
+    broker.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await?;
+    wait_until_it_knows(&worker).await
+}
+
+async fn wait_until_it_knows(worker: &Server) -> Result<()> {
+    let api = worker.api("");
+    eventually("the worker to know that it cannot publish", SOON, async || {
+        let Ok(answer) = api.get("/readyz").await else { return Ok(None) };
+        Ok(String::from_utf8_lossy(&answer.body).contains("short of memory").then_some(()))
+    })
+    .await
 }
 
 /// Publishes an event that no webhook wants: `accepted`, or the code of its refusal.

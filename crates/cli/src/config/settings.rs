@@ -78,7 +78,7 @@ section! {
         grace: Span = "\"30s\"",
         /// How long, within that, requests are still taken after SIGTERM, while `/readyz` says 503 already and every answer
         /// asks to connect anew: as long as a balancer needs to notice. Shorter than `server.grace`. Absent: 10 s, or half
-        /// of `server.grace` if that is less; none on the embedded engine or with `server.dev`, where nobody else is there.
+        /// of `server.grace` if that is less; none on the embedded engine, with `server.dev`, or without `ingest` and `manage`.
         drain_delay: Span,
         /// How many connections the API serves at once. Each costs a few KiB; more wait to be accepted.
         max_connections: NonZeroU32 = "4096",
@@ -367,10 +367,11 @@ impl Settings {
     pub fn drain_delay(&self) -> Duration {
         /// What balancers commonly need: three probes of some 2 s, or two of 5.
         const NOTICED: Duration = Duration::from_secs(10);
-        let has_another = self.engine.queue.is_some() && !self.server.dev;
+        let is_one_of_several = self.engine.queue.is_some() && !self.server.dev;
+        let has_callers = self.server.roles.ingest || self.server.roles.manage;
         match self.server.drain_delay {
             Some(delay) => delay.duration(),
-            None if has_another => NOTICED.min(self.server.grace.duration() / 2),
+            None if is_one_of_several && has_callers => NOTICED.min(self.server.grace.duration() / 2),
             None => Duration::ZERO,
         }
     }
@@ -427,7 +428,8 @@ fn check_times(engine: &Engine, reader: &mut Reader) {
 }
 
 fn check_ending(server: &Server, reader: &mut Reader) {
-    if server.drain_delay.is_some_and(|delay| delay.duration() >= server.grace.duration()) {
+    let too_long = |delay: Duration| !delay.is_zero() && delay >= server.grace.duration();
+    if server.drain_delay.is_some_and(|delay| too_long(delay.duration())) {
         reader.refuse("server.drain_delay", "must be shorter than server.grace");
     }
 }

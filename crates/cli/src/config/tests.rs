@@ -102,6 +102,7 @@ fn requests_are_taken_for_a_while_where_another_process_can_take_over() {
     assert_eq!(delay(&[("server.grace", "4s")]), Duration::from_secs(2));
     assert_eq!(delay(&[("server.dev", "true")]), Duration::ZERO);
     assert_eq!(delay(&[("server.dev", "true"), ("server.drain_delay", "3s")]), Duration::from_secs(3));
+    assert_eq!(delay(&[("server.roles", "worker,status")]), Duration::ZERO);
     let embedded = read("", &[], &[], Purpose::Serve).expect("defaults");
     assert_eq!(embedded.drain_delay(), Duration::ZERO);
     let said = refusal(&[], &[("server.drain_delay", "30s")]);

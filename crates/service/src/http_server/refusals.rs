@@ -1,5 +1,5 @@
-//! What the log tells of refusals: the first of each kind in every second, since a flood of them, from a client or
-//! while something is away, must not be a flood of the log too.
+//! What the log tells of requests that were answered with a 5xx: the first ten of each code in every second, since what
+//! every request meets while something is away must not be a flood of the log too.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -42,13 +42,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_one_kind_hides_no_other() {
         let refusals = Refusals::new();
-        let flood: Vec<_> = (0..1_000).map(|_| refusals.told(Code::Unauthorized)).collect();
+        let flood: Vec<_> = (0..1_000).map(|_| refusals.told(Code::Unavailable)).collect();
         let told = usize::try_from(LINES_A_SECOND).expect("a small number");
         assert_eq!(flood.iter().flatten().count(), told);
-        for code in Code::ALL.into_iter().filter(|code| *code != Code::Unauthorized) {
+        for code in Code::ALL.into_iter().filter(|code| *code != Code::Unavailable) {
             assert_eq!(refusals.told(code), Some(0), "{code}");
         }
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(refusals.told(Code::Unauthorized), Some(1_000 - u64::from(LINES_A_SECOND)));
+        assert_eq!(refusals.told(Code::Unavailable), Some(1_000 - u64::from(LINES_A_SECOND)));
     }
 }

@@ -271,6 +271,14 @@ async fn when_the_delay_is_over_nothing_listens_any_more() {
 }
 
 #[tokio::test]
+async fn a_process_that_has_failed_waits_for_no_balancer() {
+    let limits = HttpLimits { drain_delay: Duration::from_secs(3600), ..HttpLimits::default() };
+    let server = Running::start(routes(), limits).await;
+    server.stop.hurry();
+    server.ended.await.expect("no panic").expect("an orderly end");
+}
+
+#[tokio::test]
 async fn the_hard_stop_drops_what_is_in_flight() {
     let entered = Arc::new(Notify::new());
     let entered_too = Arc::clone(&entered);
