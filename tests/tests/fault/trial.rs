@@ -15,7 +15,7 @@ use postrider_tests::load::checking::{
 };
 use postrider_tests::load::findings::Findings;
 use postrider_tests::load::{Chance, Ledger, Load, Naming, Plan};
-use postrider_tests::stage::{SOON, Stage};
+use postrider_tests::stage::Stage;
 use serde_json::{Value, json};
 
 /// Tries under way at once in one worker: few, so that the bound on repeats means something.
@@ -204,6 +204,7 @@ impl Trial {
     pub async fn wait_for_more_requests(&self, more: usize) -> Result<()> {
         let goal = self.stage.receiver.count() + more;
         let what = format!("{more} more requests");
-        self.stage.receiver.wait_until(&what, SOON, |seen| seen.requests.len() >= goal).await
+        let came = self.stage.receiver.wait_until(&what, RECOVERY, |seen| seen.requests.len() >= goal).await;
+        came.with_context(|| format!("the server's log:\n{}", self.last_of_log()))
     }
 }
