@@ -34,11 +34,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-mod refusals;
 mod room;
+mod server_errors;
 
-use refusals::Refusals;
 use room::{Place, Room};
+use server_errors::ServerErrors;
 
 use crate::connection_phase::ConnectionPhase;
 use crate::guarded_stream::{GuardedStream, Patience};
@@ -160,7 +160,7 @@ pub struct HttpServer {
     /// Drawn once per process, so that ids of two processes do not meet; the rest of an id is a count.
     process: u32,
     count: AtomicU64,
-    refusals: Refusals,
+    errors: ServerErrors,
 }
 
 impl HttpServer {
@@ -173,7 +173,7 @@ impl HttpServer {
             limits,
             process: u32::from_be_bytes(process),
             count: AtomicU64::new(0),
-            refusals: Refusals::new(),
+            errors: ServerErrors::new(),
         }
     }
 
@@ -209,7 +209,7 @@ impl HttpServer {
                 tokio::select! {
                     biased;
                     () = stop.halted() => {}
-                    () = serve_connection(server, stream, peer, (&stop, &closing), &place) => {}
+                    () = serve_connection(server, stream, peer, &stop, &closing, &place) => {}
                 }
                 drop(place);
             });
@@ -265,7 +265,8 @@ async fn serve_connection(
     server: Arc<HttpServer>,
     stream: TcpStream,
     peer: SocketAddr,
-    (stop, closing): (&Stop, &CancellationToken),
+    stop: &Stop,
+    closing: &CancellationToken,
     place: &Place,
 ) {
     let limits = server.limits;
@@ -338,7 +339,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
                     route(server.router.clone(), request).await
                 }
             };
-            let mut answer = finish(answer, &request_id, &server.refusals);
+            let mut answer = finish(answer, &request_id, &server.errors);
             if stop.is_draining() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -362,10 +363,10 @@ async fn route(mut router: Router, request: Request<Body>) -> Response {
 }
 
 /// Gives every answer its request id, and every refusal the one form that refusals have.
-fn finish(answer: Response, request_id: &RequestId, refusals: &Refusals) -> Response {
+fn finish(answer: Response, request_id: &RequestId, errors: &ServerErrors) -> Response {
     let mut answer = if is_plain_refusal(&answer) { as_problem(&answer) } else { answer };
     if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
-        refusals.tell(&problem, request_id);
+        errors.tell(&problem, request_id);
         answer = problem.into_response_for(Some(request_id.as_str()));
     }
     let headers = answer.headers_mut();

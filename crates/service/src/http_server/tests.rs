@@ -34,6 +34,14 @@ impl Running {
         TcpStream::connect(self.address).await.expect("the server listens")
     }
 
+    /// A connection whose first request is being answered, and which stays.
+    async fn connect_and_ask(&self) -> TcpStream {
+        let mut stream = self.connect().await;
+        stream.write_all(b"GET /things HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("sent");
+        stream.read_exact(&mut [0_u8; 12]).await.expect("an answer");
+        stream
+    }
+
     /// What the server answers to these bytes until it closes the connection.
     async fn ask(&self, request: impl AsRef<[u8]>) -> String {
         let mut stream = self.connect().await;
@@ -218,10 +226,7 @@ async fn a_drain_finishes_what_is_in_flight_and_closes_what_is_idle() {
         "finished"
     });
     let server = Running::start(routes().route("/slow", slow), HttpLimits::default()).await;
-    let mut idle = server.connect().await;
-    idle.write_all(b"GET /things HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("sent");
-    let mut first = [0_u8; 12];
-    idle.read_exact(&mut first).await.expect("an answer");
+    let mut idle = server.connect_and_ask().await;
     let mut busy = server.connect().await;
     busy.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("sent");
     entered.notified().await;
@@ -241,9 +246,7 @@ async fn a_drain_finishes_what_is_in_flight_and_closes_what_is_idle() {
 async fn while_a_drain_is_delayed_requests_are_taken_and_connections_asked_to_end() {
     let limits = HttpLimits { drain_delay: Duration::from_secs(3600), ..HttpLimits::default() };
     let server = Running::start(routes(), limits).await;
-    let mut kept = server.connect().await;
-    kept.write_all(b"GET /things HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("sent");
-    kept.read_exact(&mut [0_u8; 12]).await.expect("an answer");
+    let mut kept = server.connect_and_ask().await;
     server.stop.drain();
     let mut fresh = server.connect().await;
     for stream in [&mut kept, &mut fresh] {
@@ -261,9 +264,7 @@ async fn while_a_drain_is_delayed_requests_are_taken_and_connections_asked_to_en
 async fn when_the_delay_is_over_nothing_listens_any_more() {
     let limits = HttpLimits { drain_delay: Duration::from_millis(20), ..HttpLimits::default() };
     let server = Running::start(routes(), limits).await;
-    let mut idle = server.connect().await;
-    idle.write_all(b"GET /things HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("sent");
-    idle.read_exact(&mut [0_u8; 12]).await.expect("an answer");
+    let mut idle = server.connect_and_ask().await;
     server.stop.drain();
     idle.read_to_end(&mut Vec::new()).await.expect("an idle connection is closed");
     server.ended.await.expect("no panic").expect("an orderly end");
@@ -298,9 +299,7 @@ async fn the_hard_stop_drops_what_is_in_flight() {
 async fn connections_past_the_bound_wait_for_their_turn() {
     let limits = HttpLimits { connections: 1, ..HttpLimits::default() };
     let server = Running::start(routes(), limits).await;
-    let mut first = server.connect().await;
-    first.write_all(b"GET /things HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("sent");
-    first.read_exact(&mut [0_u8; 12]).await.expect("an answer");
+    let first = server.connect_and_ask().await;
     let second = server.ask(get_of("/things", ""));
     let mut second = pin!(second);
     tokio::select! {

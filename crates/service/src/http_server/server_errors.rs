@@ -12,19 +12,18 @@ use crate::sparing::Sparing;
 const LINES_A_SECOND: u32 = 10;
 
 #[derive(Debug)]
-pub(super) struct Refusals(HashMap<Code, Sparing>);
+pub(super) struct ServerErrors(HashMap<Code, Sparing>);
 
-impl Refusals {
+impl ServerErrors {
     pub(super) fn new() -> Self {
         let sparing = || Sparing::new(LINES_A_SECOND, Duration::from_secs(1));
-        Refusals(Code::ALL.into_iter().map(|code| (code, sparing())).collect())
+        ServerErrors(Code::ALL.into_iter().map(|code| (code, sparing())).collect())
     }
 
     /// Those that are not told as warnings are there for whoever has the log tell everything.
     pub(super) fn tell(&self, problem: &Problem, request_id: &RequestId) {
         let request_id = request_id.as_str();
         match self.told(problem.code()) {
-            Some(0) => tracing::warn!(request_id, "answered {problem}"),
             Some(untold) => tracing::warn!(request_id, untold, "answered {problem}"),
             None => tracing::debug!(request_id, "answered {problem}"),
         }
@@ -41,14 +40,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_one_kind_hides_no_other() {
-        let refusals = Refusals::new();
-        let flood: Vec<_> = (0..1_000).map(|_| refusals.told(Code::Unavailable)).collect();
+        let errors = ServerErrors::new();
+        let flood: Vec<_> = (0..1_000).map(|_| errors.told(Code::Unavailable)).collect();
         let told = usize::try_from(LINES_A_SECOND).expect("a small number");
         assert_eq!(flood.iter().flatten().count(), told);
         for code in Code::ALL.into_iter().filter(|code| *code != Code::Unavailable) {
-            assert_eq!(refusals.told(code), Some(0), "{code}");
+            assert_eq!(errors.told(code), Some(0), "{code}");
         }
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(refusals.told(Code::Unavailable), Some(1_000 - u64::from(LINES_A_SECOND)));
+        assert_eq!(errors.told(Code::Unavailable), Some(1_000 - u64::from(LINES_A_SECOND)));
     }
 }
