@@ -12,7 +12,7 @@ ONLY ?=
 REVISION = $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster install-services test test-embedded fault simulate fuzz explain check generate bench bench-cluster performance clean
+.PHONY: help run cluster install-services test test-embedded test-newer fault simulate fuzz explain check generate bench bench-cluster performance clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ test: install-services ## Every test, on real servers that are started and ended
 
 test-embedded: ## The tests that need cargo alone
 	$(CARGO) test --workspace --locked -- $(NEEDS_SERVERS)
+
+test-newer: ## What talks to servers, on Debian 13's: RabbitMQ 4.0, PostgreSQL 17 (needs root and debootstrap)
+	$(CARGO) test --locked -p postrider-tests --test conformance --test end_to_end --test fault \
+		--config 'target."cfg(unix)".runner=["$(CURDIR)/tests/on-debian.sh", "trixie"]'
 
 fault: install-services ## What has a long form, in it: things are killed under load, for about an hour
 	POSTRIDER_TEST_LONG=1 $(CARGO) test --release --locked -p postrider-tests --test fault -- --nocapture --test-threads 1

@@ -64,7 +64,8 @@ impl Default for Timings {
             connect: Duration::from_secs(10),
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(5),
-            renew_idle: Duration::from_secs(60),
+            // What such a fault held up goes on within a minute of its end.
+            renew_idle: Duration::from_secs(20),
         }
     }
 }
