@@ -8,6 +8,7 @@
 mod chance;
 pub mod checking;
 pub mod findings;
+pub mod over_amqp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -13,12 +13,14 @@ use postrider_contract::ports::{
     IntakeError, IntakeSource, Lease, ProducerMessage, PutOffQueue, QueueError, Refusal, RefusedQueue,
 };
 use postrider_contract::submission::{InvalidSubmission, Submission};
+use postrider_service::failpoint;
 use postrider_service::lifecycle::Stop;
 use postrider_service::metrics::{IngestMetrics, IngestResult, IngestSource};
 use tokio::sync::Semaphore;
 
 use crate::intake::Intake;
 use crate::key::IdempotencyKey;
+use crate::refusals::hit;
 
 /// Messages worked on at once; the journal and the queue gather them into few writes.
 const AT_ONCE: usize = 256;
@@ -90,6 +92,8 @@ enum Verdict {
 }
 
 impl OneMessage {
+    /// Done with it, in whichever way, then acknowledged: a crash in between has it come again, and its key tells that it
+    /// was accepted; what was put aside before then is there twice.
     async fn settle(&self, lease: Lease<ProducerMessage>) {
         let Lease { message, ticket, .. } = lease;
         loop {
@@ -98,27 +102,22 @@ impl OneMessage {
                     self.metrics.events.at(IngestSource::Amqp, result).inc();
                     return ticket.acknowledge();
                 }
-                Verdict::PutOff(why) => match self.asides.put_off.put_off(&message).await {
+                Verdict::PutOff(why) => match self.put_off(&message).await {
                     Ok(()) => {
                         tracing::debug!(%why, "put off a producer's message");
                         return ticket.acknowledge();
                     }
                     Err(error) => tracing::warn!(%error, %why, "cannot put off a producer's message yet"),
                 },
-                Verdict::Refuse(refusal, result) => {
-                    match self.asides.refused.refuse(&message, &refusal).await {
-                        Ok(()) => {
-                            self.metrics.events.at(IngestSource::Amqp, result).inc();
-                            tracing::warn!(
-                                code = refusal.code,
-                                detail = refusal.detail,
-                                "refused a producer's message"
-                            );
-                            return ticket.acknowledge();
-                        }
-                        Err(error) => tracing::warn!(%error, "cannot put a refused message aside yet"),
+                Verdict::Refuse(refusal, result) => match self.put_aside(&message, &refusal).await {
+                    Ok(()) => {
+                        self.metrics.events.at(IngestSource::Amqp, result).inc();
+                        let Refusal { code, detail } = refusal;
+                        tracing::warn!(code, detail, "refused a producer's message");
+                        return ticket.acknowledge();
                     }
-                }
+                    Err(error) => tracing::warn!(%error, "cannot put a refused message aside yet"),
+                },
                 Verdict::Later => {}
             }
             tokio::select! {
@@ -128,13 +127,30 @@ impl OneMessage {
         }
     }
 
+    async fn put_aside(&self, message: &ProducerMessage, refusal: &Refusal) -> Result<(), QueueError> {
+        failpoint::hit("amqp.before_refuse").map_err(unconfirmed)?;
+        self.asides.refused.refuse(message, refusal).await?;
+        failpoint::hit("amqp.after_refuse").map_err(unconfirmed)
+    }
+
+    async fn put_off(&self, message: &ProducerMessage) -> Result<(), QueueError> {
+        failpoint::hit("amqp.before_put_off").map_err(unconfirmed)?;
+        self.asides.put_off.put_off(message).await?;
+        failpoint::hit("amqp.after_put_off").map_err(unconfirmed)
+    }
+
     async fn try_once(&self, message: &ProducerMessage) -> Verdict {
         let (tenant, key, submission) = match read(message) {
             Ok(parts) => parts,
             Err(refusal) => return Verdict::Refuse(refusal, IngestResult::Invalid),
         };
-        let accept =
-            || self.intake.accept_request(&tenant, submission.clone(), Some(key.clone()), &message.body);
+        let accept = async || {
+            hit("amqp.before_accept")?;
+            let (submission, key) = (submission.clone(), Some(key.clone()));
+            let receipt = self.intake.accept_request(&tenant, submission, key, &message.body).await?;
+            hit("amqp.after_accept")?;
+            Ok(receipt)
+        };
         let mut result = accept().await;
         if let Err(
             IntakeError::UnknownTenant | IntakeError::UnknownWebhook(_) | IntakeError::SchemaBroken { .. },
@@ -152,6 +168,10 @@ impl OneMessage {
             Err(error) => verdict_on(error),
         }
     }
+}
+
+fn unconfirmed(failure: failpoint::InjectedFailure) -> QueueError {
+    QueueError::Unavailable { reason: failure.to_string() }
 }
 
 fn verdict_on(error: IntakeError) -> Verdict {

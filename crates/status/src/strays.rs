@@ -27,6 +27,7 @@ use postrider_contract::ports::{
     StrayContents, StrayPlace, Strays, WorkQueue,
 };
 use postrider_contract::wire::WireError;
+use postrider_service::failpoint::{InjectedFailure, hit};
 use postrider_service::lifecycle::Stop;
 use postrider_service::metrics::{StatusMetrics, StrayReason};
 
@@ -65,6 +66,8 @@ enum StrayError {
     Publish(#[from] PublishError),
     #[error("the journal is behind: the try may have been made")]
     JournalBehind,
+    #[error(transparent)]
+    Injected(#[from] InjectedFailure),
 }
 
 /// Until told to stop. What was kept as unreadable is looked at once more first: this may be a newer version.
@@ -114,7 +117,10 @@ impl StrayParts {
             match &error {
                 // Each of them waits for it, and how far the journal is behind is told by its metric.
                 StrayError::JournalBehind => {}
-                StrayError::Store(_) | StrayError::Queue(_) | StrayError::Publish(_) => tracing::warn!(
+                StrayError::Store(_)
+                | StrayError::Queue(_)
+                | StrayError::Publish(_)
+                | StrayError::Injected(_) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     queue = stray.origin,
                     reason = reason.word(),
@@ -136,23 +142,30 @@ impl StrayParts {
     ) -> Result<(), StrayError> {
         match &stray.contents {
             StrayContents::Work(Work::Deliver(delivery)) => {
-                self.bring_back_one(stray, taken_at, delivery).await
+                self.bring_back_one(stray, taken_at, delivery).await?;
             }
             StrayContents::Work(Work::FanOut(fan_out)) => {
-                self.publish(deliveries_of(fan_out), route_of(&stray.cause), published).await
+                self.publish(deliveries_of(fan_out), route_of(&stray.cause), published).await?;
             }
             StrayContents::Journal(batch) => {
+                hit("stray.before_write")?;
                 let records = batch.records.iter().map(|record| JournalRecord::clone(record));
                 match self.log.apply(&fold(records)).await {
                     Err(StoreError::Corrupt { reason }) => {
                         tracing::error!(reason, "the log does not take a journal batch; it is kept");
-                        Ok(self.strays.keep(stray).await?)
+                        self.keep(stray).await?;
                     }
-                    written => Ok(written?),
+                    written => written?,
                 }
             }
-            StrayContents::Produced(_) | StrayContents::Unreadable(_) => Ok(self.strays.keep(stray).await?),
+            StrayContents::Produced(_) | StrayContents::Unreadable(_) => self.keep(stray).await?,
         }
+        Ok(hit("stray.before_acknowledge")?)
+    }
+
+    async fn keep(&self, stray: &Stray) -> Result<(), StrayError> {
+        hit("stray.before_keep")?;
+        Ok(self.strays.keep(stray).await?)
     }
 
     async fn bring_back_one(
@@ -182,6 +195,7 @@ impl StrayParts {
             .map(|delivery| Publication { route, work: Work::Deliver(delivery.published_again(now)) })
             .collect();
         for page in publications.chunks(PAGE) {
+            hit("stray.before_publish")?;
             self.queue.publish(page.to_vec()).await?;
             *published += page.len();
         }
@@ -199,6 +213,7 @@ impl StrayParts {
         if self.log.has_moved_on(delivery.reference.id, delivery.position).await? {
             return Ok(());
         }
+        hit("stray.before_conclusion")?;
         let conclusion = Conclusion::Failed(FailureReason::Internal);
         let record = ConcludedRecord { delivery: delivery.reference.clone(), conclusion, at: now };
         let records = vec![Arc::new(JournalRecord::Concluded(record))];

@@ -83,13 +83,13 @@ impl Seen {
     }
 }
 
-/// A receiver. Dropping it closes its port and its connections.
-#[derive(Debug)]
+/// A receiver. Clones are the same; dropping the last closes its port and its connections.
+#[derive(Debug, Clone)]
 pub struct Receiver {
     address: SocketAddr,
-    certificates: Option<Certificates>,
+    certificates: Option<Arc<Certificates>>,
     board: Arc<Board>,
-    _running: DropGuard,
+    _running: Arc<DropGuard>,
 }
 
 /// What the receiver and its connections share.
@@ -132,7 +132,8 @@ impl Receiver {
             seen: Mutex::new(Seen::default()),
             changes: watch::Sender::new(()),
         });
-        let acceptor = certificates.as_ref().map(Certificates::acceptor);
+        let certificates = certificates.map(Arc::new);
+        let acceptor = certificates.as_deref().map(Certificates::acceptor);
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(accept(
             listener,
@@ -140,7 +141,7 @@ impl Receiver {
             Arc::clone(&board),
             stop.clone(),
         )));
-        Ok(Self { address, certificates, board, _running: stop.drop_guard() })
+        Ok(Self { address, certificates, board, _running: Arc::new(stop.drop_guard()) })
     }
 
     /// The port it listens on.
@@ -158,7 +159,7 @@ impl Receiver {
 
     /// With TLS, the file (PEM) of the authority to trust.
     pub fn authority(&self) -> Option<&Path> {
-        self.certificates.as_ref().map(Certificates::authority)
+        self.certificates.as_deref().map(Certificates::authority)
     }
 
     /// From now on requests for `path` are answered like this; counts of the path begin anew.

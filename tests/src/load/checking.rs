@@ -295,15 +295,19 @@ fn read_request(seed: u64, request: &Received) -> Result<(u64, String)> {
     mac.update(&[time.as_bytes(), b".", &request.body].concat());
     ensure!(signature == hex::encode(mac.finalize().into_bytes()), "a wrong signature");
     let body = std::str::from_utf8(&request.body)?;
-    let number =
-        body.split_once(r#"{ "number":"#).and_then(|(_, rest)| rest.split_once(' ')).context("no number")?;
-    let number: u64 = number.0.parse()?;
+    let number = number_in(&request.body).context("no number")?;
     ensure!(
         body.ends_with(&format!(r#""data":{}}}"#, data(seed, number))),
         "other data than was sent: {body}"
     );
     let event = body.strip_prefix(r#"{"id":""#).and_then(|rest| rest.split_once('"')).context("no id")?;
     Ok((number, event.0.to_owned()))
+}
+
+/// The number of the event that a request's body tells of.
+pub(super) fn number_in(body: &[u8]) -> Option<u64> {
+    let (_, rest) = std::str::from_utf8(body).ok()?.split_once(r#"{ "number":"#)?;
+    rest.split_once(' ')?.0.parse().ok()
 }
 
 fn check_subscriber(
@@ -394,7 +398,7 @@ fn check_strangers(
 }
 
 /// Every delivery of the tenant, by its id.
-async fn read_log(api: &Api) -> Result<BTreeMap<String, Value>> {
+pub(super) async fn read_log(api: &Api) -> Result<BTreeMap<String, Value>> {
     let mut rows = BTreeMap::new();
     for row in list(api, "").await? {
         let id = text(&row, "id")?;

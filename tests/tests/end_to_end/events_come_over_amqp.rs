@@ -2,66 +2,22 @@
 //! goes to the refused queue with its problem; nothing vanishes.
 
 use anyhow::{Context, Result, ensure};
-use futures_util::StreamExt;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use postrider_tests::harness::{ServerOptions, shared_postgres, shared_rabbitmq};
+use postrider_rabbitmq::QueueName;
+use postrider_tests::harness::{ServerOptions, Stranger, eventually, shared_postgres, shared_rabbitmq};
 use postrider_tests::stage::{SOON, Stage};
 use serde_json::json;
 
-const EXCHANGE: &str = "postrider.events";
-const REFUSED: &str = "postrider.events.refused";
-
-struct Producer {
-    channel: Channel,
-    _connection: Connection,
-}
-
-impl Producer {
-    async fn connect(url: &str) -> Result<Self> {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        Ok(Producer { channel, _connection: connection })
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a producer is not Postrider: it publishes as any client would"
-    )]
-    async fn publish(&self, tenant: &str, message_id: Option<&str>, body: &str) -> Result<()> {
-        let mut properties = BasicProperties::default().with_delivery_mode(2);
-        if let Some(id) = message_id {
-            properties = properties.with_message_id(id.into());
+/// The problem codes of so many refused messages.
+async fn refused(producer: &Stranger, count: usize) -> Result<Vec<String>> {
+    let mut codes = Vec::new();
+    eventually("messages to be refused", SOON, async || {
+        for message in producer.take(QueueName::EventsRefused).await? {
+            codes.push(message.header("postrider-code").context("no code")?);
         }
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let sent =
-            self.channel.basic_publish(EXCHANGE.into(), tenant.into(), options, body.as_bytes(), properties);
-        let confirm = sent.await?.await?;
-        ensure!(confirm.is_ack(), "not confirmed");
-        Ok(())
-    }
-
-    /// The problem codes of what was refused, in order.
-    async fn refused(&self, count: usize) -> Result<Vec<String>> {
-        let options = BasicConsumeOptions::default();
-        let mut consumer =
-            self.channel.basic_consume(REFUSED.into(), "test".into(), options, FieldTable::default()).await?;
-        let mut codes = Vec::new();
-        while codes.len() < count {
-            let next = tokio::time::timeout(SOON, consumer.next()).await.context("nothing was refused")?;
-            let delivery = next.context("the consumer ended")??;
-            let headers = delivery.properties.headers().clone().context("no headers")?;
-            let found = headers.inner().iter().find(|(name, _)| name.as_str().contains("code"));
-            match found {
-                Some((_, AMQPValue::LongString(code))) => codes.push(code.to_string()),
-                other => anyhow::bail!("no code in the headers: {other:?}"),
-            }
-            delivery.ack(BasicAckOptions::default()).await?;
-        }
-        Ok(codes)
-    }
+        Ok((codes.len() >= count).then_some(()))
+    })
+    .await?;
+    Ok(codes)
 }
 
 mod cluster {
@@ -73,19 +29,19 @@ mod cluster {
         let store = shared_postgres().await?.create_database().await?;
         let stage = Stage::open_with(ServerOptions::cluster(&queue, &store), "standard").await?;
         stage.webhook("/hook", "*", json!({})).await?;
-        let producer = Producer::connect(&queue).await?;
+        let producer = Stranger::connect(&queue).await?;
 
-        let body = r#"{"type":"a.b","data":{"n":12345678901234567890123}}"#;
-        producer.publish(&stage.tenant, Some("m-1"), body).await?;
-        producer.publish(&stage.tenant, Some("m-1"), body).await?;
+        let body = br#"{"type":"a.b","data":{"n":12345678901234567890123}}"#;
+        producer.produce(&stage.tenant, Some("m-1"), body).await?;
+        producer.produce(&stage.tenant, Some("m-1"), body).await?;
         let requests = stage.receiver.wait_for_requests("/hook", 1, SOON).await?;
         ensure!(requests[0].body.ends_with(br#""data":{"n":12345678901234567890123}}"#));
 
-        producer.publish(&stage.tenant, None, body).await?;
-        producer.publish(&stage.tenant, Some("m-2"), "not json").await?;
-        producer.publish("nobody", Some("m-3"), body).await?;
-        producer.publish(&stage.tenant, Some("m-1"), r#"{"type":"a.b","data":{}}"#).await?;
-        let mut codes = producer.refused(4).await?;
+        producer.produce(&stage.tenant, None, body).await?;
+        producer.produce(&stage.tenant, Some("m-2"), b"not json").await?;
+        producer.produce("nobody", Some("m-3"), body).await?;
+        producer.produce(&stage.tenant, Some("m-1"), br#"{"type":"a.b","data":{}}"#).await?;
+        let mut codes = refused(&producer, 4).await?;
         codes.sort();
         ensure!(
             codes == ["idempotency_key_reused", "invalid_request", "malformed_json", "not_found"],

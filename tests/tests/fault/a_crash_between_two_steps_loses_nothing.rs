@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use postrider_tests::harness::{Behaviour, Gate, Received, eventually};
 use postrider_tests::load::checking::{DELIVERY_HEADER, Window, concluded};
-use postrider_tests::load::{Load, Naming, is_long};
+use postrider_tests::load::{Load, Naming};
 use postrider_tests::on_both_engines;
 use postrider_tests::stage::{EngineKind, SOON, server_options};
 use serde_json::json;
 
+use super::crashing::{FAILPOINTS, crash_at, crash_at_each};
 use super::trial::{DRAIN, RECOVERY, SLOTS, Trial, in_flight};
 
 on_both_engines!(
@@ -59,48 +60,12 @@ const MANY: usize = 130;
 const PAGE: usize = 128;
 /// Slots for first tries: what the two other kinds, with a fifth each, leave.
 const FIRST_SLOTS: usize = SLOTS - 2 * (SLOTS / 5);
-const FAILPOINTS: &str = "POSTRIDER_FAILPOINTS";
-
-/// One crash after another under load, each server with the next fault in it, which also recovers what the one before
-/// it left; then one without.
-async fn crash_at_each(trial: &mut Trial, places: &[(&str, u32)]) -> Result<usize> {
-    let ended = trial.stage.server.terminate().await?;
-    ensure!(ended.success(), "an orderly stop ended with {ended}");
-    let mut crashes = 0;
-    for (place, passage) in places {
-        // Early passages meet what was left by the crash before, late ones the full flow.
-        let passages = if is_long() { vec![1, *passage, passage * 5] } else { vec![*passage] };
-        for passage in passages {
-            crash_at(trial, &format!("{place}=abort@{passage}")).await?;
-            crashes += 1;
-        }
-    }
-    trial.stage.server.set_env(FAILPOINTS, "");
-    trial.stage.server.restart().await?;
-    Ok(crashes)
-}
-
-async fn crash_at(trial: &mut Trial, fault: &str) -> Result<()> {
-    println!("{fault}");
-    let server = &mut trial.stage.server;
-    let before = server.log().len();
-    server.set_env(FAILPOINTS, fault);
-    server.spawn()?;
-    let status = server.wait(RECOVERY).await?;
-    let log = server.log();
-    ensure!(
-        log[before..].contains("failpoint: aborting"),
-        "{fault}: ended with {status}:\n{}",
-        &log[before..]
-    );
-    Ok(())
-}
 
 async fn a_crash_at_any_step_of_a_delivery_loses_nothing(engine: EngineKind) -> Result<()> {
     let mut trial = Trial::open("crash at each step", server_options(engine).await?).await?;
     let load = trial.load(Naming::Mixed);
     trial.some_time(&load).await?;
-    let crashes = crash_at_each(&mut trial, &PLACES).await?;
+    let crashes = crash_at_each(&mut trial.stage.server, &PLACES).await?;
     trial.some_time(&load).await?;
     trial.check(load, in_flight(crashes)).await?;
     Ok(())
@@ -127,7 +92,7 @@ async fn a_crash_at_any_step_into_and_out_of_the_waiting_room_loses_nothing(
     trial.subscribe("/rationed", (1, Behaviour::status(500)), limited).await?;
     let load: Load = trial.load_at(100, std::slice::from_ref(&trial.stage.api), Naming::Mixed);
     trial.some_time(&load).await?;
-    let crashes = crash_at_each(&mut trial, &ROOM_PLACES).await?;
+    let crashes = crash_at_each(&mut trial.stage.server, &ROOM_PLACES).await?;
     trial.some_time(&load).await?;
     trial.check(load, in_flight(crashes)).await?;
     Ok(())
@@ -144,7 +109,7 @@ async fn a_crash_at_any_step_of_healing_loses_nothing(engine: EngineKind) -> Res
     let refused = trial.stage.api.post("/v1/events", &event).await?.require(503)?.json()?;
     ensure!(refused["code"] == "in_doubt", "{refused}");
     trial.stage.server.wait(RECOVERY).await?;
-    crash_at(&mut trial, "heal.after_publish=abort@1").await?;
+    crash_at(&mut trial.stage.server, "heal.after_publish=abort@1").await?;
     trial.stage.server.set_env(FAILPOINTS, "");
     trial.stage.server.restart().await?;
     let counts = concluded(&trial.stage.api, Window::until_now(), DRAIN).await?;

@@ -10,6 +10,7 @@ use postrider_tests::on_both_engines;
 use postrider_tests::stage::{EngineKind, SOON, Stage, server_options, text};
 use serde_json::{Value, json};
 
+use super::crashing::FAILPOINTS;
 use super::trial::{DRAIN, RECOVERY};
 
 on_both_engines!(
@@ -26,7 +27,6 @@ mod cluster_alone {
 }
 
 const EVENTS: usize = 20;
-const FAILPOINTS: &str = "POSTRIDER_FAILPOINTS";
 /// Waits 1 s and 5 s before its second and third try.
 const PROFILE: &str = "trcker";
 /// 32 bytes each, base64.

@@ -5,10 +5,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use postrider_rabbitmq::{QueueLimits, QueueName, Topology};
-use postrider_tests::harness::{ServerOptions, eventually, shared_postgres, shared_rabbitmq};
+use postrider_rabbitmq::QueueName;
+use postrider_tests::harness::{ServerOptions, Stranger, eventually, shared_postgres, shared_rabbitmq};
 use postrider_tests::load::{Chance, Naming, is_long};
 use postrider_tests::stage::SOON;
 
@@ -33,40 +31,6 @@ const REFUSES: &str = "refused a producer's message";
 /// The queues that only Postrider should write to.
 const INNER: [QueueName; 5] =
     [QueueName::First, QueueName::Retry, QueueName::Release, QueueName::Large, QueueName::Journal];
-
-/// A client of the broker that publishes what it likes.
-struct Stranger {
-    channel: Channel,
-    topology: Topology,
-    _connection: Connection,
-}
-
-impl Stranger {
-    async fn connect(url: &str) -> Result<Self> {
-        let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let topology = Topology::new("postrider", QueueLimits::default());
-        Ok(Stranger { channel, topology, _connection: connection })
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a stranger publishes as any client would")]
-    async fn publish(&self, exchange: &str, key: &str, id: Option<String>, body: &[u8]) -> Result<()> {
-        let mut properties = BasicProperties::default().with_delivery_mode(2);
-        if let Some(id) = id {
-            properties = properties.with_message_id(id.into());
-        }
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let sent = self.channel.basic_publish(exchange.into(), key.into(), options, body, properties);
-        let confirm = sent.await?.await?;
-        ensure!(confirm.is_ack(), "not confirmed");
-        Ok(())
-    }
-
-    async fn publish_into(&self, queue: QueueName, body: &[u8]) -> Result<()> {
-        self.publish("", &self.topology.queue(queue), None, body).await
-    }
-}
 
 async fn open(test: &str) -> Result<(Stranger, Trial)> {
     let queue = shared_rabbitmq().await?.vhost().await?;
@@ -100,14 +64,14 @@ async fn a_producer_of_rubbish_harms_nobody() -> Result<()> {
     let load = trial.load(Naming::Mixed);
     for number in 0..each {
         for queue in INNER {
-            stranger.publish_into(queue, &rubbish(&trial.chance)).await?;
+            stranger.put(queue, &rubbish(&trial.chance)).await?;
         }
         let (key, id) = match trial.chance.between(0, 3) {
             0 => ("nobody".to_owned(), Some(format!("m-{number}"))),
             1 => (trial.stage.tenant.clone(), None),
             _ => (trial.stage.tenant.clone(), Some(format!("m-{number}"))),
         };
-        stranger.publish("postrider.events", &key, id, &rubbish(&trial.chance)).await?;
+        stranger.produce(&key, id.as_deref(), &rubbish(&trial.chance)).await?;
     }
     let aside = lines(&trial, SETS_ASIDE, each * INNER.len()).await?;
     ensure!(aside.len() == each * INNER.len(), "{} messages were set aside", aside.len());
@@ -139,8 +103,8 @@ async fn an_old_wire_version_is_read_and_a_newer_one_is_set_aside() -> Result<()
     ];
     for (queue, name) in samples {
         let (old, newer) = golden(name)?;
-        stranger.publish_into(queue, &old).await?;
-        stranger.publish_into(queue, &newer).await?;
+        stranger.put(queue, &old).await?;
+        stranger.put(queue, &newer).await?;
     }
     trial.some_time(&load).await?;
     let aside = lines(&trial, SETS_ASIDE, samples.len()).await?;

@@ -3,17 +3,13 @@
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use lapin::options::{
-    BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
-};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use postrider_contract::ports::WorkKind;
-use postrider_rabbitmq::{QueueLimits, QueueName, Topology};
+use postrider_rabbitmq::QueueName;
 use postrider_service::system::SystemClock;
 use postrider_sqlite::{Settings, SqliteEngine};
 use postrider_tests::harness::{
-    Behaviour, Server, ServerOptions, eventually, shared_postgres, shared_rabbitmq,
+    Behaviour, Server, ServerOptions, Stranger, eventually, shared_postgres, shared_rabbitmq,
 };
 use postrider_tests::stage::{EngineKind, SOON, Stage, only_delivery};
 use serde_json::{Value, json};
@@ -66,9 +62,9 @@ async fn rubbish_in_the_embedded_queues() -> Result<()> {
 async fn rubbish_in_the_queues_of_the_broker() -> Result<()> {
     let (broker, stage) = open_cluster(|options| options).await?;
     stage.webhook("/hook", "*", json!({})).await?;
-    broker.publish(QueueName::First, NEWER).await?;
-    broker.publish(QueueName::Retry, RUBBISH).await?;
-    broker.publish(QueueName::Journal, RUBBISH).await?;
+    broker.put(QueueName::First, NEWER).await?;
+    broker.put(QueueName::Retry, RUBBISH).await?;
+    broker.put(QueueName::Journal, RUBBISH).await?;
     goes_on_beside_what_is_kept(&stage, 3).await?;
     ensure!(broker.ready(QueueName::Unreadable).await? == 3);
     ensure!(broker.ready(QueueName::Dead).await? == 0);
@@ -161,52 +157,9 @@ async fn wait_for_metric(server: &Server, series: &str, number: u64) -> Result<(
     .await
 }
 
-/// The broker of a stage, by a client of its own.
-struct Broker {
-    connection: Connection,
-    topology: Topology,
-}
-
-async fn open_cluster(options: impl FnOnce(ServerOptions) -> ServerOptions) -> Result<(Broker, Stage)> {
+async fn open_cluster(options: impl FnOnce(ServerOptions) -> ServerOptions) -> Result<(Stranger, Stage)> {
     let queue = shared_rabbitmq().await?.vhost().await?;
     let store = shared_postgres().await?.create_database().await?;
     let stage = Stage::open_with(options(ServerOptions::cluster(&queue, &store)), "standard").await?;
-    let connection = Connection::connect(&queue, ConnectionProperties::default()).await?;
-    Ok((Broker { connection, topology: Topology::new("postrider", QueueLimits::default()) }, stage))
-}
-
-impl Broker {
-    async fn channel(&self) -> Result<Channel> {
-        Ok(self.connection.create_channel().await?)
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "stands for a foreign program")]
-    async fn publish(&self, queue: QueueName, body: &[u8]) -> Result<()> {
-        let channel = self.channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let name = self.topology.queue(queue);
-        let options = BasicPublishOptions { mandatory: true, immediate: false };
-        let properties = BasicProperties::default();
-        channel.basic_publish("".into(), name.into(), options, body, properties).await?.await?;
-        Ok(())
-    }
-
-    /// Takes the oldest message, if there is one, and gives it back at once.
-    async fn give_back(&self, queue: QueueName) -> Result<()> {
-        let channel = self.channel().await?;
-        let name = self.topology.queue(queue);
-        if let Some(found) = channel.basic_get(name.into(), BasicGetOptions { no_ack: false }).await? {
-            let requeue = BasicNackOptions { multiple: false, requeue: true };
-            channel.basic_nack(found.delivery.delivery_tag, requeue).await?;
-        }
-        channel.close(200, "done".into()).await?;
-        Ok(())
-    }
-
-    async fn ready(&self, queue: QueueName) -> Result<u32> {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let name = self.topology.queue(queue);
-        let found = self.channel().await?.queue_declare(name.into(), options, FieldTable::default()).await?;
-        Ok(found.message_count())
-    }
+    Ok((Stranger::connect(&queue).await?, stage))
 }
