@@ -1,5 +1,5 @@
-//! A seeded simulation: the code of ingest, the delivery worker and status over the contract's fakes, in one thread
-//! and on simulated time, with everything going wrong that may go wrong between any two effects.
+//! A seeded simulation: the code of ingest (over HTTP and AMQP), the delivery worker and status (strays too) over the
+//! contract's fakes, in one thread and on simulated time, with everything going wrong that may go wrong between any two effects.
 //!
 //! * **Deterministic**: one seed, one run, to the letter; nothing here asks the machine for time or chance.
 //! * **Custody after every step** ([`custody`]), which is safety; once nothing goes wrong any more, everything must
@@ -10,6 +10,7 @@
 mod custody;
 mod effect;
 mod ending;
+mod intake;
 mod life;
 mod outside;
 mod queue;
@@ -31,7 +32,7 @@ pub use effect::{Effect, Fate, Mutation, Role};
 pub use scenario::{Answers, Faults, Intensity, Scenario, WebhookKind};
 
 use ending::settle_down;
-use outside::{be_moody, produce};
+use outside::{be_moody, produce, produce_over_amqp};
 use roles::{Door, keep_running, put, tenant, tenant_id, webhook};
 use world::World;
 
@@ -117,9 +118,11 @@ async fn play(world: &Arc<World>) -> Result<Result<()>> {
             tokio::spawn(be_moody(Arc::clone(world), number));
         }
     }
-    let producers = (0..world.scenario.events)
-        .map(|number| tokio::spawn(produce(Arc::clone(world), door.clone(), number)))
-        .collect::<Vec<_>>();
+    let over_http = (0..world.scenario.events)
+        .map(|number| tokio::spawn(produce(Arc::clone(world), door.clone(), number)));
+    let over_amqp =
+        (0..world.scenario.messages).map(|number| tokio::spawn(produce_over_amqp(Arc::clone(world), number)));
+    let producers: Vec<_> = over_http.chain(over_amqp).collect();
     let produced = async {
         for producer in producers {
             producer.await.context("a producer ended")?;

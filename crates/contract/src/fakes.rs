@@ -6,6 +6,7 @@
 
 mod configuration;
 mod door;
+mod intake;
 mod keyed;
 mod leadership;
 mod log;
@@ -21,6 +22,7 @@ use crate::attempt::SentRequest;
 
 pub use configuration::FakeConfiguration;
 pub use door::{Behind, Door};
+pub use intake::FakeIntake;
 pub use keyed::FakeKeyedRequests;
 pub use leadership::FakeLeadership;
 pub use log::FakeLog;

@@ -6,17 +6,21 @@
 //! follows the try exists. And the event's accepted record is in the journal or in the log.
 //!
 //! A row of the room that is marked as released is no custody: the mark says that a message has it.
+//!
+//! What a producer published over AMQP was promised as soon as the broker had it. It is in its queue, or stands among
+//! those refused, or the request that its name stands for was accepted, and then all of the above holds for its event.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use postrider_contract::delivery::{Position, Work};
-use postrider_contract::fakes::{FakeLog, FakeQueue};
 use postrider_contract::ids::{DeliveryId, EventId, TenantId};
 use postrider_contract::log::{Rank, fold};
-use postrider_contract::ports::IntakeReceipt;
+use postrider_contract::ports::{IntakeReceipt, KeyName, ProducerMessage};
 use postrider_contract::wire::{decode_journal_batch, decode_work};
+
+use super::world::World;
 
 /// What a message of the journal says, as far as custody goes.
 #[derive(Debug, Default)]
@@ -26,6 +30,15 @@ struct Told {
     accepted: Vec<EventId>,
 }
 
+/// What must become of a producer's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Produced {
+    /// An event, once.
+    Event,
+    /// Kept with the reason why it is none.
+    Refusal,
+}
+
 /// What was promised, and what is known of where it is.
 pub(super) struct Custody {
     tenant: TenantId,
@@ -33,6 +46,8 @@ pub(super) struct Custody {
     /// Not known to be settled for good: a concluded row never goes.
     open: Vec<DeliveryId>,
     open_events: Vec<EventId>,
+    /// Producers' messages that nothing was done about yet, by their name.
+    produced: BTreeMap<String, Produced>,
     /// Messages are read once.
     work: HashMap<Bytes, Arc<Vec<(DeliveryId, Position)>>>,
     journal: HashMap<Bytes, Arc<Told>>,
@@ -45,6 +60,7 @@ impl Custody {
             events: BTreeMap::new(),
             open: Vec::new(),
             open_events: Vec::new(),
+            produced: BTreeMap::new(),
             work: HashMap::new(),
             journal: HashMap::new(),
         }
@@ -52,10 +68,51 @@ impl Custody {
 
     /// A 202.
     pub(super) fn promise(&mut self, receipt: &IntakeReceipt) {
-        let deliveries: Vec<_> = receipt.deliveries.iter().map(|(delivery, _)| *delivery).collect();
+        let deliveries = receipt.deliveries.iter().map(|(delivery, _)| *delivery).collect();
+        self.expect(receipt.event.clone(), deliveries);
+    }
+
+    fn expect(&mut self, event: EventId, deliveries: Vec<DeliveryId>) {
         self.open.extend(&deliveries);
-        self.open_events.push(receipt.event.clone());
-        self.events.insert(receipt.event.clone(), deliveries);
+        self.open_events.push(event.clone());
+        self.events.insert(event, deliveries);
+    }
+
+    /// The broker has a message of this name.
+    pub(super) fn produced(&mut self, name: String, kind: Produced) {
+        self.produced.insert(name, kind);
+    }
+
+    /// Of messages that are let go of, that they were done with.
+    fn check_produced(&mut self, world: &World) -> Result<(), String> {
+        if self.produced.is_empty() {
+            return Ok(());
+        }
+        let is_of = |message: &ProducerMessage, name: &str| message.message_id.as_deref() == Some(name);
+        let (waiting, refused) = (world.intake.unacknowledged(), world.intake.refused());
+        let is_gone = |name: &str| !waiting.iter().any(|message| is_of(message, name));
+        let gone: Vec<(String, Produced)> = self
+            .produced
+            .iter()
+            .filter(|(name, _)| is_gone(name))
+            .map(|(name, kind)| (name.clone(), *kind))
+            .collect();
+        for (name, kind) in gone {
+            let refusal = refused.iter().find(|(message, _)| is_of(message, &name)).map(|(_, why)| why);
+            match (kind, refusal) {
+                (Produced::Refusal, Some(_)) => {}
+                (Produced::Refusal, None) => return Err(format!("{name} is not kept among those refused")),
+                (Produced::Event, Some(why)) => return Err(format!("{name} is refused: {}", why.detail)),
+                (Produced::Event, None) => {
+                    let known = world.keyed.known(&self.tenant, &KeyName::Request(name.clone()));
+                    let request = known.ok_or_else(|| format!("nobody holds {name}"))?;
+                    let deliveries = request.matches.iter().map(|stored| stored.delivery).collect();
+                    self.expect(request.event, deliveries);
+                }
+            }
+            self.produced.remove(&name);
+        }
+        Ok(())
     }
 
     pub(super) fn promised(&self) -> &BTreeMap<EventId, Vec<DeliveryId>> {
@@ -63,7 +120,9 @@ impl Custody {
     }
 
     /// What nobody holds, if anything.
-    pub(super) fn check(&mut self, queue: &FakeQueue, log: &FakeLog) -> Result<(), String> {
+    pub(super) fn check(&mut self, world: &World) -> Result<(), String> {
+        self.check_produced(world)?;
+        let (queue, log) = (&world.queue, &world.log);
         self.open.retain(|delivery| !log.rank(*delivery).is_some_and(Rank::is_concluded));
         self.open_events.retain(|event| !log.is_accepted(&self.tenant, event));
         if self.open.is_empty() && self.open_events.is_empty() {

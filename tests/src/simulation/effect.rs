@@ -56,11 +56,15 @@ pub enum Fate {
     Cut,
     /// First the next parked message is doubled, neither copy marked.
     Doubled,
+    /// First the next parked message loses its way: it finds no queue when it is due.
+    Misrouted,
+    /// First a message that came back is taken for one that was given out too often.
+    GivenUp,
 }
 
 impl Fate {
     /// Those that are worth trying at every step.
-    pub const FAULTS: [Fate; 10] = [
+    pub const FAULTS: [Fate; 12] = [
         Fate::ToldLate(Duration::from_millis(300)),
         Fate::HappensLate(Duration::from_millis(300)),
         Fate::DoubtBefore,
@@ -71,6 +75,8 @@ impl Fate {
         Fate::CrashAfter,
         Fate::Cut,
         Fate::Doubled,
+        Fate::Misrouted,
+        Fate::GivenUp,
     ];
 
     pub const CRASHES: [Fate; 2] = [Fate::CrashBefore, Fate::CrashAfter];
@@ -97,10 +103,14 @@ pub enum Mutation {
     MarkBeforePublish,
     /// The check takes the record of a try's own deferral for one of the try.
     SuppressOwnDeferral,
+    /// Ingest lets go of a producer's message as soon as it has taken it.
+    AcknowledgeBeforeAccepted,
+    /// Status lets go of a stray as soon as it has taken it.
+    AcknowledgeStrayAtTake,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 9] = [
+    pub const ALL: [Mutation; 11] = [
         Mutation::AcknowledgeAtTake,
         Mutation::AcknowledgeBeforeSuccessor,
         Mutation::AcknowledgeBeforeJournal,
@@ -110,6 +120,8 @@ impl Mutation {
         Mutation::HoldUnjournaled,
         Mutation::MarkBeforePublish,
         Mutation::SuppressOwnDeferral,
+        Mutation::AcknowledgeBeforeAccepted,
+        Mutation::AcknowledgeStrayAtTake,
     ];
 
     /// Whose publishes are answered before they are made.
@@ -123,7 +135,9 @@ impl Mutation {
             | Mutation::NotMandatory
             | Mutation::AcknowledgeBeforeCommit
             | Mutation::HoldUnjournaled
-            | Mutation::SuppressOwnDeferral => false,
+            | Mutation::SuppressOwnDeferral
+            | Mutation::AcknowledgeBeforeAccepted
+            | Mutation::AcknowledgeStrayAtTake => false,
         }
     }
 }

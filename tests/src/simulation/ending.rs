@@ -1,6 +1,6 @@
 //! When nothing goes wrong any more: everything comes to its end, and what everybody knows agrees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,6 +9,7 @@ use postrider_contract::ids::DeliveryId;
 use postrider_contract::outcome::{DeliveryStatus, Outcome};
 use postrider_contract::ports::{DeliveryView, LedgerQuery, LogQueries, WaitingRoom};
 
+use super::outside::FIRST_OVER_AMQP;
 use super::receiver::{Arrival, Called};
 use super::roles::{WAITS, webhook_id, webhook_path};
 use super::world::World;
@@ -20,6 +21,7 @@ pub(super) async fn is_quiet(world: &World) -> bool {
     let is_concluded = |view: &DeliveryView| view.status.is_concluded();
     messages.work.is_empty()
         && messages.journal.is_empty()
+        && world.intake.unacknowledged().is_empty()
         && is_room_empty
         && world.log.all_deliveries().iter().all(is_concluded)
 }
@@ -32,9 +34,10 @@ pub(super) async fn unfinished(world: &World) -> String {
         open.map(|view| format!("{} {:?} due {:?}", view.reference.id, view.status, view.due_at)).collect();
     let room = world.log.summaries().await.unwrap_or_default();
     format!(
-        "{} messages of work, {} of the journal, {} webhooks with deliveries in the room {room:?}, not concluded: {open:?}",
+        "{} messages of work, {} of the journal, {} of producers, {} webhooks with deliveries in the room {room:?}, not concluded: {open:?}",
         messages.work.len(),
         messages.journal.len(),
+        world.intake.unacknowledged().len(),
         room.len(),
     )
 }
@@ -65,11 +68,27 @@ pub(super) async fn agree(world: &World) -> Result<()> {
         let is_known = |view: &DeliveryView| called(world, view) == (event.clone(), path.clone());
         ensure!(views.values().any(is_known), "{event} arrived at {path}, and the log knows nothing of it");
     }
+    each_message_is_one_event(world, arrivals.iter())?;
     // Each message that was in hand when something broke may cost a call, and where the look-up fails too, each of
     // the tries that follow.
     let bound = world.excused() * (WAITS.len() + 1);
     ensure!(repeated <= bound, "{repeated} calls were repeated, {bound} were excused");
     balance(world, promised.len()).await
+}
+
+/// However often it came, and was given out.
+fn each_message_is_one_event<'a>(
+    world: &World,
+    arrivals: impl Iterator<Item = (&'a Called, &'a Vec<Arrival>)> + Clone,
+) -> Result<()> {
+    for number in (FIRST_OVER_AMQP..).take(world.scenario.messages as usize) {
+        let data = format!("\"n\":{number}}}");
+        let is_of_it = |call: &Arrival| String::from_utf8_lossy(&call.body).contains(&data);
+        let of_it = arrivals.clone().filter(|(_, calls)| calls.iter().any(is_of_it));
+        let events: BTreeSet<&str> = of_it.map(|((event, _), _)| event.as_str()).collect();
+        ensure!(events.len() <= 1, "message {number} became several events: {events:?}");
+    }
+    Ok(())
 }
 
 fn called(world: &World, view: &DeliveryView) -> Called {

@@ -106,15 +106,20 @@ impl Life {
         self.world.excuse(lost.len());
     }
 
-    /// A lease as the role sees it.
-    pub(super) fn hold(self: &Arc<Self>, ticket: LeaseTicket, what: String) -> LeaseTicket {
+    /// A lease as the role sees it. With the bug that makes light of such leases, it is let go of at once.
+    pub(super) fn hold(
+        self: &Arc<Self>,
+        ticket: LeaseTicket,
+        what: String,
+        made_light_of: Option<Mutation>,
+    ) -> LeaseTicket {
         let mut hands = self.hands();
         hands.taken_ever += 1;
         let number = hands.taken_ever;
         hands.leases.insert(number, ticket);
         drop(hands);
         let held = Held { life: Arc::clone(self), number, what };
-        if self.role == Role::Worker && self.world.is_mutated(Mutation::AcknowledgeAtTake) {
+        if made_light_of.is_some_and(|mutation| self.world.is_mutated(mutation)) {
             held.let_go();
             self.world.step(&format!("{self}: lets go of {} at once", held.what));
         }
@@ -137,7 +142,7 @@ impl Life {
         let what = what();
         let say = |how: &str| self.world.step(&format!("{self}: {what}{how}"));
         match fate {
-            Fate::Happens | Fate::Cut | Fate::Doubled => {
+            Fate::Happens | Fate::Cut | Fate::Doubled | Fate::Misrouted | Fate::GivenUp => {
                 let result = inner.await;
                 say("");
                 Ok(result)
@@ -209,7 +214,13 @@ impl Settlement for Held {
             return;
         }
         match life.world.fate(life, Effect::Acknowledge) {
-            Fate::Happens | Fate::ToldLate(_) | Fate::HappensLate(_) | Fate::Cut | Fate::Doubled => {
+            Fate::Happens
+            | Fate::ToldLate(_)
+            | Fate::HappensLate(_)
+            | Fate::Cut
+            | Fate::Doubled
+            | Fate::Misrouted
+            | Fate::GivenUp => {
                 self.let_go();
                 life.world.step(&format!("{life}: lets go of {}", self.what));
             }

@@ -1,15 +1,17 @@
-//! Those outside: producers that send events until they hear a 202, and an owner who pauses and resumes webhooks.
+//! Those outside: producers that send events until they hear a 202, those that leave them to the broker, and an owner who
+//! pauses and resumes webhooks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_contract::clock::Clock;
-use postrider_contract::ports::{IntakeError, IntakeReceipt};
+use postrider_contract::ports::{IntakeError, IntakeReceipt, ProducerMessage};
 use postrider_contract::submission::Submission;
 use postrider_contract::webhook::WebhookState;
 use postrider_ingest::IdempotencyKey;
 
+use super::custody::Produced;
 use super::roles::{Door, put, tenant_id, webhook};
 use super::scenario::WebhookKind;
 use super::world::World;
@@ -33,6 +35,32 @@ pub(super) async fn produce(world: Arc<World>, door: Door, number: u32) {
         }
         tokio::time::sleep(Duration::from_millis(world.chance.between(100, 3_000))).await;
     }
+}
+
+/// Numbers of events that come over AMQP: from here on.
+pub(super) const FIRST_OVER_AMQP: u32 = 100;
+
+/// Publishes one message over AMQP, now and then twice.
+pub(super) async fn produce_over_amqp(world: Arc<World>, number: u32) {
+    let spread = if world.is_in_trouble() { world.chance.between(0, 5_000) } else { 0 };
+    tokio::time::sleep(Duration::from_millis(spread)).await;
+    let number = FIRST_OVER_AMQP + number;
+    let event = |id: &str| format!("{{{id}\"type\":\"order.paid\",\"data\":{{\"n\":{number}}}}}");
+    let (body, kind) = match world.chance.between(0, 5) {
+        0 => (format!("not json: {number}"), Produced::Refusal),
+        1 | 2 => (event(&format!("\"id\":\"evt_{number}\",")), Produced::Event),
+        _ => (event(""), Produced::Event),
+    };
+    let message = ProducerMessage {
+        routing_key: tenant_id().to_string(),
+        message_id: Some(format!("message-{number}")),
+        content_type: None,
+        body: Bytes::from(body),
+    };
+    if world.chance.between(0, 3) == 0 {
+        world.produced(message.clone(), kind);
+    }
+    world.produced(message, kind);
 }
 
 /// `None` is everything that is not a 202: the producer sends it again.

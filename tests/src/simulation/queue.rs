@@ -8,12 +8,13 @@ use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::Work;
 use postrider_contract::journal::{JournalBatch, JournalRecord};
 use postrider_contract::ports::{
-    Journal, JournalSource, Lease, Publication, PublishError, QueueDepths, QueueError, WorkKind, WorkQueue,
-    WorkSource,
+    IntakeSource, Journal, JournalSource, Lease, ProducerMessage, Publication, PublishError, QueueDepths,
+    QueueError, Stray, StraySource, WorkKind, WorkQueue, WorkSource,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::effect::{Effect, Mutation, Role};
+use super::intake::{message_name, stray_name};
 use super::life::{Life, Untold};
 
 /// How far behind its promise a mutated role is.
@@ -83,7 +84,7 @@ impl WorkQueue for SimulatedQueue {
 
     async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
         let inner = self.life.world.queue.consume(kind, prefetch).await?;
-        Ok(Box::new(Source { life: Arc::clone(&self.life), inner, overtaken: Vec::new() }))
+        Ok(Box::new(Source::of(&self.life, inner)))
     }
 
     async fn depths(&self) -> Result<QueueDepths, QueueError> {
@@ -123,7 +124,7 @@ impl Journal for SimulatedQueue {
 
     async fn read(&self, prefetch: u16) -> Result<Box<dyn JournalSource>, QueueError> {
         let inner = self.life.world.queue.read(prefetch).await?;
-        Ok(Box::new(Source { life: Arc::clone(&self.life), inner, overtaken: Vec::new() }))
+        Ok(Box::new(Source::of(&self.life, inner)))
     }
 
     async fn settled_until(&self, now: Timestamp) -> Result<Timestamp, QueueError> {
@@ -132,27 +133,44 @@ impl Journal for SimulatedQueue {
     }
 }
 
-/// What both kinds of source have in common.
+/// What all kinds of source have in common.
 #[async_trait]
-trait Giving<T>: Send {
+pub(super) trait Giving<T>: Send {
+    /// The bug by which a lease of it is let go of as soon as it is taken.
+    const MADE_LIGHT_OF: Option<Mutation>;
+
     async fn give(&mut self) -> Result<Lease<T>, QueueError>;
 }
 
-#[async_trait]
-impl Giving<Work> for Box<dyn WorkSource> {
-    async fn give(&mut self) -> Result<Lease<Work>, QueueError> {
-        self.next().await
-    }
+macro_rules! gives {
+    ($($source:ident gives $message:ty, named by $name:expr, made light of by $mutation:expr;)+) => {$(
+        #[async_trait]
+        impl Giving<$message> for Box<dyn $source> {
+            const MADE_LIGHT_OF: Option<Mutation> = $mutation;
+
+            async fn give(&mut self) -> Result<Lease<$message>, QueueError> {
+                self.next().await
+            }
+        }
+
+        #[async_trait]
+        impl $source for Source<$message, Box<dyn $source>> {
+            async fn next(&mut self) -> Result<Lease<$message>, QueueError> {
+                self.take($name).await
+            }
+        }
+    )+};
 }
 
-#[async_trait]
-impl Giving<JournalBatch> for Box<dyn JournalSource> {
-    async fn give(&mut self) -> Result<Lease<JournalBatch>, QueueError> {
-        self.next().await
-    }
+gives! {
+    WorkSource gives Work, named by name_of, made light of by Some(Mutation::AcknowledgeAtTake);
+    JournalSource gives JournalBatch, named by batch_name, made light of by None;
+    IntakeSource gives ProducerMessage, named by message_name,
+        made light of by Some(Mutation::AcknowledgeBeforeAccepted);
+    StraySource gives Stray, named by stray_name, made light of by Some(Mutation::AcknowledgeStrayAtTake);
 }
 
-struct Source<T, S> {
+pub(super) struct Source<T, S> {
     life: Arc<Life>,
     inner: S,
     /// What was redelivered and is overtaken by what came later.
@@ -160,6 +178,10 @@ struct Source<T, S> {
 }
 
 impl<T: Send, S: Giving<T>> Source<T, S> {
+    pub(super) fn of(life: &Arc<Life>, inner: S) -> Self {
+        Source { life: Arc::clone(life), inner, overtaken: Vec::new() }
+    }
+
     /// Safe to cancel: what is overtaken stays in the source.
     async fn take(&mut self, name: fn(&T) -> String) -> Result<Lease<T>, QueueError> {
         loop {
@@ -184,7 +206,7 @@ impl<T: Send, S: Giving<T>> Source<T, S> {
                 lease = self.inner.give() => lease?,
             };
             let what = name(&lease.message);
-            let ticket = self.life.hold(lease.ticket, what);
+            let ticket = self.life.hold(lease.ticket, what, S::MADE_LIGHT_OF);
             let lease = Lease { message: lease.message, redelivered: lease.redelivered, ticket };
             let world = &self.life.world;
             if lease.redelivered && world.is_in_trouble() && world.chance.between(0, 2) == 0 {
@@ -197,21 +219,11 @@ impl<T: Send, S: Giving<T>> Source<T, S> {
     }
 }
 
-#[async_trait]
-impl WorkSource for Source<Work, Box<dyn WorkSource>> {
-    async fn next(&mut self) -> Result<Lease<Work>, QueueError> {
-        self.take(name_of).await
-    }
+fn batch_name(batch: &JournalBatch) -> String {
+    format!("a batch of {} records", batch.records.len())
 }
 
-#[async_trait]
-impl JournalSource for Source<JournalBatch, Box<dyn JournalSource>> {
-    async fn next(&mut self) -> Result<Lease<JournalBatch>, QueueError> {
-        self.take(|batch| format!("a batch of {} records", batch.records.len())).await
-    }
-}
-
-fn name_of(work: &Work) -> String {
+pub(super) fn name_of(work: &Work) -> String {
     match work {
         Work::Deliver(delivery) => {
             let position = delivery.position;

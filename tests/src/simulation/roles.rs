@@ -14,17 +14,21 @@ use postrider_contract::tenant::Tenant;
 use postrider_contract::webhook::Webhook;
 use postrider_delivery_worker::gate::Webhooks;
 use postrider_delivery_worker::{Settings, Worker, WorkerParts};
-use postrider_ingest::{Backlog, BacklogBound, Intake, IntakeParts, KeyedGate, RoomWatch};
+use postrider_ingest::{
+    Asides, Backlog, BacklogBound, Intake, IntakeParts, KeyedGate, RoomWatch, run_amqp_intake,
+};
 use postrider_service::config_object::ConfigObject;
 use postrider_service::directory::Directory;
 use postrider_service::journal_writer::JournalWriter;
-use postrider_service::metrics::{Metrics, StatusMetrics, WorkerMetrics};
+use postrider_service::metrics::{IngestMetrics, Metrics, StatusMetrics, WorkerMetrics};
 use postrider_service::secret_box::SecretBox;
 use postrider_status::{
-    Duties, DutyParts, Gathering, HealingBounds, Rerendering, Retention, TryBoard, run_writer,
+    Duties, DutyParts, Gathering, HealingBounds, Rerendering, Retention, StrayParts, TryBoard, run_strays,
+    run_writer,
 };
 
 use super::effect::Role;
+use super::intake::{SimulatedIntake, SimulatedStrays};
 use super::life::Life;
 use super::queue::SimulatedQueue;
 use super::receiver::SimulatedTransport;
@@ -43,6 +47,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(3);
 /// Small, so that deliveries wait for each other and some overflow into the waiting room.
 const SLOTS: u16 = 10;
 const WINDOW: u16 = 2;
+/// Producers' messages in hand.
+const INTAKE_PREFETCH: u16 = 8;
 
 pub(super) fn tenant_id() -> TenantId {
     "acme".parse().expect("a tenant's id")
@@ -141,13 +147,22 @@ async fn directory_of(life: &Arc<Life>) -> Result<Arc<Directory>> {
 }
 
 /// Once a process: registering is dear, and what is counted does not matter here.
-fn metrics() -> &'static (WorkerMetrics, Arc<StatusMetrics>) {
-    static METRICS: OnceLock<(WorkerMetrics, Arc<StatusMetrics>)> = OnceLock::new();
+fn metrics() -> &'static AllMetrics {
+    static METRICS: OnceLock<AllMetrics> = OnceLock::new();
     METRICS.get_or_init(|| {
         let metrics = Metrics::new("0", "0").expect("registered once");
-        let worker = WorkerMetrics::register(&metrics).expect("registered once");
-        (worker, Arc::new(StatusMetrics::register(&metrics).expect("registered once")))
+        AllMetrics {
+            ingest: Arc::new(IngestMetrics::register(&metrics).expect("registered once")),
+            worker: WorkerMetrics::register(&metrics).expect("registered once"),
+            status: Arc::new(StatusMetrics::register(&metrics).expect("registered once")),
+        }
     })
+}
+
+struct AllMetrics {
+    ingest: Arc<IngestMetrics>,
+    worker: WorkerMetrics,
+    status: Arc<StatusMetrics>,
 }
 
 /// Ends the run if a role ends by itself, which none may.
@@ -183,7 +198,13 @@ async fn start_ingest(life: &Arc<Life>, door: &Door) -> Result<()> {
     };
     let (asked, stop) = (Arc::clone(&store) as _, life.stop.clone());
     tokio::spawn(async move { room.follow(asked, stop).await });
-    *door.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(life), Intake::new(parts)));
+    let intake = Intake::new(parts);
+    let over_amqp = SimulatedIntake { life: Arc::clone(life) };
+    let source = over_amqp.take_in(INTAKE_PREFETCH);
+    let asides = Asides { refused: Arc::new(over_amqp.clone()), put_off: Arc::new(over_amqp) };
+    let (metrics, stop) = (Arc::clone(&metrics().ingest), life.stop.clone());
+    watch(life, run_amqp_intake(source, asides, Arc::clone(&intake), metrics, stop));
+    *door.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(life), intake));
     Ok(())
 }
 
@@ -200,7 +221,7 @@ async fn start_worker(life: &Arc<Life>) -> Result<()> {
         transport: Arc::new(SimulatedTransport { life: Arc::clone(life) }),
         clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
         entropy: entropy_of(life),
-        metrics: metrics().0.clone(),
+        metrics: metrics().worker.clone(),
     };
     let settings = Settings { slots: SLOTS, window: WINDOW, ..Settings::default() };
     watch(life, Worker::new(settings, parts).run(life.stop.clone()));
@@ -211,7 +232,7 @@ async fn start_status(life: &Arc<Life>) -> Result<()> {
     let world = &life.world;
     let queue = Arc::new(SimulatedQueue { life: Arc::clone(life) });
     let store = Arc::new(SimulatedStore { life: Arc::clone(life) });
-    let (board, metrics) = (TryBoard::new(), Arc::clone(&metrics().1));
+    let (board, metrics) = (TryBoard::new(), Arc::clone(&metrics().status));
     let parts = DutyParts {
         room: Arc::clone(&store) as _,
         queue: Arc::clone(&queue) as Arc<dyn WorkQueue>,
@@ -233,6 +254,15 @@ async fn start_status(life: &Arc<Life>) -> Result<()> {
         duties.run(stop).await;
         Ok::<(), std::convert::Infallible>(())
     });
+    let strays = StrayParts {
+        strays: Arc::new(SimulatedStrays { life: Arc::clone(life) }),
+        queue: Arc::clone(&queue) as Arc<dyn WorkQueue>,
+        journal: Arc::clone(&queue) as Arc<dyn Journal>,
+        log: Arc::clone(&store) as Arc<dyn DeliveryLog>,
+        metrics: Arc::clone(&metrics),
+        clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+    };
+    watch(life, run_strays(strays, life.stop.clone()));
     let gathering = Gathering::of(queue);
     for _ in 0..2 {
         let log = Arc::clone(&store) as Arc<dyn DeliveryLog>;

@@ -32,6 +32,10 @@ pub struct Intensity {
     pub silences: u64,
     pub cuts: u64,
     pub doubles: u64,
+    /// A message that finds no queue when it is due.
+    pub misroutes: u64,
+    /// A message that came back becomes one that was given out too often.
+    pub given_up: u64,
     /// The broker or the store is away for some seconds.
     pub outages: u64,
 }
@@ -48,6 +52,8 @@ pub enum Faults {
 pub struct Scenario {
     pub seed: u64,
     pub events: u32,
+    /// Of producers over AMQP.
+    pub messages: u32,
     pub webhooks: Vec<WebhookKind>,
     pub workers: usize,
     pub statuses: usize,
@@ -65,6 +71,7 @@ impl Scenario {
         Scenario {
             seed: 0,
             events: 1,
+            messages: 0,
             webhooks: vec![WebhookKind::Plain],
             workers: 1,
             statuses: 1,
@@ -85,6 +92,12 @@ impl Scenario {
         }
     }
 
+    /// One message of a producer over AMQP, for one delivery that takes one try.
+    #[must_use]
+    pub fn smallest_over_amqp(faults: Vec<(u64, Fate)>) -> Self {
+        Scenario { events: 0, messages: 1, answers: Answers::FailFirst(0), ..Self::smallest(faults) }
+    }
+
     /// A run as its seed has it: a few events to a few webhooks, with faults of every kind, some kinds missing.
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
@@ -97,6 +110,8 @@ impl Scenario {
             cuts: some(200),
             doubles: some(300),
             outages: some(30),
+            misroutes: some(200),
+            given_up: some(100),
         };
         let kind = |_| match chance.between(0, 5) {
             0 => WebhookKind::RateLimited,
@@ -107,6 +122,7 @@ impl Scenario {
         Scenario {
             seed,
             events: u32::try_from(chance.between(1, 8)).unwrap_or(1),
+            messages: u32::try_from(chance.between(0, 4)).unwrap_or(0),
             webhooks,
             workers: if chance.between(0, 2) == 0 { 2 } else { 1 },
             statuses: if chance.between(0, 3) == 0 { 2 } else { 1 },
@@ -120,7 +136,7 @@ impl Scenario {
     /// One event to so many webhooks that a worker makes the deliveries.
     #[must_use]
     pub fn fan_out_of_seed(seed: u64) -> Self {
-        Scenario { events: 1, webhooks: vec![WebhookKind::Plain; 65], ..Self::of_seed(seed) }
+        Scenario { events: 1, messages: 0, webhooks: vec![WebhookKind::Plain; 65], ..Self::of_seed(seed) }
     }
 
     #[must_use]
@@ -164,6 +180,12 @@ impl Intensity {
         }
         if is(self.doubles / share) {
             return Fate::Doubled;
+        }
+        if is(self.misroutes / share) {
+            return Fate::Misrouted;
+        }
+        if is(self.given_up / share) {
+            return Fate::GivenUp;
         }
         Fate::Happens
     }

@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postrider_contract::clock::{Clock, Timestamp};
-use postrider_contract::fakes::{FakeConfiguration, FakeKeyedRequests, FakeLeadership, FakeLog, FakeQueue};
+use postrider_contract::fakes::{
+    FakeConfiguration, FakeIntake, FakeKeyedRequests, FakeLeadership, FakeLog, FakeQueue,
+};
 use postrider_contract::ids::TenantId;
-use postrider_contract::ports::IntakeReceipt;
+use postrider_contract::ports::{IntakeReceipt, ProducerMessage};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::custody::Custody;
+use super::custody::{Custody, Produced};
 use super::effect::{Effect, Fate, Mutation, Role};
 use super::life::Life;
 use super::receiver::Receivers;
@@ -46,6 +48,7 @@ pub(super) struct World {
     pub(super) chance: Chance,
     pub(super) clock: Arc<SimulatedClock>,
     pub(super) queue: FakeQueue,
+    pub(super) intake: FakeIntake,
     pub(super) log: FakeLog,
     pub(super) keyed: Arc<FakeKeyedRequests>,
     pub(super) leadership: FakeLeadership,
@@ -78,6 +81,7 @@ impl World {
         Arc::new(World {
             chance: Chance::of(scenario.seed ^ 0x5eed),
             queue: FakeQueue::new(Arc::clone(&clock) as Arc<dyn Clock>),
+            intake: FakeIntake::default(),
             log: FakeLog::new(Arc::default()),
             keyed: Arc::new(FakeKeyedRequests::new(Arc::default())),
             leadership: FakeLeadership::default(),
@@ -142,6 +146,18 @@ impl World {
                 }
                 Fate::Happens
             }
+            Fate::Misrouted => {
+                if self.queue.misroute_next_parked() {
+                    self.step("the next parked message loses its way");
+                }
+                Fate::Happens
+            }
+            Fate::GivenUp => {
+                if self.queue.give_up_on_one() {
+                    self.step("a message was given out too often");
+                }
+                Fate::Happens
+            }
             Fate::Happens
             | Fate::ToldLate(_)
             | Fate::HappensLate(_)
@@ -201,7 +217,7 @@ impl World {
             state.trace.pop_front();
         }
         state.trace.push_back(line);
-        let checked = state.custody.check(&self.queue, &self.log);
+        let checked = state.custody.check(self);
         drop(state);
         if let Err(broken) = checked {
             self.break_off(broken);
@@ -212,6 +228,14 @@ impl World {
     pub(super) fn promise(&self, receipt: &IntakeReceipt) {
         self.state().custody.promise(receipt);
         self.step(&format!("202 for {} with {} deliveries", receipt.event, receipt.deliveries.len()));
+    }
+
+    /// The broker has a producer's message: from now on it is ours.
+    pub(super) fn produced(&self, message: ProducerMessage, kind: Produced) {
+        let name = message.message_id.clone().unwrap_or_default();
+        self.state().custody.produced(name.clone(), kind);
+        self.intake.produce(message);
+        self.step(&format!("a producer has published {name}"));
     }
 
     /// The first reason counts.

@@ -30,6 +30,11 @@ fn one_fault_at_any_step_of_a_held_delivery_loses_nothing() {
 }
 
 #[test]
+fn one_fault_at_any_step_of_a_message_over_amqp_loses_nothing() {
+    one_fault_anywhere(Scenario::smallest_over_amqp);
+}
+
+#[test]
 fn two_crashes_at_any_two_steps_lose_nothing() {
     let steps = steps_of(Scenario::smallest);
     // After the first crash there are more steps than before.

@@ -24,6 +24,13 @@ impl FakeKeyedRequests {
     pub fn new(outage: Arc<Outage>) -> Self {
         FakeKeyedRequests { stored: Watched::new(HashMap::new()), outage }
     }
+
+    /// The request that a name stands for.
+    #[must_use]
+    pub fn known(&self, tenant: &TenantId, name: &KeyName) -> Option<KeyedRequest> {
+        let name = (tenant.clone(), name.clone());
+        self.stored.read(|stored| stored.get(&name).map(|(request, _)| request.clone()))
+    }
 }
 
 #[async_trait]

@@ -64,6 +64,12 @@ impl<B: Clone> Mailbox<B> {
         }
     }
 
+    /// The first of those that came back, for good; they alone may have been given out too often.
+    pub(super) fn remove_redelivered(&mut self) -> Option<B> {
+        let number = self.ready.iter().find(|(_, message)| message.redelivered).map(|(number, _)| *number)?;
+        self.ready.remove(&number).map(|message| message.bytes)
+    }
+
     pub(super) fn lose_leases(&mut self) {
         for (number, InHand { message, .. }) in self.in_hand.drain() {
             self.ready.insert(number, Message { redelivered: true, ..message });

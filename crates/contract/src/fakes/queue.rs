@@ -22,6 +22,9 @@ use crate::wire::{WireError, decode_journal_batch, decode_work, encode_journal_b
 /// Bodies over this are work of the kind [`WorkKind::Large`].
 const LARGE_BODIES: usize = 64 * 1024;
 
+/// Where strays come from that are no work.
+pub(super) const JOURNAL: &str = "journal";
+
 /// What becomes of publishes and appends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PublishFault {
@@ -49,16 +52,24 @@ impl Place {
             Place::Work(WorkKind::Retry) => "retry",
             Place::Work(WorkKind::Release) => "release",
             Place::Work(WorkKind::Large) => "large",
-            Place::Journal => "journal",
+            Place::Journal => JOURNAL,
         }
     }
+}
+
+/// A message in a lane.
+#[derive(Clone, Debug)]
+struct Parked {
+    bytes: Bytes,
+    /// The way out of its lane is gone.
+    finds_no_queue: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     mailboxes: HashMap<Place, Mailbox>,
     /// By the time they are due, then in the order they came.
-    parked: BTreeMap<(Timestamp, u64), Bytes>,
+    parked: BTreeMap<(Timestamp, u64), Parked>,
     parked_ever: u64,
     pub(super) fallen: FallenPlaces,
     fault: PublishFault,
@@ -68,7 +79,7 @@ pub(super) struct State {
     pub(super) sources_ever: u64,
 }
 
-/// The messages of a queue that nobody has let go of, in their wire form.
+/// The messages of a queue that nobody has let go of, in their wire form; strays are among them.
 #[derive(Clone, Debug, Default)]
 pub struct Unacknowledged {
     pub work: Vec<Bytes>,
@@ -133,7 +144,7 @@ impl FakeQueue {
         self.state.read(|state| state.parked.first_key_value().map(|((due_at, _), _)| *due_at))
     }
 
-    /// Everything that is not acknowledged, work and journal, ready, in hand or parked; in no order that means
+    /// Everything that is not acknowledged, work and journal, ready, in hand, parked or astray; in no order that means
     /// anything.
     #[must_use]
     pub fn unacknowledged(&self) -> Unacknowledged {
@@ -146,7 +157,11 @@ impl FakeQueue {
                     Place::Journal => found.journal.extend(messages),
                 }
             }
-            found.work.extend(state.parked.values().cloned());
+            found.work.extend(state.parked.values().map(|parked| parked.bytes.clone()));
+            for fallen in state.fallen.unacknowledged() {
+                let kind = if fallen.origin == JOURNAL { &mut found.journal } else { &mut found.work };
+                kind.push(fallen.bytes.clone());
+            }
             found
         })
     }
@@ -155,10 +170,34 @@ impl FakeQueue {
     /// a message on and letting go of it. Answers whether anything is parked.
     pub fn duplicate_next_parked(&self) -> bool {
         self.state.change(|state| {
-            let next = state.parked.first_key_value().map(|((due_at, _), bytes)| (*due_at, bytes.clone()));
-            let Some((due_at, bytes)) = next else { return false };
+            let next = state.parked.first_key_value().map(|((due_at, _), parked)| (*due_at, parked.clone()));
+            let Some((due_at, parked)) = next else { return false };
             state.parked_ever += 1;
-            state.parked.insert((due_at, state.parked_ever), bytes);
+            state.parked.insert((due_at, state.parked_ever), parked);
+            true
+        })
+    }
+
+    /// What is parked and due next finds no queue as it leaves its lane, and becomes a stray. Answers whether anything is
+    /// parked.
+    pub fn misroute_next_parked(&self) -> bool {
+        self.state.change(|state| {
+            let next = state.parked.first_entry();
+            next.map(|mut next| next.get_mut().finds_no_queue = true).is_some()
+        })
+    }
+
+    /// A message of work that came back, and is ready, was given out once too often and becomes a stray. Answers whether
+    /// there is one.
+    pub fn give_up_on_one(&self) -> bool {
+        self.state.change(|state| {
+            let found = [WorkKind::First, WorkKind::Retry, WorkKind::Release, WorkKind::Large]
+                .into_iter()
+                .map(Place::Work)
+                .find_map(|place| Some((place, state.mailbox(place).remove_redelivered()?)));
+            let Some((place, bytes)) = found else { return false };
+            let (cause, origin) = (StrayCause::GivenOutTooOften, place.name().to_owned());
+            state.fallen.put(StrayPlace::Dead, Fallen { cause, origin, bytes });
             true
         })
     }
@@ -205,7 +244,8 @@ impl State {
         let kind = match publication.route {
             Route::Retry { delay } if !delay.is_zero() => {
                 self.parked_ever += 1;
-                self.parked.insert((now.plus(delay), self.parked_ever), bytes);
+                let parked = Parked { bytes, finds_no_queue: false };
+                self.parked.insert((now.plus(delay), self.parked_ever), parked);
                 return;
             }
             Route::Retry { delay: _ } => WorkKind::Retry,
@@ -220,8 +260,14 @@ impl State {
         while let Some(entry) = self.parked.first_entry()
             && entry.key().0 <= now
         {
-            let bytes = entry.remove();
-            self.mailbox(Place::Work(WorkKind::Retry)).put(bytes);
+            let Parked { bytes, finds_no_queue } = entry.remove();
+            let place = Place::Work(WorkKind::Retry);
+            if finds_no_queue {
+                let (cause, origin) = (StrayCause::Unroutable, place.name().to_owned());
+                self.fallen.put(StrayPlace::CatchAll, Fallen { cause, origin, bytes });
+            } else {
+                self.mailbox(place).put(bytes);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::mailbox::Mailbox;
-use super::queue::{FakeQueue, State};
+use super::queue::{FakeQueue, JOURNAL, State};
 use super::watched::Watched;
 use crate::ports::{
     Lease, LeaseTicket, QueueError, Settlement, Stray, StrayCause, StrayContents, StrayPlace, StraySource,
@@ -24,7 +24,7 @@ pub(super) struct Fallen {
 
 impl Fallen {
     fn read(self) -> Stray {
-        let contents = if self.origin == "journal" {
+        let contents = if self.origin == JOURNAL {
             StrayContents::of_journal(&self.bytes)
         } else {
             StrayContents::of_work(&self.bytes)
@@ -46,6 +46,11 @@ impl FallenPlaces {
 
     pub(super) fn ready(&self, place: StrayPlace) -> u64 {
         self.places.get(&place).map_or(0, Mailbox::ready)
+    }
+
+    /// What is still to be dealt with.
+    pub(super) fn unacknowledged(&self) -> impl Iterator<Item = &Fallen> {
+        self.places.values().flat_map(Mailbox::unacknowledged).map(|message| &message.bytes)
     }
 
     pub(super) fn kept(&self) -> u64 {
