@@ -429,3 +429,19 @@ async fn close(live: &Live) {
         Err(_) => tracing::debug!("the broker did not answer a close"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heartbeat_of(url: &str) -> Option<u16> {
+        let endpoint = Endpoint::new(&Settings::new(url, "test@host")).expect("it can be read");
+        endpoint.uris[0].query.heartbeat
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_noticed_soon_unless_the_url_says_otherwise() {
+        assert_eq!(heartbeat_of("amqp://broker/%2f"), Some(HEARTBEAT));
+        assert_eq!(heartbeat_of("amqp://broker/%2f?heartbeat=600"), Some(600));
+    }
+}

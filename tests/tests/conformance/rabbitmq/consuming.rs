@@ -286,3 +286,16 @@ async fn a_question_that_is_never_answered_ends_in_time() {
     assert!(soon(engine.declare_topology()).await.is_err(), "nothing is known to be declared");
     assert!(soon(engine.verify_topology()).await.is_err(), "nothing is known to be right");
 }
+
+/// Who publishes would learn of it by what is returned, and here nobody does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_was_deleted_is_declared_again_by_who_consumes_it() {
+    let url = fresh_url().await;
+    let queue = connect(settings(&url)).await.work_queue();
+    publish_all(&*queue, &samples(1)).await;
+    let mut source = queue.consume(WorkKind::First, 10).await.expect("work can be taken");
+    take(&mut source).await.ticket.acknowledge();
+    let (raw, name) = (Raw::connect(&url).await, name_of(QueueName::First));
+    raw.delete(&name).await;
+    eventually(|| async { raw.ready(&name).await.is_some() }).await;
+}

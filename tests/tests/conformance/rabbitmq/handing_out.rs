@@ -177,3 +177,35 @@ async fn assert_only_comes_again(url: &str, samples: &[Sample]) {
     }
     assert!(stays_quiet(source.next()).await, "all others were acknowledged");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_the_broker_closes_takes_no_other_with_it() {
+    let knobs = Knobs { consumer_timeout: Some(Duration::from_secs(2)), ..Knobs::default() };
+    let broker = RabbitMq::start_with(&knobs).await.expect("RabbitMQ starts");
+    let queue = connect(settings(&broker.url())).await.work_queue();
+    publish_all(&*queue, &samples(1)).await;
+    let mut source = queue.consume(WorkKind::First, 10).await.expect("work can be taken");
+    let _other = queue.consume(WorkKind::Release, 10).await.expect("work can be taken");
+    let in_hand = take(&mut source).await;
+    let consumers = Consumers::on(&broker, &broker.url());
+    let (before, other) = (consumers.of(QueueName::First).await, consumers.of(QueueName::Release).await);
+    consumers.replaced(QueueName::First, &before).await;
+    let again = take(&mut source).await;
+    assert!(again.redelivered, "it was in hand for longer than the broker waits");
+    again.ticket.acknowledge();
+    assert_eq!(consumers.of(QueueName::Release).await, other);
+    in_hand.ticket.acknowledge();
+}
+
+/// To the broker, a prefetch of zero is one without a limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_no_message_at_once_is_given_one_and_not_all() {
+    let url = fresh_url().await;
+    let queue = connect(settings(&url)).await.work_queue();
+    publish_all(&*queue, &samples(5)).await;
+    let mut source = queue.consume(WorkKind::First, 0).await.expect("work can be taken");
+    let in_hand = take(&mut source).await;
+    assert!(stays_quiet(source.next()).await, "one is in hand");
+    assert_eq!(Raw::connect(&url).await.ready(&name_of(QueueName::First)).await, Some(4));
+    in_hand.ticket.acknowledge();
+}

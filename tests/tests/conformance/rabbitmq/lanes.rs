@@ -194,3 +194,21 @@ async fn what_finds_its_queue_full_waits_in_its_lane() {
         soon(source.next()).await.expect("none is lost").ticket.acknowledge();
     }
 }
+
+/// Dead-lettered at most once, it would be gone: the broker finds nowhere to move it to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_leaves_its_lane_while_its_way_out_is_missing_is_kept_until_there_is_one() {
+    let knobs = Knobs { dead_letter_again: Duration::from_secs(1), ..Knobs::default() };
+    let broker = RabbitMq::start_with(&knobs).await.expect("RabbitMQ starts");
+    let engine = connect(settings(&broker.url())).await;
+    let queue = engine.work_queue();
+    let raw = Raw::connect(&broker.url()).await;
+    raw.delete_exchange("postrider.due.v1").await;
+    let delay = Duration::from_millis(250);
+    soon(queue.publish(vec![parked(1, delay)])).await.expect("it is confirmed");
+    let lane = settings("").describe_topology().lane(lane_for(delay));
+    eventually(|| async { raw.ready(&lane).await == Some(0) }).await;
+    soon(engine.declare_topology()).await.expect("it is declared");
+    let mut source = queue.consume(WorkKind::Retry, 10).await.expect("work can be taken");
+    soon(source.next()).await.expect("it comes back").ticket.acknowledge();
+}

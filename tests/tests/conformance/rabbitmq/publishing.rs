@@ -245,3 +245,28 @@ async fn while_the_broker_blocks_nothing_is_written_but_settlements_and_then_it_
     broker.ctl(&["set_vm_memory_high_watermark", "0.6"]).await.expect("the alarm is over");
     eventually(|| async { publish(&*queue, &sample(4)).await.is_ok() }).await;
 }
+
+/// Another one would be blocked as well, and what is on its way on this one would be in doubt.
+#[tokio::test]
+async fn a_connection_that_the_broker_blocks_is_kept_for_longer_than_a_confirm_may_take() {
+    let broker = RabbitMq::start().await.expect("RabbitMQ starts");
+    let mut settings = settings(&broker.url());
+    settings.timings.confirm = Duration::from_millis(500);
+    let queue = connect(settings).await.work_queue();
+    publish(&*queue, &sample(1)).await.expect("it is confirmed");
+    let before = publishing_connection(&broker).await;
+    broker.ctl(&["set_vm_memory_high_watermark", "0.000001"]).await.expect("the alarm is set off");
+    eventually(|| async { publish(&*queue, &sample(2)).await.is_err() }).await;
+    eventually(|| async { queue.check_writable().is_err() }).await;
+    assert_eq!(publishing_connection(&broker).await, before);
+    broker.ctl(&["set_vm_memory_high_watermark", "0.6"]).await.expect("the alarm is over");
+    eventually(|| async { publish(&*queue, &sample(3)).await.is_ok() }).await;
+    assert_eq!(publishing_connection(&broker).await, before);
+}
+
+/// The broker's word for it; each has another.
+async fn publishing_connection(broker: &RabbitMq) -> String {
+    let listed = broker.ctl(&["list_connections", "pid", "client_properties"]).await.expect("it answers");
+    let line = listed.lines().find(|line| line.contains("(publishing)")).expect("it is there");
+    line.split('\t').next().unwrap_or_default().to_owned()
+}

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use postrider_contract::clock::Clock;
 use postrider_contract::delivery::Work;
 use postrider_contract::ids::DeliveryId;
@@ -122,4 +124,25 @@ async fn what_is_kept_has_no_header_of_the_broker() {
     assert!(headers.contains("postrider-queue=postrider.deliveries.first.v1"), "{headers}");
     assert!(headers.contains("postrider-cause=given_out_too_often"), "{headers}");
     assert!(!headers.contains("x-death") && !headers.contains("x-first-death"), "{headers}");
+}
+
+/// Whoever put it there by other means than ours may have left them on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_looked_at_once_more_has_no_header_of_the_broker() {
+    let url = fresh_url().await;
+    let engine = connect(settings(&url)).await;
+    let raw = Raw::connect(&url).await;
+    let (mut headers, mut death) = (FieldTable::default(), FieldTable::default());
+    death.insert("queue".into(), AMQPValue::LongString(name_of(QueueName::Dead).into()));
+    headers.insert(
+        "x-death".into(),
+        AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::FieldTable(death)])),
+    );
+    headers.insert("postrider-reason".into(), AMQPValue::LongString("not protobuf".into()));
+    let properties = BasicProperties::default().with_headers(headers);
+    raw.publish_with("", &name_of(QueueName::Unreadable), b"not protobuf", properties).await;
+    assert_eq!(soon(engine.strays().review()).await.expect("it answers"), 1);
+    let (headers, _) = raw.take(&name_of(QueueName::Dead)).await;
+    assert!(headers.contains("postrider-reason=not protobuf"), "{headers}");
+    assert!(!headers.contains("x-death"), "{headers}");
 }
