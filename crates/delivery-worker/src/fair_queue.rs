@@ -7,6 +7,7 @@
 //! * a webhook whose oldest delivery has waited longer than [`Limits::patience`] for its own window gives up what
 //!   has waited that long, the longest queue first ([`FairQueue::overflowing`]); one that is well only if
 //!   deliveries of others come late meanwhile, however much it gets;
+//! * whatever has waited for its own window for [`LONGEST_WAIT`] is given up, whoever else waits or not;
 //! * while deliveries of others come over a second late, the webhook with the largest share of what comes in gives up
 //!   its new ones at once ([`FairQueue::push`]);
 //! * behind what was given up comes, for [`FOLLOWS_FOR`], all that is new of the same webhook: order is kept.
@@ -32,6 +33,10 @@ use crate::windows::Pace;
 const MAX_REMEMBERED: usize = 16_384;
 /// What one look hands out as overflowing: more would only wait for the journal together.
 const MAX_OVERFLOWING: usize = 256;
+/// How long anything waits here for its own window: behind a long line, or behind the first tries of a webhook that has
+/// no place left for a retry. The broker keeps its log from the oldest message in hand on, and takes back all that a
+/// worker has in hand for the sake of one that is held for too long; a time limit of 5 minutes passes for sound.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// Until ingest has heard that deliveries of a webhook wait, and itself sends the new ones after them: it asks every
 /// second, and the journal is read within another.
 pub const FOLLOWS_FOR: Duration = Duration::from_secs(2);
@@ -160,22 +165,23 @@ impl<T> FairQueue<T> {
     pub fn overflowing(&mut self, now: Instant) -> Vec<T> {
         self.note_standstills(now);
         self.following.retain(|_, until| now < *until);
-        let mut impatient: Vec<(usize, WebhookId)> = Vec::new();
+        let mut impatient: Vec<(usize, WebhookId, Duration)> = Vec::new();
         for (webhook, line) in &self.lines {
             let is_kept_back = match standing(line) {
                 Standing::Slow => true,
                 Standing::Well => line.is_full() && self.arrivals.do_others_wait(*webhook, now),
             };
-            if is_kept_back && line.has_waited(self.limits.patience, now) {
-                impatient.push((line.waiting(), *webhook));
+            let patience = if is_kept_back { self.limits.patience } else { LONGEST_WAIT };
+            if (is_kept_back || line.is_full()) && line.has_waited(patience, now) {
+                impatient.push((line.waiting(), *webhook, patience));
             }
         }
         impatient.sort_unstable_by(|a, b| b.cmp(a));
         let mut overflowing = Vec::new();
-        for (_, webhook) in impatient {
+        for (_, webhook, patience) in impatient {
             let Some(line) = self.lines.get_mut(&webhook) else { continue };
             let at_most = MAX_OVERFLOWING - overflowing.len();
-            let taken = line.take_impatient(self.limits.patience, at_most, now);
+            let taken = line.take_impatient(patience, at_most, now);
             if !taken.is_empty() {
                 self.following.insert(webhook, now + FOLLOWS_FOR);
             }

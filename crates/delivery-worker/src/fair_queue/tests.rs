@@ -316,6 +316,37 @@ fn a_webhook_that_is_well_is_not_put_away_while_nobody_waits() {
     );
 }
 
+/// What a worker has in hand for long keeps the broker from shortening its log, and is taken back in the end, with all
+/// else that the worker holds.
+#[test]
+fn nothing_is_in_hand_without_end_though_its_webhook_is_well_and_alone() {
+    const TRY: Duration = Duration::from_millis(900);
+    const LINE: u32 = 200;
+    const RETRY: u32 = u32::MAX;
+    let (mut queue, begun) = queue(1_000);
+    let mut waiting = std::collections::HashMap::from([(RETRY, begun)]);
+    push(&mut queue, Share::Retry, webhook(1), 1, RETRY, begun);
+    // As many first tries as the broker hands out, another one for each that has ended, and place for one at a time.
+    for item in 0..1_000_u32 {
+        let now = begun + TRY * item.saturating_sub(LINE);
+        if queue.push(Share::First, webhook(1), 1, item, now).is_none() {
+            waiting.insert(item, now);
+        }
+        if item < LINE {
+            continue;
+        }
+        let started = start_all(&mut queue, now);
+        let given_up = queue.overflowing(now);
+        waiting.retain(|item, _| !given_up.contains(item) && started.iter().all(|one| one.item != *item));
+        for (item, since) in &waiting {
+            assert!(now - *since <= LONGEST_WAIT + TRY, "{item} is in hand for {:?}", now - *since);
+        }
+        for one in started {
+            queue.end(one.webhook, one.share, Pace::Quick, now + TRY);
+        }
+    }
+}
+
 #[test]
 fn nothing_is_left_behind_when_everything_is_taken_out() {
     let (mut queue, now) = queue(5);

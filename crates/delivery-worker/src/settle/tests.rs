@@ -54,6 +54,18 @@ async fn what_needs_no_successor_is_journaled_and_let_go() {
     }
 }
 
+/// Whose clock is wrong nobody knows: a lane that is early again and again would keep it for ever.
+#[tokio::test(start_paused = true)]
+async fn what_went_back_for_being_early_is_taken_as_it_comes_the_next_time() {
+    let (recorder, clock) = (Recorder::default(), clock());
+    let (parked_for, rest) = (Duration::from_secs(3_600), Duration::from_secs(1_800));
+    let early = Delivery { due_at: noon().plus(rest), parked_for, ..delivery() };
+    settle(&recorder, shared(&clock)).parked_again(taken(&recorder, early.clone()), rest).await.unwrap();
+    assert_eq!(recorder.steps(), ["published 1", "acknowledged"]);
+    let as_it_comes = Delivery { parked_for: Duration::ZERO, ..early };
+    assert_eq!(recorder.deliveries(), [(Route::Retry { delay: rest }, as_it_comes)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_not_confirmed_is_tried_again_and_nothing_is_sent_meanwhile() {
     let (recorder, clock) = (Recorder::default(), clock());

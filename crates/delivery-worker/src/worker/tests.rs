@@ -1,5 +1,6 @@
 //! The whole worker over the fake engine and a receiver on loopback.
 
+mod floor;
 mod former_profiles;
 mod misfits;
 mod postbacks;
@@ -44,6 +45,28 @@ struct Stage {
     unread: VecDeque<JournalRecord>,
 }
 
+/// What a worker works with, but for its queue.
+fn parts_on(
+    queue: Arc<dyn WorkQueue>,
+    journal: impl Journal + 'static,
+    log: FakeLog,
+    webhooks: &Arc<FakeWebhooks>,
+    clock: &Arc<ManualClock>,
+) -> WorkerParts {
+    let client = ClientParts::with_rule(AddressRule::default().with_loopback());
+    WorkerParts {
+        queue,
+        journal: JournalWriter::start(Arc::new(journal), shared(clock)),
+        log: Arc::new(log),
+        webhooks: Arc::clone(webhooks) as Arc<dyn Webhooks>,
+        secrets: secret_box(),
+        transport: Arc::new(HttpClient::new(client).unwrap()),
+        clock: shared(clock),
+        entropy: Arc::new(Counting::default()),
+        metrics: WorkerMetrics::register(&Metrics::new("0.0.0", "test").unwrap()).unwrap(),
+    }
+}
+
 impl Stage {
     async fn with(webhook: Webhook) -> Self {
         Self::with_profile(webhook, "trcker").await
@@ -54,18 +77,7 @@ impl Stage {
         let queue = FakeQueue::new(shared(&clock));
         let log = FakeLog::new(Arc::new(Outage::default()));
         let webhooks = FakeWebhooks::with(entry(webhook, profile, 1));
-        let client = ClientParts::with_rule(AddressRule::default().with_loopback());
-        let parts = WorkerParts {
-            queue: Arc::new(queue.clone()),
-            journal: JournalWriter::start(Arc::new(queue.clone()), shared(&clock)),
-            log: Arc::new(log.clone()),
-            webhooks: Arc::clone(&webhooks) as Arc<dyn Webhooks>,
-            secrets: secret_box(),
-            transport: Arc::new(HttpClient::new(client).unwrap()),
-            clock: shared(&clock),
-            entropy: Arc::new(Counting::default()),
-            metrics: WorkerMetrics::register(&Metrics::new("0.0.0", "test").unwrap()).unwrap(),
-        };
+        let parts = parts_on(Arc::new(queue.clone()), queue.clone(), log.clone(), &webhooks, &clock);
         let stop = Stop::default();
         let running = tokio::spawn(Worker::new(Settings::default(), parts).run(stop.clone()));
         let journal = queue.read(100).await.unwrap();
