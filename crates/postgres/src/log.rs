@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use postrider_contract::clock::{Day, Timestamp};
 use postrider_contract::delivery::Position;
-use postrider_contract::ids::{DeliveryId, EventId, TenantId};
+use postrider_contract::ids::{DeliveryId, EventId, TenantId, WebhookId};
 use postrider_contract::log::LogWrites;
 use postrider_contract::ports::{
     AttemptView, DeliveryFilter, DeliveryLog, DeliveryView, EventFilter, EventView, Ledger, LedgerQuery,
@@ -114,6 +114,10 @@ impl LogQueries for Log {
         page: PageOf<DeliveryId>,
     ) -> Result<Vec<DeliveryView>, StoreError> {
         queries::deliveries(&self.database, tenant, filter, page).await
+    }
+
+    async fn has_delivered_since(&self, webhook: WebhookId, since: Timestamp) -> Result<bool, StoreError> {
+        queries::has_delivered_since(&self.database, webhook, since).await
     }
 
     async fn ledger(&self, query: &LedgerQuery, overdue_before: Timestamp) -> Result<Ledger, StoreError> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use postrider_contract::clock::{Day, Timestamp};
 use postrider_contract::delivery::Position;
-use postrider_contract::ids::{DeliveryId, EventId, TenantId};
+use postrider_contract::ids::{DeliveryId, EventId, TenantId, WebhookId};
 use postrider_contract::log::LogWrites;
 use postrider_contract::ports::{
     AttemptView, DeliveryFilter, DeliveryLog, DeliveryView, EventFilter, EventView, Ledger, LedgerQuery,
@@ -159,6 +159,10 @@ impl LogQueries for SqliteLog {
     ) -> Result<Vec<DeliveryView>, StoreError> {
         let (tenant, filter) = (tenant.clone(), filter.clone());
         self.ask(move |days| queries::deliveries(days, &tenant, &filter, &page)).await
+    }
+
+    async fn has_delivered_since(&self, webhook: WebhookId, since: Timestamp) -> Result<bool, StoreError> {
+        self.ask(move |days| queries::has_delivered_since(days, webhook, since)).await
     }
 
     async fn ledger(&self, query: &LedgerQuery, overdue_before: Timestamp) -> Result<Ledger, StoreError> {

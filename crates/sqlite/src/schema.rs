@@ -28,8 +28,13 @@ pub(crate) const QUEUE: Schema = Schema {
         include_str!("migrations/queue/0002_config_days.sql"),
     ],
 };
-pub(crate) const DAY: Schema =
-    Schema { application_id: 0x5073_4c6f, migrations: &[include_str!("migrations/day/0001_first.sql")] };
+pub(crate) const DAY: Schema = Schema {
+    application_id: 0x5073_4c6f,
+    migrations: &[
+        include_str!("migrations/day/0001_first.sql"),
+        include_str!("migrations/day/0002_of_webhook.sql"),
+    ],
+};
 
 /// Another connection may hold a lock for a moment (a checkpoint, recovery after a crash).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_contract::attempt::{AttemptResult, BodyExtent, Response};
-use postrider_contract::clock::Clock;
+use postrider_contract::clock::{Clock, Timestamp};
 use postrider_contract::decide::{DeliveryRules, disables};
 use postrider_contract::ids::WebhookId;
 use postrider_contract::outcome::DeliveryStatus;
@@ -103,23 +103,23 @@ impl Disabling {
         if !still_fails && !failing.has_ended {
             return Ok(None);
         }
-        let of = |status| DeliveryFilter {
-            webhook: Some(entry.webhook.id),
-            status: Some(status),
-            ..DeliveryFilter::default()
-        };
-        let failed = DeliveryFilter { until: Some(since), ..of(DeliveryStatus::Failed) };
-        if !still_fails && !self.is_any(entry, failed).await? {
+        if !still_fails && !self.has_failed_before(entry, since).await? {
             return Ok(None);
         }
-        let delivered = DeliveryFilter { concluded_since: Some(since), ..of(DeliveryStatus::Delivered) };
-        let is_well = self.is_any(entry, delivered).await?;
+        let is_well = self.queries.has_delivered_since(entry.webhook.id, since).await?;
         Ok((!is_well).then(|| format!("nothing but failures for {bound}")))
     }
 
-    async fn is_any(&self, entry: &WebhookEntry, filter: DeliveryFilter) -> Result<bool, StoreError> {
+    /// Whether a delivery failed that was accepted before then.
+    async fn has_failed_before(&self, entry: &WebhookEntry, until: Timestamp) -> Result<bool, StoreError> {
+        let failed = DeliveryFilter {
+            webhook: Some(entry.webhook.id),
+            status: Some(DeliveryStatus::Failed),
+            until: Some(until),
+            ..DeliveryFilter::default()
+        };
         let page = PageOf { before: None, limit: 1 };
-        Ok(!self.queries.deliveries(&entry.webhook.tenant, &filter, page).await?.is_empty())
+        Ok(!self.queries.deliveries(&entry.webhook.tenant, &failed, page).await?.is_empty())
     }
 }
 

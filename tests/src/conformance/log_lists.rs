@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postrider_contract::clock::Timestamp;
 use postrider_contract::ids::DeliveryId;
-use postrider_contract::journal::Conclusion;
+use postrider_contract::journal::{Conclusion, JournalRecord};
 use postrider_contract::outcome::{CancelReason, DeliveryStatus, HoldReason};
 use postrider_contract::ports::{DeliveryFilter, EventFilter, Ledger, LedgerQuery, PageOf};
 use postrider_contract::webhook::WebhookKind;
@@ -93,6 +93,10 @@ pub async fn deliveries_are_filtered(engine: &mut dyn StoreUnderTest) {
         (DeliveryFilter { status: Some(DeliveryStatus::Expired), ..none() }, ids(&[])),
         (DeliveryFilter { status: Some(DeliveryStatus::Held), ..none() }, ids(&[&held])),
         (DeliveryFilter { webhook: Some(webhook(1)), ..none() }, ids(&[&same_webhook, &delivered])),
+        (
+            DeliveryFilter { status: Some(DeliveryStatus::Held), webhook: Some(held.webhook), ..none() },
+            ids(&[&held]),
+        ),
         (DeliveryFilter { event: Some(held.event.clone()), ..none() }, ids(&[&held])),
         (DeliveryFilter { event_type: Some(event_type("partner.approved")), ..none() }, ids(&[&retrying])),
         (DeliveryFilter { kind: Some(WebhookKind::Postback), ..none() }, ids(&[&held])),
@@ -114,27 +118,56 @@ pub async fn deliveries_are_filtered(engine: &mut dyn StoreUnderTest) {
     }
 }
 
-pub async fn deliveries_are_filtered_by_when_they_were_concluded(engine: &mut dyn StoreUnderTest) {
+/// Delivered by its second try, which began then.
+fn delivered_at(sample: &Sample, at: Timestamp) -> JournalRecord {
+    let mut record = sample.delivered(position(2, 0));
+    if let JournalRecord::Attempted(attempted) = &mut record {
+        attempted.attempt.started_at = at;
+    }
+    record
+}
+
+pub async fn whether_a_webhook_delivered_since_is_told_whenever_it_was_accepted(
+    engine: &mut dyn StoreUnderTest,
+) {
     let now = engine.now();
-    let (early, late, open) = (sample(1, now), sample(2, now), sample(3, now));
-    let canceled = Conclusion::Canceled(CancelReason::Requested);
-    let records = vec![
-        early.accepted(),
-        early.concluded(canceled, now.minus(Duration::from_secs(60))),
-        late.accepted(),
-        late.concluded(canceled, now),
-        open.accepted(),
-    ];
-    apply(engine, records).await;
-    let since = |at| DeliveryFilter { concluded_since: Some(at), ..DeliveryFilter::default() };
-    let seconds = |seconds| now.minus(Duration::from_secs(seconds));
-    for (at, expected) in [
-        (seconds(61), ids(&[&late, &early])),
-        (seconds(60), ids(&[&late, &early])),
-        (seconds(59), ids(&[&late])),
-        (now.plus(Duration::from_millis(1)), ids(&[])),
+    let days_ago = |days: u64| now.minus(Duration::from_secs(86_400 * days));
+    let of = |number: u32, of_webhook: u32, accepted_at| Sample {
+        webhook: webhook(of_webhook),
+        ..Sample::numbered(number, accepted_at)
+    };
+    let (early, late) = (of(1, 1, days_ago(6)), of(2, 1, days_ago(5)));
+    let failed = [of(3, 1, now), of(4, 3, now)];
+    let (canceled, retrying) = (of(5, 3, days_ago(1)), of(6, 3, days_ago(2)));
+    let well = of(7, 2, now);
+    apply(
+        engine,
+        vec![
+            late.accepted(),
+            delivered_at(&late, days_ago(4)),
+            early.accepted(),
+            delivered_at(&early, days_ago(1)),
+            failed[0].exhausted(position(1, 0)),
+            failed[1].exhausted(position(1, 0)),
+            canceled.concluded(Conclusion::Canceled(CancelReason::Requested), now),
+            retrying.retried(position(1, 0), now),
+            well.delivered(position(1, 0)),
+        ],
+    )
+    .await;
+    let queries = engine.queries();
+    let view = soon(queries.delivery(&tenant("acme"), early.id())).await.expect("it answers");
+    let last = view.and_then(|view| view.concluded_at).expect("it is concluded");
+    for (number, since, expected) in [
+        (1, days_ago(5), true),
+        (1, last, true),
+        (1, last.plus(Duration::from_millis(1)), false),
+        (2, now, true),
+        (3, days_ago(30), false),
+        (4, days_ago(30), false),
     ] {
-        assert_eq!(deliveries(engine, since(at), None, 10).await, expected, "{at}");
+        let told = soon(queries.has_delivered_since(webhook(number), since)).await.expect("it answers");
+        assert_eq!(told, expected, "webhook {number} since {since}");
     }
 }
 
@@ -256,7 +289,7 @@ macro_rules! log_lists_promises {
             deliveries_are_listed_newest_first_in_pages,
             deliveries_of_one_moment_are_paged_without_loss,
             deliveries_are_filtered,
-            deliveries_are_filtered_by_when_they_were_concluded,
+            whether_a_webhook_delivered_since_is_told_whenever_it_was_accepted,
             events_are_listed_newest_first_filtered_and_paged,
             the_ledger_counts_every_delivery_once,
             the_ledger_is_told_for_a_window_and_a_webhook,

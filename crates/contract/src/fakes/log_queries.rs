@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::log::{FakeLog, StoredDelivery};
 use crate::clock::Timestamp;
-use crate::ids::{DeliveryId, EventId, TenantId};
+use crate::ids::{DeliveryId, EventId, TenantId, WebhookId};
 use crate::outcome::DeliveryStatus;
 use crate::ports::{
     AttemptView, DeliveryFilter, DeliveryView, EventFilter, EventView, Ledger, LedgerQuery, LogQueries,
@@ -36,7 +36,6 @@ fn is_listed(view: &DeliveryView, filter: &DeliveryFilter) -> bool {
         && is_asked(filter.kind.as_ref(), &reference.kind)
         && filter.code.is_none_or(|code| view.last_code == Some(code))
         && is_within(reference.accepted_at, filter.since, filter.until)
-        && filter.concluded_since.is_none_or(|since| view.concluded_at.is_some_and(|at| at >= since))
 }
 
 #[async_trait]
@@ -99,6 +98,16 @@ impl LogQueries for FakeLog {
             let newest_first = rows.deliveries.values().rev().map(|row| &row.view);
             page(newest_first.filter(is_in_page).cloned(), asked.limit)
         }))
+    }
+
+    async fn has_delivered_since(&self, webhook: WebhookId, since: Timestamp) -> Result<bool, StoreError> {
+        self.outage.check()?;
+        let is_such = |view: &DeliveryView| {
+            view.reference.webhook == webhook
+                && view.status == DeliveryStatus::Delivered
+                && view.concluded_at.is_some_and(|at| at >= since)
+        };
+        Ok(self.rows.read(|rows| rows.deliveries.values().any(|row| is_such(&row.view))))
     }
 
     async fn ledger(&self, query: &LedgerQuery, overdue_before: Timestamp) -> Result<Ledger, StoreError> {

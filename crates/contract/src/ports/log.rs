@@ -57,8 +57,6 @@ pub struct DeliveryFilter {
     pub code: Option<u16>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
-    /// Concluded then or later, whenever they were accepted.
-    pub concluded_since: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -242,6 +240,13 @@ pub trait LogQueries: Send + Sync {
         filter: &DeliveryFilter,
         page: PageOf<DeliveryId>,
     ) -> Result<Vec<DeliveryView>, StoreError>;
+
+    /// Whether any delivery of the webhook was delivered then or later, whenever it was accepted. Costs a look into an
+    /// index of each day, however many deliveries the webhook has: it is asked of webhooks that fail all the time.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn has_delivered_since(&self, webhook: WebhookId, since: Timestamp) -> Result<bool, StoreError>;
 
     /// # Errors
     /// When the store does not answer.

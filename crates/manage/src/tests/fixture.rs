@@ -99,6 +99,10 @@ impl LogQueries for FakeLog {
         Ok(Vec::new())
     }
 
+    async fn has_delivered_since(&self, _: WebhookId, _: Timestamp) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     async fn ledger(&self, _: &LedgerQuery, _: Timestamp) -> Result<Ledger, StoreError> {
         Ok(Ledger::default())
     }

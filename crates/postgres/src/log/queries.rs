@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use postrider_contract::clock::Timestamp;
-use postrider_contract::ids::{DeliveryId, EventId, TenantId};
+use postrider_contract::ids::{DeliveryId, EventId, TenantId, WebhookId};
 use postrider_contract::outcome::DeliveryStatus;
 use postrider_contract::ports::{
     AttemptView, DeliveryFilter, DeliveryView, EventFilter, EventView, PageOf, StoreError,
@@ -177,6 +177,18 @@ pub(super) async fn deliveries(
     Ok(found.into_values().rev().take(usize::try_from(page.limit).unwrap_or(usize::MAX)).collect())
 }
 
+/// The condition on the status is said as in the index, whose next entry is the answer.
+pub(super) async fn has_delivered_since(
+    database: &Database,
+    webhook: WebhookId,
+    since: Timestamp,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (
+        SELECT 1 FROM deliveries WHERE webhook = $1 AND concluded_at >= $2 AND status = 3) AS has_delivered";
+    let parameters: [&(dyn ToSql + Sync); 2] = [&Id(webhook.as_u128()), &since.as_millis()];
+    database.query(sql, &parameters).await?.first().map_or(Ok(false), |row| get(row, "has_delivered"))
+}
+
 /// When an event was accepted: once, but a key that was forgotten lets an id be used again.
 async fn accept_times(
     database: &Database,
@@ -227,9 +239,6 @@ fn delivery_conditions(tenant: &TenantId, filter: &DeliveryFilter, page: &PageOf
     }
     if let Some(until) = filter.until {
         conditions.add("id < ?", Id::first_at(until));
-    }
-    if let Some(since) = filter.concluded_since {
-        conditions.add("concluded_at >= ?", since.as_millis());
     }
     if let Some(before) = page.before {
         conditions.add("id < ?", Id::from(before));

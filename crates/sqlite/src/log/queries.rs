@@ -136,8 +136,30 @@ pub(crate) fn deliveries(
     Ok(found)
 }
 
+/// Newest days first: a webhook that is well has delivered on one of those.
+pub(crate) fn has_delivered_since(
+    days: &DayFiles,
+    webhook: WebhookId,
+    since: Timestamp,
+) -> Result<bool, StoreError> {
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM delivery WHERE webhook = ?1 AND concluded_at >= ?2 AND status = 3)";
+    let webhook = webhook.as_u128().to_be_bytes();
+    for day in days.newest_first(None, None) {
+        let found = days.read(day, |connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_row(params![webhook, since.as_millis()], |row| row.get(0))
+        })?;
+        if found == Some(true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The conditions that are asked for, and no others, so that the right index serves: event, else webhook, else
-/// status, else tenant. A `+` before a column keeps its index out of the choice.
+/// status, else tenant; of a webhook, the statuses but delivered have theirs. A `+` before a column keeps its index out
+/// of the choice.
 struct DeliveryQuery {
     conditions: Vec<String>,
     values: Vec<Value>,
@@ -146,21 +168,20 @@ struct DeliveryQuery {
 impl DeliveryQuery {
     fn new(tenant: &TenantId, filter: &DeliveryFilter, before: Option<DeliveryId>) -> Self {
         let mut query = DeliveryQuery { conditions: Vec::new(), values: Vec::new() };
-        let is_narrow = filter.event.is_some() || filter.webhook.is_some();
+        let of_event = filter.event.is_some();
+        // What is pending is few, and has no index by webhook: it is found among its tenant's.
+        let of_webhook = filter.webhook.is_some() && filter.status != Some(DeliveryStatus::Pending);
+        let is_narrow = of_event || of_webhook;
         query.add(if is_narrow { "+tenant =" } else { "tenant =" }, text(tenant.as_str()));
         if let Some(event) = &filter.event {
             query.add("event_id =", text(event.as_str()));
         }
         if let Some(webhook) = filter.webhook {
-            let column = if filter.event.is_some() { "+webhook =" } else { "webhook =" };
+            let column = if of_webhook && !of_event { "webhook =" } else { "+webhook =" };
             query.add(column, bytes(webhook.as_u128().to_be_bytes()));
         }
         if let Some(status) = filter.status {
-            if !is_narrow && status != DeliveryStatus::Delivered {
-                query.conditions.push("status <> 3".to_owned());
-            }
-            let column = if is_narrow { "+status =" } else { "status =" };
-            query.add(column, Value::Integer(cells::status_number(status)));
+            query.add_status(status, of_event);
         }
         if let Some(event_type) = &filter.event_type {
             query.add("event_type =", text(event_type.as_str()));
@@ -177,13 +198,29 @@ impl DeliveryQuery {
         if let Some(until) = filter.until {
             query.add("id <", bytes(first_id_at(until)));
         }
-        if let Some(since) = filter.concluded_since {
-            query.add("concluded_at >=", Value::Integer(since.as_millis()));
-        }
         if let Some(before) = before {
             query.add("id <", bytes(before.as_u128().to_be_bytes()));
         }
         query
+    }
+
+    /// What the indexes of statuses leave out is said as they say it.
+    fn add_status(&mut self, status: DeliveryStatus, of_event: bool) {
+        let left_out: &[&str] = match status {
+            DeliveryStatus::Delivered => &[],
+            DeliveryStatus::Pending => &["status <> 3"],
+            DeliveryStatus::Retrying
+            | DeliveryStatus::Held
+            | DeliveryStatus::Failed
+            | DeliveryStatus::Canceled
+            | DeliveryStatus::Expired => &["status <> 3", "status <> 0"],
+        };
+        let has_index = !of_event && !left_out.is_empty();
+        if has_index {
+            self.conditions.extend(left_out.iter().map(|condition| (*condition).to_owned()));
+        }
+        let column = if has_index { "status =" } else { "+status =" };
+        self.add(column, Value::Integer(cells::status_number(status)));
     }
 
     fn add(&mut self, condition: &str, value: Value) {

@@ -159,7 +159,6 @@ pub(super) async fn list_deliveries(
         code: filters.code.map(ResponseCode::number),
         since: filters.since,
         until: filters.until,
-        concluded_since: None,
     };
     answer_list(&state, &tenant, &filter, &page).await
 }

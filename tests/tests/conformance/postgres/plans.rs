@@ -207,6 +207,7 @@ async fn every_question_to_a_log_of_five_million_is_answered_by_an_index() {
         judge(&format!("events {name}"), PAGE, plans.await);
     }
     judge_single_questions(&full, &mut judge).await;
+    judge_disabling(&full, &mut judge).await;
     judge_counts(&full, &mut judge).await;
     for (name, (pages, plans)) in &report {
         println!("{pages:>8} pages at most, {plans:>3} plans: {name}");
@@ -323,6 +324,28 @@ async fn judge_single_questions(full: &FullLog, judge: &mut impl FnMut(&str, u64
         soon(room.reopen_released_before(full.first)).await.expect("it answers");
     });
     judge("what was lost sight of", 200, plans.await);
+}
+
+/// What is asked of a webhook that fails, of which the log holds five thousand deliveries, all of them delivered: a look into
+/// each day.
+async fn judge_disabling(full: &FullLog, judge: &mut impl FnMut(&str, u64, Vec<Plan>)) {
+    let (queries, acme) = (full.store.log_queries(), tenant("acme"));
+    for (name, since, expected) in [("none", full.newest.plus(2).start(), false), ("one", full.first, true)] {
+        let plans = full.plans(async || {
+            let asked = queries.has_delivered_since(WebhookId::from_u128(4), since);
+            assert_eq!(soon(asked).await.expect("it answers"), expected);
+        });
+        judge(&format!("whether a webhook delivered since, {name}"), 200, plans.await);
+    }
+    let plans = full.plans(async || {
+        let webhook = Some(WebhookId::from_u128(4));
+        let status = Some(DeliveryStatus::Failed);
+        let until = Some(full.newest.plus(-5).start());
+        let filter = DeliveryFilter { webhook, status, until, ..DeliveryFilter::default() };
+        let page = PageOf { before: None, limit: 1 };
+        assert!(soon(queries.deliveries(&acme, &filter, page)).await.expect("it answers").is_empty());
+    });
+    judge("whether a webhook's delivery failed before", 200, plans.await);
 }
 
 /// Counts read their window: its deliveries by an index alone, its events at worst a page each. So their bound is
