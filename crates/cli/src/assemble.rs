@@ -77,7 +77,9 @@ pub async fn open(
 async fn open_embedded(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Engine> {
     let folder = settings.engine.data.clone();
     let description = format!("embedded engine, data in {}", folder.display());
-    let opening = move || SqliteEngine::open(postrider_sqlite::Settings::new(folder), clock);
+    let mut sqlite = postrider_sqlite::Settings::new(folder);
+    sqlite.query_time = settings.engine.store_query_time.duration();
+    let opening = move || SqliteEngine::open(sqlite, clock);
     let engine = tokio::task::spawn_blocking(opening).await.context("opening the embedded engine")??;
     Ok(Engine {
         queue: engine.work_queue(),

@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_contract::clock::Clock;
@@ -39,12 +40,19 @@ pub struct Settings {
     pub ready_messages: usize,
     /// The same in bytes.
     pub ready_bytes: usize,
+    /// How long one question may take; then it ends as if the store did not answer.
+    pub query_time: Duration,
 }
 
 impl Settings {
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Settings { folder: folder.into(), ready_messages: 20_000, ready_bytes: 64 * 1024 * 1024 }
+        Settings {
+            folder: folder.into(),
+            ready_messages: 20_000,
+            ready_bytes: 64 * 1024 * 1024,
+            query_time: Duration::from_secs(5),
+        }
     }
 }
 
@@ -85,9 +93,9 @@ impl SqliteEngine {
         let shelves = Arc::new(open_shelves(&loading, &settings, &shared).map_err(failed)?);
         let loader =
             Loader::start(loading, loads(&shelves), &bell, Arc::clone(&clock)).map_err(thread_failed)?;
-        let reader = Reader::new(path.clone());
+        let reader = Reader::new(path.clone(), settings.query_time);
         let running = Arc::new(Running { shelves: Arc::clone(&shelves), writer, loader, _lock: lock_file });
-        let log = SqliteLog::open(&settings.folder.join("log"), &running)?;
+        let log = SqliteLog::open(&settings.folder.join("log"), &running, settings.query_time)?;
         Ok(Self::assemble(running, reader, log, clock, dead))
     }
 

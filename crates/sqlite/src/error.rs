@@ -127,7 +127,10 @@ pub(crate) fn read_failed(error: &rusqlite::Error) -> StoreError {
             | rusqlite::Error::IntegralValueOutOfRange(..)
             | rusqlite::Error::InvalidColumnType(..)
     );
-    let reason = error.to_string();
+    let reason = match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => "the question took longer than it may".to_owned(),
+        Some(_) | None => error.to_string(),
+    };
     if is_bad_value || is_corrupt(error) {
         StoreError::Corrupt { reason }
     } else {

@@ -9,6 +9,7 @@
 
 mod cells;
 mod configuration;
+mod deadline;
 mod engine;
 mod error;
 mod examine;

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use postrider_contract::clock::{Day, Timestamp};
@@ -27,11 +28,13 @@ mod batch;
 mod day_files;
 mod ledger;
 mod queries;
+mod reading;
 mod upkeep;
 
 use batch::Batch;
 use day_files::DayFiles;
 pub(crate) use day_files::is_day;
+use reading::Reading;
 
 /// Readings at once: lists and ledgers may take long, and each takes a thread.
 const READINGS: usize = 4;
@@ -42,15 +45,22 @@ pub(crate) struct SqliteLog {
     /// Batches are applied one after the other: between a batch's day and its holds nothing may come.
     applying: Mutex<()>,
     slots: Arc<Semaphore>,
+    /// How long one question of the API may take.
+    query_time: Duration,
 }
 
 impl SqliteLog {
-    pub(crate) fn open(folder: &Path, running: &Arc<Running>) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        folder: &Path,
+        running: &Arc<Running>,
+        query_time: Duration,
+    ) -> Result<Self, OpenError> {
         Ok(SqliteLog {
             days: Arc::new(DayFiles::open(folder)?),
             running: Arc::clone(running),
             applying: Mutex::new(()),
             slots: Arc::new(Semaphore::new(READINGS)),
+            query_time,
         })
     }
 
@@ -64,16 +74,18 @@ impl SqliteLog {
         task.await.unwrap_or_else(|error| Err(StoreError::Unavailable { reason: error.to_string() }))
     }
 
-    /// The same for what the API asks.
-    async fn ask<T: Send + 'static>(
+    /// The same for what the API asks, which ends in time: it may be a list of what hardly ever is, and others wait for
+    /// the thread.
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&DayFiles) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Reading<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let slot = Arc::clone(&self.slots).acquire_owned().await;
         let slot = slot.map_err(|error| StoreError::Unavailable { reason: error.to_string() })?;
+        let limit = self.query_time;
         self.run(move |days| {
             let _slot = slot;
-            work(days)
+            work(&Reading::begin(days, limit))
         })
         .await
     }
@@ -129,7 +141,7 @@ impl DeliveryLog for SqliteLog {
 impl LogQueries for SqliteLog {
     async fn event(&self, tenant: &TenantId, id: &EventId) -> Result<Option<EventView>, StoreError> {
         let (tenant, id) = (tenant.clone(), id.clone());
-        self.ask(move |days| queries::event(days, &tenant, &id)).await
+        self.ask(move |reading| queries::event(reading, &tenant, &id)).await
     }
 
     async fn events(
@@ -139,16 +151,16 @@ impl LogQueries for SqliteLog {
         page: PageOf<(Timestamp, EventId)>,
     ) -> Result<Vec<EventView>, StoreError> {
         let (tenant, filter) = (tenant.clone(), filter.clone());
-        self.ask(move |days| queries::events(days, &tenant, &filter, &page)).await
+        self.ask(move |reading| queries::events(reading, &tenant, &filter, &page)).await
     }
 
     async fn delivery(&self, tenant: &TenantId, id: DeliveryId) -> Result<Option<DeliveryView>, StoreError> {
         let tenant = tenant.clone();
-        self.ask(move |days| queries::delivery(days, &tenant, id)).await
+        self.ask(move |reading| queries::delivery(reading, &tenant, id)).await
     }
 
     async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, StoreError> {
-        self.ask(move |days| queries::attempts(days, id)).await
+        self.ask(move |reading| queries::attempts(reading, id)).await
     }
 
     async fn deliveries(
@@ -158,15 +170,15 @@ impl LogQueries for SqliteLog {
         page: PageOf<DeliveryId>,
     ) -> Result<Vec<DeliveryView>, StoreError> {
         let (tenant, filter) = (tenant.clone(), filter.clone());
-        self.ask(move |days| queries::deliveries(days, &tenant, &filter, &page)).await
+        self.ask(move |reading| queries::deliveries(reading, &tenant, &filter, &page)).await
     }
 
     async fn has_delivered_since(&self, webhook: WebhookId, since: Timestamp) -> Result<bool, StoreError> {
-        self.ask(move |days| queries::has_delivered_since(days, webhook, since)).await
+        self.ask(move |reading| queries::has_delivered_since(reading, webhook, since)).await
     }
 
     async fn ledger(&self, query: &LedgerQuery, overdue_before: Timestamp) -> Result<Ledger, StoreError> {
         let query = query.clone();
-        self.ask(move |days| ledger::ledger(days, &query, overdue_before)).await
+        self.ask(move |reading| ledger::ledger(reading, &query, overdue_before)).await
     }
 }

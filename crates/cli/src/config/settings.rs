@@ -102,8 +102,8 @@ section! {
         /// Connections to PostgreSQL of one process for the API, configuration and checks; opened as needed. A status
         /// process has `status.writers` and four more beside these, any other process two more.
         store_connections: NonZeroU16 = "10",
-        /// How long one question to PostgreSQL may take before the API answers 503; 100 ms to 1 min. A ledger over
-        /// months may need more than the default.
+        /// How long one question to PostgreSQL, or to the embedded engine, may take before the API answers 503; 100 ms to
+        /// 1 min. A ledger over months may need more than the default.
         store_query_time: Span = "\"5s\"",
         /// How long one statement that writes the log may take before it is given up and tried again; 1 s to 10 min.
         store_write_time: Span = "\"30s\"",

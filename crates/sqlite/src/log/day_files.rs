@@ -10,6 +10,7 @@ use postrider_contract::clock::{Day, Timestamp};
 use postrider_contract::ports::StoreError;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use crate::deadline::Deadline;
 use crate::error::{OpenError, read_failed};
 use crate::mutex::lock;
 use crate::private_files::make_folder;
@@ -102,14 +103,25 @@ impl DayFiles {
         result.map_err(|error| read_failed(&error))
     }
 
-    /// Reads a day's file; `None` if there is nothing of that day.
+    /// Reads a day's file; `None` if there is nothing of that day. For the engine's own questions, whose answers are
+    /// bounded.
     pub(crate) fn read<T>(
         &self,
         day: Day,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StoreError> {
+        self.read_until(day, Deadline::Never, work)
+    }
+
+    /// The same, for as long as that.
+    pub(crate) fn read_until<T>(
+        &self,
+        day: Day,
+        deadline: Deadline,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
         let Some(file) = self.find(day) else { return Ok(None) };
-        let result = file.read(work);
+        let result = file.read(deadline, work);
         result.map(Some).map_err(|error| read_failed(&error))
     }
 
@@ -174,12 +186,17 @@ impl DayFile {
         DayFile { path, writer: Mutex::new(None), idle: Mutex::new(Vec::new()) }
     }
 
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    fn read<T>(
+        &self,
+        deadline: Deadline,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         let idle = lock(&self.idle).pop();
-        let connection = match idle {
+        let mut connection = match idle {
             Some(connection) => connection,
             None => open_reader(&self.path)?,
         };
+        deadline.watch(&mut connection)?;
         let output = work(&connection)?;
         lock(&self.idle).push(connection);
         Ok(output)

@@ -6,18 +6,18 @@ use postrider_contract::ports::{Ledger, LedgerQuery, StoreError};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::day_files::DayFiles;
-use super::upkeep::{add_count, days_between, first_id_at};
+use super::reading::Reading;
+use super::upkeep::{add_count, first_id_at};
 use crate::cells;
 
 pub(crate) fn ledger(
-    days: &DayFiles,
+    reading: &Reading<'_>,
     query: &LedgerQuery,
     overdue_before: Timestamp,
 ) -> Result<Ledger, StoreError> {
     let mut ledger = Ledger::default();
-    for day in days_between(days, query.since, query.until) {
-        days.read(day, |connection| {
+    for day in reading.days_between(query.since, query.until) {
+        reading.read(day, |connection| {
             count_events(connection, query, &mut ledger)?;
             count_deliveries(connection, query, overdue_before, &mut ledger)
         })?;

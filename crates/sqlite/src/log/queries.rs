@@ -1,5 +1,7 @@
 //! What the API asks of the log: one event or delivery, and lists, newest first, day by day until a page is full.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use postrider_contract::clock::Timestamp;
 use postrider_contract::delivery::DeliveryRef;
@@ -15,8 +17,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::batch::day_of;
-use super::day_files::DayFiles;
-use super::upkeep::{days_between, first_id_at, time_cell};
+use super::reading::Reading;
+use super::upkeep::{first_id_at, time_cell};
 use crate::cells;
 
 /// As [`delivery_view`] reads them.
@@ -29,13 +31,13 @@ const EVENT_COLUMNS: &str = "tenant, id, event_type, accepted_at, in_doubt, time
 
 /// Looked for day by day, newest first; the id does not tell its day, since a producer may bring its own.
 pub(crate) fn event(
-    days: &DayFiles,
+    reading: &Reading<'_>,
     tenant: &TenantId,
     id: &EventId,
 ) -> Result<Option<EventView>, StoreError> {
     let sql = format!("SELECT {EVENT_COLUMNS} FROM event WHERE tenant = ?1 AND id = ?2");
-    for day in days.newest_first(None, None) {
-        let found = days.read(day, |connection| {
+    for day in reading.days() {
+        let found = reading.read(day, |connection| {
             let mut statement = connection.prepare_cached(&sql)?;
             statement.query_row(params![tenant.as_str(), id.as_str()], event_view).optional()
         })?;
@@ -47,30 +49,32 @@ pub(crate) fn event(
 }
 
 pub(crate) fn events(
-    days: &DayFiles,
+    reading: &Reading<'_>,
     tenant: &TenantId,
     filter: &EventFilter,
     page: &PageOf<(Timestamp, EventId)>,
 ) -> Result<Vec<EventView>, StoreError> {
     let sql = format!(
         "SELECT {EVENT_COLUMNS} FROM event WHERE tenant = ?1 \
-         AND accepted_at >= ?2 AND accepted_at < ?3 AND (?4 IS NULL OR (accepted_at, id) < (?4, ?5)) \
+         AND accepted_at >= ?2 AND accepted_at <= ?3 AND (?4 IS NULL OR (accepted_at, id) < (?4, ?5)) \
          AND (?6 IS NULL OR event_type = ?6) ORDER BY accepted_at DESC, id DESC LIMIT ?7"
     );
     let before_time = page.before.as_ref().map(|(time, _)| *time);
     let newest = earliest(filter.until, before_time);
+    // Said so that a later page begins at its place, not at the day's end.
+    let last = earliest(filter.until.map(|until| until.minus(Duration::from_millis(1))), before_time);
     let mut found: Vec<EventView> = Vec::new();
-    for day in days_between(days, filter.since, newest) {
+    for day in reading.days_between(filter.since, newest) {
         let wanted = rows_wanted(page.limit, found.len());
         if wanted == 0 {
             break;
         }
-        let rows = days.read(day, |connection| {
+        let rows = reading.read(day, |connection| {
             let mut statement = connection.prepare_cached(&sql)?;
             let values = params![
                 tenant.as_str(),
                 time_cell(filter.since).unwrap_or(i64::MIN),
-                time_cell(filter.until).unwrap_or(i64::MAX),
+                time_cell(last).unwrap_or(i64::MAX),
                 time_cell(before_time),
                 page.before.as_ref().map(|(_, id)| id.as_str()),
                 filter.event_type.as_ref().map(|event_type| event_type.as_str()),
@@ -84,12 +88,12 @@ pub(crate) fn events(
 }
 
 pub(crate) fn delivery(
-    days: &DayFiles,
+    reading: &Reading<'_>,
     tenant: &TenantId,
     id: DeliveryId,
 ) -> Result<Option<DeliveryView>, StoreError> {
     let sql = format!("SELECT {DELIVERY_COLUMNS} FROM delivery WHERE id = ?1 AND +tenant = ?2");
-    let found = days.read(day_of(id), |connection| {
+    let found = reading.read(day_of(id), |connection| {
         let mut statement = connection.prepare_cached(&sql)?;
         let values = params![id.as_u128().to_be_bytes(), tenant.as_str()];
         statement.query_row(values, delivery_view).optional()
@@ -97,8 +101,8 @@ pub(crate) fn delivery(
     Ok(found.flatten())
 }
 
-pub(crate) fn attempts(days: &DayFiles, id: DeliveryId) -> Result<Vec<AttemptView>, StoreError> {
-    let found = days.read(day_of(id), |connection| attempts_of(connection, id))?;
+pub(crate) fn attempts(reading: &Reading<'_>, id: DeliveryId) -> Result<Vec<AttemptView>, StoreError> {
+    let found = reading.read(day_of(id), |connection| attempts_of(connection, id))?;
     Ok(found.unwrap_or_default())
 }
 
@@ -117,7 +121,7 @@ fn attempts_of(connection: &Connection, id: DeliveryId) -> rusqlite::Result<Vec<
 }
 
 pub(crate) fn deliveries(
-    days: &DayFiles,
+    reading: &Reading<'_>,
     tenant: &TenantId,
     filter: &DeliveryFilter,
     page: &PageOf<DeliveryId>,
@@ -125,12 +129,12 @@ pub(crate) fn deliveries(
     let query = DeliveryQuery::new(tenant, filter, page.before);
     let newest = earliest(filter.until, page.before.map(DeliveryId::time));
     let mut found: Vec<DeliveryView> = Vec::new();
-    for day in days_between(days, filter.since, newest) {
+    for day in reading.days_between(filter.since, newest) {
         let wanted = rows_wanted(page.limit, found.len());
         if wanted == 0 {
             break;
         }
-        let rows = days.read(day, |connection| query.run(connection, wanted))?;
+        let rows = reading.read(day, |connection| query.run(connection, wanted))?;
         found.extend(rows.unwrap_or_default());
     }
     Ok(found)
@@ -138,15 +142,15 @@ pub(crate) fn deliveries(
 
 /// Newest days first: a webhook that is well has delivered on one of those.
 pub(crate) fn has_delivered_since(
-    days: &DayFiles,
+    reading: &Reading<'_>,
     webhook: WebhookId,
     since: Timestamp,
 ) -> Result<bool, StoreError> {
     let sql =
         "SELECT EXISTS (SELECT 1 FROM delivery WHERE webhook = ?1 AND concluded_at >= ?2 AND status = 3)";
     let webhook = webhook.as_u128().to_be_bytes();
-    for day in days.newest_first(None, None) {
-        let found = days.read(day, |connection| {
+    for day in reading.days() {
+        let found = reading.read(day, |connection| {
             let mut statement = connection.prepare_cached(sql)?;
             statement.query_row(params![webhook, since.as_millis()], |row| row.get(0))
         })?;

@@ -129,11 +129,6 @@ pub(crate) fn time_cell(time: Option<Timestamp>) -> Option<i64> {
     time.map(Timestamp::as_millis)
 }
 
-/// The days that can hold what was accepted from `since` until `until`.
-pub(crate) fn days_between(days: &DayFiles, since: Option<Timestamp>, until: Option<Timestamp>) -> Vec<Day> {
-    days.newest_first(since.map(Timestamp::day), until.map(Timestamp::day))
-}
-
 /// Columns that hold counts, added to a total.
 pub(crate) fn add_count(row: &Row<'_>, column: usize, total: &mut u64) -> rusqlite::Result<()> {
     *total += cells::count(row, column)?;

@@ -45,6 +45,56 @@ async fn a_reader_that_takes_its_time_keeps_no_writer_waiting() {
     assert_eq!(count_first(&engine).await, 2_001);
 }
 
+/// Much work, and nothing to answer before its end.
+const LONG: &str = "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 3000000) \
+                    SELECT count(*) FROM number";
+
+fn count(connection: &Connection, sql: &str) -> rusqlite::Result<i64> {
+    connection.query_row(sql, [], |row| row.get(0))
+}
+
+#[tokio::test]
+async fn a_question_that_takes_too_long_is_ended_as_one_that_is_not_answered_and_harms_none_after_it() {
+    let folder = Folder::new();
+    let limited = Settings { query_time: Duration::ZERO, ..settings(&folder.0) };
+    let engine = open_with(limited).expect("opens");
+    let conclusion = Conclusion::Expired;
+    let record = ConcludedRecord { delivery: reference(1), conclusion, at: now() };
+    engine.delivery_log().apply(&fold([JournalRecord::Concluded(record)])).await.expect("applied");
+    let day = now().day();
+    for _ in 0..2 {
+        let ended = engine.config_store.reader.read(|connection| count(connection, LONG)).await;
+        assert!(matches!(ended, Err(StoreError::Unavailable { .. })), "{ended:?}");
+        let ended = engine.log.ask(move |log| log.read(day, |connection| count(connection, LONG))).await;
+        assert!(matches!(ended, Err(StoreError::Unavailable { .. })), "{ended:?}");
+        let short = "SELECT count(*) FROM config";
+        let counted = engine.config_store.reader.read(move |connection| count(connection, short)).await;
+        assert_eq!(counted.expect("it answers"), 0);
+        let short = "SELECT count(*) FROM delivery";
+        let counted = engine.log.ask(move |log| log.read(day, |connection| count(connection, short))).await;
+        assert_eq!(counted.expect("it answers"), Some(1));
+    }
+}
+
+/// They look at every day there is, in as many steps as it takes.
+#[tokio::test]
+async fn the_engines_own_questions_to_the_log_have_all_the_time_they_need() {
+    let folder = Folder::new();
+    let limited = Settings { query_time: Duration::ZERO, ..settings(&folder.0) };
+    let engine = open_with(limited).expect("opens");
+    let conclusion = Conclusion::Expired;
+    let records = (0..2_000).map(|number| {
+        JournalRecord::Concluded(ConcludedRecord { delivery: reference(number), conclusion, at: now() })
+    });
+    let log = engine.delivery_log();
+    log.apply(&fold(records)).await.expect("applied");
+    let short = "SELECT count(*) FROM event";
+    let counted = engine.log.ask(move |log| log.read(now().day(), |c| count(c, short))).await;
+    assert_eq!(counted.expect("it answers"), Some(2_000), "the same connection as is used next");
+    let tries: Vec<_> = (0..2_000).map(|number| (reference(number).id, Position::START)).collect();
+    assert!(log.is_recorded(&tries).await.expect("it answers").into_iter().all(|is_recorded| is_recorded));
+}
+
 fn rows(connection: &Connection, table: &str) -> i64 {
     connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("it answers")
 }
