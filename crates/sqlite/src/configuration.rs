@@ -82,9 +82,11 @@ impl ConfigStore for SqliteConfigStore {
     }
 
     async fn list(&self, query: ListConfig) -> Result<Vec<ConfigRecord>, StoreError> {
+        // Left out where there is none, so that a later page begins at its place.
+        let before = if query.before.is_some() { "AND id < ?3" } else { "AND ?3 IS NULL" };
         let sql = format!(
-            "SELECT {COLUMNS} FROM config WHERE kind = ?1 AND tenant = ?2 AND document IS NOT NULL \
-             AND (?3 IS NULL OR id < ?3) ORDER BY id DESC LIMIT ?4"
+            "SELECT {COLUMNS} FROM config WHERE kind = ?1 AND tenant = ?2 AND document IS NOT NULL {before} \
+             ORDER BY id DESC LIMIT ?4"
         );
         let read = move |connection: &Connection| {
             let mut statement = connection.prepare_cached(&sql)?;

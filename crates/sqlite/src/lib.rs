@@ -25,6 +25,8 @@ mod private_files;
 mod reader;
 mod schema;
 mod shelf;
+#[cfg(test)]
+mod statements;
 mod strays;
 mod waiting_room;
 mod work_queue;

@@ -58,6 +58,8 @@ pub(crate) fn open_writer(path: &Path, schema: &Schema) -> Result<Connection, Op
     check_whole(&connection, path)?;
     configure_writer(&connection).map_err(|error| cannot_open(path, error))?;
     migrate(&mut connection, schema).map_err(|error| cannot_open(path, error))?;
+    #[cfg(test)]
+    crate::statements::record(&mut connection, path).map_err(|error| cannot_open(path, error))?;
     Ok(connection)
 }
 
@@ -69,6 +71,12 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    #[cfg(test)]
+    let connection = {
+        let mut connection = connection;
+        crate::statements::record(&mut connection, path)?;
+        connection
+    };
     Ok(connection)
 }
 

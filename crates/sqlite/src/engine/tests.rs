@@ -25,6 +25,7 @@ use postrider_contract::ports::QueueError;
 use super::*;
 use crate::schema::DAY;
 
+mod plans;
 mod storage;
 
 /// Far longer than anything here takes; only a broken engine waits for it.
