@@ -10,6 +10,7 @@
 mod cells;
 mod configuration;
 mod deadline;
+mod ending;
 mod engine;
 mod error;
 mod examine;

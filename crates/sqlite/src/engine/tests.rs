@@ -25,6 +25,7 @@ use postrider_contract::ports::QueueError;
 use super::*;
 use crate::schema::DAY;
 
+mod counting;
 mod plans;
 mod storage;
 
