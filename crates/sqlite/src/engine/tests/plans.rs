@@ -11,8 +11,11 @@ use rusqlite::params_from_iter;
 use super::*;
 use crate::statements;
 
-/// Statements that read all of a table, by how they begin, and why they may.
-const WHOLE: [(&str, &str); 6] = [
+/// Statements that begin to read all of a table, by how they begin, and why they may.
+const WHOLE: [(&str, &str); 9] = [
+    ("SELECT EXISTS (SELECT 1 FROM given_out)", "it ends at the first row"),
+    ("SELECT due_at FROM work_retry ORDER BY due_at LIMIT 1", "it ends at the first entry"),
+    ("SELECT count(*) FROM sqlite_schema", "what there is does not grow"),
     ("SELECT count(*) FROM work_", "when a file is opened, and by who asks the doctor"),
     ("SELECT count(*) FROM journal", "when a file is opened"),
     ("SELECT count(*), max(id) FROM dead", "when a file is opened"),
@@ -205,4 +208,33 @@ async fn whatever_is_asked_of_the_files_is_answered_by_an_index() {
         }
     }
     assert!(wrong.is_empty(), "{} read too much:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// An index that leaves a millionth is no index: a webhook that fails may have had millions of deliveries.
+#[tokio::test]
+async fn what_is_asked_of_a_failing_webhook_is_at_one_place_of_an_index() {
+    let folder = Folder::new();
+    let engine = open(&folder.0);
+    fill(&engine).await;
+    let (queries, reference) = (engine.log_queries(), reference(1));
+    queries.has_delivered_since(reference.webhook, now()).await.expect("it answers");
+    let failed = DeliveryFilter {
+        webhook: Some(reference.webhook),
+        status: Some(DeliveryStatus::Failed),
+        until: Some(now()),
+        ..DeliveryFilter::default()
+    };
+    let page = PageOf { before: None, limit: 1 };
+    queries.deliveries(&reference.tenant, &failed, page).await.expect("it answers");
+    let path = folder.join("log").join(format!("{}.db", now().day()));
+    let connection = open_reader(&path).expect("it opens");
+    let asked = statements::executed(&path);
+    for place in [
+        "delivery_delivered (webhook=? AND concluded_at>?)",
+        "delivery_webhook_status (webhook=? AND status=? AND id<?)",
+    ] {
+        let is_there =
+            |statement: &String| plan(&connection, statement).iter().any(|step| step.ends_with(place));
+        assert!(asked.iter().any(is_there), "nothing was looked up in {place}");
+    }
 }
