@@ -2,8 +2,8 @@
 //!
 //! A message is acknowledged when its event is durable, or when it stands in the refused queue with its problem.
 //! Nothing vanishes, and nothing that can work later is refused. What keeps every event out is waited for with the message
-//! in hand; what keeps this one out, for however long, must not keep out others: such a message is put off, to come in
-//! again behind them.
+//! in hand, if it does not last; what keeps this one out, for however long, must not keep out others: such a message is put
+//! off, to come in again behind them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use postrider_service::failpoint;
 use postrider_service::lifecycle::Stop;
 use postrider_service::metrics::{IngestMetrics, IngestResult, IngestSource};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::intake::Intake;
 use crate::key::IdempotencyKey;
@@ -26,6 +27,9 @@ use crate::refusals::hit;
 const AT_ONCE: usize = 256;
 /// Between tries of a message that cannot be accepted now.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// A message that was in hand for so long is put off: the broker keeps its log from the oldest message in hand on, and
+/// takes back all that a consumer has for the sake of one that is held for too long.
+const LONGEST_IN_HAND: Duration = Duration::from_secs(120);
 const MAX_BODY: usize = 1024 * 1024;
 
 /// Where messages go that are not accepted.
@@ -86,9 +90,10 @@ struct OneMessage {
 enum Verdict {
     Accepted(IngestResult),
     Refuse(Refusal, IngestResult),
-    /// For a reason that holds up this message alone, and that may last.
+    /// For a reason that holds up this message alone, or that lasts.
     PutOff(IntakeError),
-    Later,
+    /// For a reason that may hold up every message.
+    Later(IntakeError),
 }
 
 impl OneMessage {
@@ -96,8 +101,13 @@ impl OneMessage {
     /// was accepted; what was put aside before then is there twice.
     async fn settle(&self, lease: Lease<ProducerMessage>) {
         let Lease { message, ticket, .. } = lease;
+        let taken_at = Instant::now();
         loop {
-            match self.try_once(&message).await {
+            let verdict = match self.try_once(&message).await {
+                Verdict::Later(why) if taken_at.elapsed() >= LONGEST_IN_HAND => Verdict::PutOff(why),
+                verdict => verdict,
+            };
+            match verdict {
                 Verdict::Accepted(result) => {
                     self.metrics.events.at(IngestSource::Amqp, result).inc();
                     return ticket.acknowledge();
@@ -118,7 +128,7 @@ impl OneMessage {
                     }
                     Err(error) => tracing::warn!(%error, "cannot put a refused message aside yet"),
                 },
-                Verdict::Later => {}
+                Verdict::Later(_) => {}
             }
             tokio::select! {
                 () = self.stop.draining() => return ticket.give_back(),
@@ -186,7 +196,7 @@ fn verdict_on(error: IntakeError) -> Verdict {
         IntakeError::KeyInProgress
         | IntakeError::Unavailable { .. }
         | IntakeError::InDoubt { .. }
-        | IntakeError::Overloaded => Verdict::Later,
+        | IntakeError::Overloaded => Verdict::Later(error),
     }
 }
 

@@ -308,5 +308,5 @@ async fn attempted_until(journal: &mut dyn JournalSource, is_enough: impl Fn(&Ha
             lease.ticket.acknowledge();
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("they are tried in time");
+    tokio::time::timeout(Duration::from_secs(60), reading).await.expect("they are tried in time");
 }

@@ -211,6 +211,23 @@ async fn what_can_work_later_is_kept_in_hand_and_tried_again() {
     assert_eq!(broker.door.deliveries().await.len(), 1);
 }
 
+/// Else an hour without a place for large events, say, would be an hour of the broker's log.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_in_hand_without_end_and_what_was_put_off_for_it_comes_in_again() {
+    let mut broker = Broker::start(Door::open().await);
+    broker.door.queue.fail_publishes(PublishFault::Refused { reason: "full".to_owned() });
+    broker.door.put(&webhook(1)).await;
+    broker.send(message("m", ORDER));
+    tokio::time::sleep(LONGEST_IN_HAND - TRY_AGAIN).await;
+    assert!(!broker.has_ended());
+    assert_eq!(broker.next_end().await, (0, End::Acknowledged));
+    let kept = broker.put_off.kept.lock().unwrap().pop().expect("it is put off");
+    broker.door.queue.fail_publishes(PublishFault::None);
+    broker.send(kept);
+    assert_eq!(broker.next_end().await, (1, End::Acknowledged));
+    assert_eq!(broker.door.deliveries().await.len(), 1);
+}
+
 /// A webhook that a newer version wrote is not there for this one until it is replaced.
 fn newer_webhook() -> Webhook {
     Webhook { profile: Some("of-a-newer-version".parse().unwrap()), ..webhook(1) }
