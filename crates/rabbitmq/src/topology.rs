@@ -24,13 +24,15 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{Channel, ExchangeKind, Queue};
-use postrider_contract::ports::GIVEN_OUT_AT_MOST;
 
 use crate::connection::Live;
 use crate::error::TopologyError;
 use crate::lane::{Lane, LaneQueue, Load};
 use crate::settings::QueueLimits;
 
+/// How often a message may come back unsettled before it is taken for one that kills whoever takes it. Every
+/// lost connection and, before 4.3, every give-back counts, so this leaves room for a bad day.
+const DELIVERY_LIMIT: i64 = 50;
 /// For queues whose messages operators look at and put back. From 4.0 a queue without a limit has one of 20 and
 /// drops what exceeds it.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000;
@@ -279,7 +281,7 @@ impl Topology {
             | QueueName::RetryLarge
             | QueueName::Release
             | QueueName::Large => {
-                arguments.insert("x-delivery-limit".into(), i64::from(GIVEN_OUT_AT_MOST).into());
+                arguments.insert("x-delivery-limit".into(), DELIVERY_LIMIT.into());
                 self.dead_letter(&mut arguments, ExchangeName::Dead, queue.routing_key());
             }
         }

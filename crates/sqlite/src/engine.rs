@@ -15,7 +15,6 @@ use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use crate::configuration::SqliteConfigStore;
-use crate::ending::{self, OrderlyEnd};
 use crate::error::OpenError;
 use crate::journal::SqliteJournal;
 use crate::keyed::SqliteKeyedRequests;
@@ -81,7 +80,6 @@ impl SqliteEngine {
         let path = settings.folder.join("queue.db");
         let connection = open_writer(&path, &QUEUE)?;
         let failed = |source| OpenError::Engine { path: path.clone(), source };
-        let last_end = ending::begin(&connection).map_err(failed)?;
         let dead = Arc::new(DeadRows::open(&connection).map_err(failed)?);
         let loading = open_reader(&path).map_err(failed)?;
         let thread_failed = |source| OpenError::Io { path: path.clone(), source };
@@ -91,7 +89,6 @@ impl SqliteEngine {
             bell: Arc::clone(&bell),
             mailbox: Arc::clone(writer.mailbox()),
             dead: Arc::clone(&dead),
-            last_end,
         };
         let shelves = Arc::new(open_shelves(&loading, &settings, &shared).map_err(failed)?);
         let loader =
@@ -224,10 +221,6 @@ impl Running {
     fn stop(&self) {
         self.shelves.close();
         self.loader.close();
-        // Else what is in hand, and kept from being settled, may be what ends the process.
-        if self.shelves.nothing_in_hand() {
-            self.writer.mailbox().put_unbounded(Box::new(OrderlyEnd));
-        }
         self.writer.close();
     }
 }

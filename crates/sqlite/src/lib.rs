@@ -10,7 +10,6 @@
 mod cells;
 mod configuration;
 mod deadline;
-mod ending;
 mod engine;
 mod error;
 mod examine;

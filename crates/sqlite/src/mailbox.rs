@@ -35,8 +35,6 @@ pub(crate) trait Job: Send {
 pub(crate) struct Acknowledged {
     pub(crate) table: Table,
     pub(crate) id: i64,
-    /// Whether there may be a count of how often it was given out, to be forgotten with it.
-    pub(crate) may_be_counted: bool,
 }
 
 pub(crate) struct Waiting {

@@ -26,7 +26,6 @@ pub(crate) const QUEUE: Schema = Schema {
     migrations: &[
         include_str!("migrations/queue/0001_first.sql"),
         include_str!("migrations/queue/0002_config_days.sql"),
-        include_str!("migrations/queue/0003_given_out.sql"),
     ],
 };
 pub(crate) const DAY: Schema = Schema {

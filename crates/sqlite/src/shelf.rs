@@ -3,7 +3,7 @@
 //! What the writer commits goes straight onto the shelf, without being read back, as long as the shelf has room
 //! and nothing older waits in the table; else it stays in the table until the loader fetches it, in order. So
 //! memory is bounded and order kept. A lease is held in memory only: after a restart every row is there to be
-//! taken again, marked as redelivered, and counted if that may have ended the process ([`counting`]).
+//! taken again, marked as redelivered.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,20 +15,15 @@ use postrider_contract::wire::WireError;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::ending::LastEnd;
 use crate::lanes::Lanes;
 use crate::loader::Bell;
 use crate::mailbox::{Acknowledged, Mailbox};
 use crate::mutex::lock;
 use crate::strays::DeadRows;
 
-mod counting;
 mod load;
 mod table;
 
-#[cfg(test)]
-pub(crate) use counting::COUNTED_PAGE;
-pub(crate) use counting::forget;
 pub(crate) use table::Table;
 
 /// What a table's payload is read into.
@@ -80,10 +75,6 @@ struct State<T> {
     backlog: Backlog,
     /// The loader found the shelf too full to read on.
     waits_for_room: bool,
-    /// Rows that were there at the start and were not read yet, if each is to be counted as it is given out.
-    to_be_counted: u64,
-    /// Somebody takes from here: until then nothing is read that would be counted for it.
-    has_source: bool,
     stored: u64,
     leased: u64,
     is_closed: bool,
@@ -99,8 +90,6 @@ pub(crate) struct Shelf<T> {
     next_id: AtomicI64,
     /// Rows with smaller ids were there when the file was opened: they may have been in hands.
     first_own_id: i64,
-    /// Whether any of those may have been counted, now or by an earlier process.
-    has_counts: bool,
     dead: Arc<DeadRows>,
 }
 
@@ -111,7 +100,6 @@ pub(crate) struct Shared {
     pub(crate) mailbox: Arc<Mailbox>,
     /// Where unreadable rows go.
     pub(crate) dead: Arc<DeadRows>,
-    pub(crate) last_end: LastEnd,
 }
 
 enum Taken<T> {
@@ -138,23 +126,17 @@ impl<T: Stored> Shelf<T> {
                 Backlog::Line(first.zip(last).map(|(from, to)| Spilled { from, to }))
             }
         };
-        let Shared { bell, mailbox, dead, last_end } = shared;
-        // A batch of the journal is kept in hand for as long as it takes: it may be the only copy of a delivery.
-        let is_counted = last_end == LastEnd::Abrupt && table != Table::Journal;
-        let has_earlier: bool =
-            connection.query_row("SELECT EXISTS (SELECT 1 FROM given_out)", [], |row| row.get(0))?;
         let state = State {
             ready: VecDeque::new(),
             ready_bytes: 0,
             returned: VecDeque::new(),
             backlog,
             waits_for_room: false,
-            to_be_counted: if is_counted { stored.unsigned_abs() } else { 0 },
-            has_source: false,
             stored: stored.unsigned_abs(),
             leased: 0,
             is_closed: false,
         };
+        let Shared { bell, mailbox, dead } = shared;
         Ok(Shelf {
             table,
             limits,
@@ -164,7 +146,6 @@ impl<T: Stored> Shelf<T> {
             mailbox,
             next_id: AtomicI64::new(last_id + 1),
             first_own_id: last_id + 1,
-            has_counts: is_counted || has_earlier,
             dead,
         })
     }
@@ -250,10 +231,6 @@ impl<T: Stored> Shelf<T> {
 
     /// Reading goes on when half of the shelf is empty: then one reading fetches many rows.
     fn has_room(&self, state: &State<T>) -> bool {
-        if state.to_be_counted > 0 {
-            // What is counted is in hand soon.
-            return state.ready.is_empty();
-        }
         state.ready.len() <= self.limits.messages / 2 && state.ready_bytes <= self.limits.bytes / 2
     }
 
@@ -262,11 +239,7 @@ impl<T: Stored> Shelf<T> {
         state.leased = state.leased.saturating_sub(1);
         state.stored = state.stored.saturating_sub(1);
         drop(state);
-        self.mailbox.acknowledge(Acknowledged {
-            table: self.table,
-            id,
-            may_be_counted: self.may_be_counted(id),
-        });
+        self.mailbox.acknowledge(Acknowledged { table: self.table, id });
         self.available.notify_waiters();
     }
 
@@ -306,7 +279,6 @@ pub(crate) struct Source<T> {
 
 impl<T: Stored> Source<T> {
     pub(crate) fn new(shelf: &Arc<Shelf<T>>, prefetch: u16) -> Self {
-        lock(&shelf.state).has_source = true;
         shelf.bell.ring();
         Source { shelf: Arc::clone(shelf), slots: Arc::new(Semaphore::new(usize::from(prefetch.max(1)))) }
     }

@@ -1,4 +1,4 @@
-//! Strays: the rows of the table `dead`, which nobody could read when their turn came, or which were given out too often.
+//! Strays: the rows of the table `dead`, which nobody could read when their turn came.
 //!
 //! Which of them are kept for people is known in memory only: whoever starts reads every row once more, and may by
 //! then be a newer version that can. Ids grow as long as the engine is open, so that a place in the table, once
@@ -52,7 +52,6 @@ struct DeadRow {
     source: String,
     reason: String,
     payload: Bytes,
-    given_out_too_often: bool,
 }
 
 impl DeadRows {
@@ -296,14 +295,13 @@ impl StraySource for Source {
 
 impl Source {
     fn lease(&self, row: DeadRow, slot: OwnedSemaphorePermit) -> Lease<Stray> {
-        let DeadRow { id, source, reason, payload, given_out_too_often } = row;
+        let DeadRow { id, source, reason, payload } = row;
         let contents = if source == Table::Journal.name() {
             StrayContents::of_journal(&payload)
         } else {
             StrayContents::of_work(&payload)
         };
-        let cause =
-            if given_out_too_often { StrayCause::GivenOutTooOften } else { StrayCause::SetAside { reason } };
+        let cause = StrayCause::SetAside { reason };
         let message = Stray { cause, origin: source, contents, bytes: payload };
         let (dead, running) = (Arc::clone(&self.dead), Arc::clone(&self.running));
         let ticket = LeaseTicket::new(Box::new(Ticket { dead, running, id, slot }));
@@ -350,15 +348,15 @@ impl Job for Discard {
 }
 
 fn read_row(connection: &Connection, place: Place) -> rusqlite::Result<Option<DeadRow>> {
-    let (which, id) = match place {
-        Place::At(id) => ("id = ?1", id),
-        Place::After(id) => ("id > ?1 ORDER BY id LIMIT 1", id),
+    let (sql, id) = match place {
+        Place::At(id) => ("SELECT id, source, reason, payload FROM dead WHERE id = ?1", id),
+        Place::After(id) => {
+            ("SELECT id, source, reason, payload FROM dead WHERE id > ?1 ORDER BY id LIMIT 1", id)
+        }
     };
-    let sql = format!("SELECT id, source, reason, payload, given_out_too_often FROM dead WHERE {which}");
     let read = |row: &rusqlite::Row<'_>| {
         let payload = Bytes::from(row.get::<_, Vec<u8>>(3)?);
-        let (id, source, reason) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(DeadRow { id, source, reason, payload, given_out_too_often: row.get(4)? })
+        Ok(DeadRow { id: row.get(0)?, source: row.get(1)?, reason: row.get(2)?, payload })
     };
-    connection.prepare_cached(&sql)?.query_row([id], read).optional()
+    connection.prepare_cached(sql)?.query_row([id], read).optional()
 }

@@ -210,11 +210,6 @@ impl WorkQueue for SqliteWorkQueue {
 }
 
 impl Shelves {
-    /// Of work; the journal's batches are in hand all the time.
-    pub(crate) fn nothing_in_hand(&self) -> bool {
-        [&self.first, &self.retry, &self.release, &self.large].iter().all(|shelf| shelf.leased() == 0)
-    }
-
     pub(crate) fn close(&self) {
         for shelf in [&self.first, &self.retry, &self.release, &self.large] {
             shelf.close();

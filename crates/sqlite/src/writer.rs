@@ -17,7 +17,6 @@ use tokio::sync::oneshot;
 use crate::error::{WriteError, is_of_the_storage};
 use crate::mailbox::{Acknowledged, Group, Job, Mailbox, Storage, Waiting};
 use crate::mutex::lock;
-use crate::shelf::forget;
 
 /// What must fit before storage that failed is taken for sound again.
 const PROBE_BYTES: i64 = 128 * 1024;
@@ -277,9 +276,6 @@ fn delete_alone(connection: &Connection, acknowledged: Vec<Acknowledged>) -> Vec
 fn delete(connection: &Connection, acknowledged: &[Acknowledged]) -> rusqlite::Result<()> {
     for row in acknowledged {
         connection.prepare_cached(row.table.delete_sql())?.execute([row.id])?;
-        if row.may_be_counted {
-            forget(connection, row.table.name(), row.id)?;
-        }
     }
     Ok(())
 }

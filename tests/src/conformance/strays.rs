@@ -6,7 +6,7 @@ use bytes::Bytes;
 use postrider_contract::delivery::Work;
 use postrider_contract::journal::JournalBatch;
 use postrider_contract::ports::{
-    GIVEN_OUT_AT_MOST, Lease, QueueError, Stray, StrayCause, StrayContents, StrayPlace, StraySource, WorkKind,
+    Lease, QueueError, Stray, StrayCause, StrayContents, StrayPlace, StraySource, WorkKind,
 };
 use postrider_contract::wire::{WireError, encode_journal_batch, encode_work};
 
@@ -146,34 +146,6 @@ pub async fn a_stray_in_hand_survives_a_kill(engine: &mut dyn QueueUnderTest) {
     assert!(stays_quiet(source.next()).await, "it was the only one");
 }
 
-/// A crash loop counts for whatever is in the same hands: none of it may vanish.
-pub async fn what_is_in_hand_whenever_the_process_ends_is_put_aside_in_the_end(
-    engine: &mut dyn QueueUnderTest,
-) {
-    let sample = Sample::numbered(1, engine.now());
-    publish(engine, vec![sample.first()]).await;
-    let mut given_out = 0;
-    let stray = loop {
-        let mut work = source(engine, WorkKind::First).await;
-        let mut strays = dead(engine).await;
-        let lease = tokio::select! {
-            stray = next(&mut strays) => break stray,
-            lease = take(&mut work) => lease,
-        };
-        assert_eq!((id_of(&lease), lease.redelivered), (sample.id(), given_out > 0));
-        given_out += 1;
-        assert!(given_out <= GIVEN_OUT_AT_MOST + 1, "it is given out for ever");
-        engine.reopen().await;
-        drop(lease);
-    };
-    assert_eq!(given_out, GIVEN_OUT_AT_MOST + 1);
-    assert_eq!(stray.message.cause, StrayCause::GivenOutTooOften);
-    assert_eq!(stray.message.contents, StrayContents::Work(Work::Deliver(sample.delivery())));
-    assert!(stray.message.origin.contains("first"), "{}", stray.message.origin);
-    stray.ticket.acknowledge();
-    waits_for_depths(engine, 0, 0).await;
-}
-
 pub async fn closing_ends_every_source_of_strays(engine: &mut dyn QueueUnderTest) {
     let mut waiting = Vec::new();
     for place in StrayPlace::ALL {
@@ -215,7 +187,6 @@ macro_rules! strays_promises {
             what_is_kept_is_counted_and_not_told_again,
             what_is_kept_survives_a_kill_and_is_told_again_after_a_review,
             a_stray_in_hand_survives_a_kill,
-            what_is_in_hand_whenever_the_process_ends_is_put_aside_in_the_end,
             closing_ends_every_source_of_strays,
             large_work_is_counted_apart,
         }

@@ -9,8 +9,6 @@ use bytes::Bytes;
 pub(super) struct Message<B = Bytes> {
     pub bytes: B,
     pub redelivered: bool,
-    /// How often whoever had it in hand went down with it.
-    pub lost: u32,
 }
 
 #[derive(Debug)]
@@ -35,7 +33,7 @@ impl<B> Default for Mailbox<B> {
 
 impl<B: Clone> Mailbox<B> {
     pub(super) fn put(&mut self, bytes: B) {
-        self.ready.insert(self.next_number, Message { bytes, redelivered: false, lost: 0 });
+        self.ready.insert(self.next_number, Message { bytes, redelivered: false });
         self.next_number += 1;
     }
 
@@ -74,18 +72,8 @@ impl<B: Clone> Mailbox<B> {
 
     pub(super) fn lose_leases(&mut self) {
         for (number, InHand { message, .. }) in self.in_hand.drain() {
-            let lost = message.lost + 1;
-            self.ready.insert(number, Message { redelivered: true, lost, ..message });
+            self.ready.insert(number, Message { redelivered: true, ..message });
         }
-    }
-
-    /// Takes out what was lost more often than so many times.
-    pub(super) fn remove_lost_over(&mut self, times: u32) -> Vec<B> {
-        let (lost, ready) =
-            std::mem::take(&mut self.ready).into_iter().partition(|(_, message)| message.lost > times);
-        self.ready = ready;
-        let lost: BTreeMap<u64, Message<B>> = lost;
-        lost.into_values().map(|message| message.bytes).collect()
     }
 
     pub(super) fn ready(&self) -> u64 {

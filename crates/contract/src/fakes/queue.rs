@@ -14,8 +14,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::delivery::Work;
 use crate::journal::JournalBatch;
 use crate::ports::{
-    GIVEN_OUT_AT_MOST, Journal, JournalSource, Lease, LeaseTicket, Publication, PublishError, QueueDepths,
-    QueueError, Route, Settlement, StrayCause, StrayPlace, WorkKind, WorkQueue, WorkSource,
+    Journal, JournalSource, Lease, LeaseTicket, Publication, PublishError, QueueDepths, QueueError, Route,
+    Settlement, StrayCause, StrayPlace, WorkKind, WorkQueue, WorkSource,
 };
 use crate::wire::{WireError, decode_journal_batch, decode_work, encode_journal_batch, encode_work};
 
@@ -86,23 +86,6 @@ pub struct Unacknowledged {
     pub journal: Vec<Bytes>,
 }
 
-impl State {
-    fn put_aside_given_out_too_often(&mut self) {
-        for (place, mailbox) in &mut self.mailboxes {
-            match place {
-                Place::Journal => {}
-                Place::Work(_) => {
-                    for bytes in mailbox.remove_lost_over(GIVEN_OUT_AT_MOST) {
-                        let cause = StrayCause::GivenOutTooOften;
-                        let fallen = Fallen { cause, origin: place.name().to_owned(), bytes };
-                        self.fallen.put(StrayPlace::Dead, fallen);
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// Clones share one queue.
 #[derive(Clone, Debug)]
 pub struct FakeQueue {
@@ -124,7 +107,6 @@ impl FakeQueue {
             state.is_closed = false;
             state.mailboxes.values_mut().for_each(Mailbox::lose_leases);
             state.fallen.lose_leases();
-            state.put_aside_given_out_too_often();
         });
     }
 

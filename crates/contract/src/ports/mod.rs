@@ -32,7 +32,7 @@ pub use queue::{
     Journal, JournalSource, Publication, PublishError, QueueDepths, QueueError, Route, WorkKind, WorkQueue,
     WorkSource,
 };
-pub use strays::{GIVEN_OUT_AT_MOST, Stray, StrayCause, StrayContents, StrayPlace, StraySource, Strays};
+pub use strays::{Stray, StrayCause, StrayContents, StrayPlace, StraySource, Strays};
 pub use waiting_room::{HeldDelivery, RoomSummary, WaitingRoom};
 
 /// Why a store did not do what it was asked.

@@ -24,11 +24,6 @@ impl StrayPlace {
     pub const ALL: [StrayPlace; 2] = [StrayPlace::Dead, StrayPlace::CatchAll];
 }
 
-/// How often a message may come back unsettled before it is taken for one that ends whoever takes it: it is then given
-/// out no more. On RabbitMQ every lost connection and, before 4.3, every give-back counts, so this leaves room for a bad
-/// day; on the embedded engine an end of the process with something in hand does.
-pub const GIVEN_OUT_AT_MOST: u32 = 50;
-
 /// Why a message is where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StrayCause {

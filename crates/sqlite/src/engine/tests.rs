@@ -25,7 +25,6 @@ use postrider_contract::ports::QueueError;
 use super::*;
 use crate::schema::DAY;
 
-mod counting;
 mod plans;
 mod storage;
 

@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use postrider_contract::clock::Timestamp;
-use postrider_contract::ports::GIVEN_OUT_AT_MOST;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::counting::{COUNTED_PAGE, forget};
 use super::{Backlog, Ready, Shelf, Spilled, Stored, Table};
 use crate::error::WriteError;
 use crate::lanes::{Place, Reading};
@@ -22,10 +20,6 @@ const PAGE: usize = 1_000;
 struct Plan {
     returned: Vec<i64>,
     unread: Unread,
-    /// Rows to read, at most.
-    page: usize,
-    /// Rows that were there at the start are counted before they are given out.
-    is_counted: bool,
 }
 
 enum Unread {
@@ -35,10 +29,8 @@ enum Unread {
 }
 
 /// What a reading of rows gathered, within its bounds.
-pub(super) struct Gathered<T> {
+struct Gathered<T> {
     ready: Vec<Ready<T>>,
-    /// So many of those were given back, and have been here before.
-    again: usize,
     bytes: usize,
     /// The place of the last row, readable or not; its due time where it has one.
     last: Option<Place>,
@@ -49,21 +41,14 @@ pub(super) struct Gathered<T> {
 
 impl<T> Gathered<T> {
     fn new() -> Self {
-        Gathered { ready: Vec::new(), again: 0, bytes: 0, last: None, is_cut: false, unreadable: Vec::new() }
+        Gathered { ready: Vec::new(), bytes: 0, last: None, is_cut: false, unreadable: Vec::new() }
     }
 }
 
 impl<T: Stored> Load for Arc<Shelf<T>> {
     fn load(&self, connection: &Connection, now: Timestamp) -> rusqlite::Result<Loaded> {
         let Some(plan) = self.plan(now) else { return Ok(Loaded::Nothing(self.next_due())) };
-        let read = self.read(connection, &plan).and_then(|(mut gathered, next_due)| {
-            let old = if plan.is_counted { self.old_among(&gathered) } else { 0 };
-            if plan.is_counted {
-                self.count(connection, &mut gathered, now)?;
-            }
-            Ok((gathered, next_due, old))
-        });
-        let (mut gathered, next_due, old) = match read {
+        let (mut gathered, next_due) = match self.read(connection, &plan) {
             Ok(read) => read,
             Err(error) => {
                 self.abandon(plan);
@@ -71,10 +56,10 @@ impl<T: Stored> Load for Arc<Shelf<T>> {
             }
         };
         for (id, reason) in std::mem::take(&mut gathered.unreadable) {
-            let burial = Burial { shelf: Arc::clone(self), id, grave: Grave::Unreadable(reason), at: now };
+            let burial = Burial { shelf: Arc::clone(self), id, reason, at: now };
             self.mailbox.put_unbounded(Box::new(burial));
         }
-        self.shelve(&plan, gathered, next_due, old);
+        self.shelve(&plan, gathered, next_due);
         Ok(Loaded::Some)
     }
 }
@@ -98,23 +83,18 @@ impl<T: Stored> Shelf<T> {
             state.waits_for_room = true;
             return None;
         }
-        let is_counted = state.to_be_counted > 0;
-        if is_counted && !state.has_source {
-            return None;
-        }
-        let page = if is_counted { COUNTED_PAGE } else { PAGE };
-        let count = state.returned.len().min(page);
+        let count = state.returned.len().min(PAGE);
         let returned: Vec<i64> = state.returned.drain(..count).collect();
         let unread = match &mut state.backlog {
             Backlog::Line(Some(spilled)) => Unread::Line(*spilled),
             Backlog::Line(None) => Unread::Nothing,
             Backlog::Parked(lanes) if lanes.next_due().is_some_and(|due| due <= now.as_millis()) => {
-                Unread::Due(lanes.begin_reading(now.as_millis(), page))
+                Unread::Due(lanes.begin_reading(now.as_millis(), PAGE))
             }
             Backlog::Parked(_) => Unread::Nothing,
         };
         let has_work = !returned.is_empty() || !matches!(unread, Unread::Nothing);
-        has_work.then_some(Plan { returned, unread, page, is_counted })
+        has_work.then_some(Plan { returned, unread })
     }
 
     fn read(&self, connection: &Connection, plan: &Plan) -> rusqlite::Result<(Gathered<T>, Option<i64>)> {
@@ -145,13 +125,12 @@ impl<T: Stored> Shelf<T> {
             self.gather_one(connection, *id, true, gathered)?;
         }
         gathered.last = None;
-        gathered.again = gathered.ready.len();
         match &plan.unread {
             Unread::Nothing => Ok(()),
             Unread::Line(spilled) => {
                 let mut statement = connection.prepare_cached(self.table.range_sql())?;
                 let rows = statement.query(params![spilled.from, spilled.to])?;
-                self.gather_rows(rows, plan.page, gathered, |row| Ok((0, row.get(0)?)))
+                self.gather_rows(rows, PAGE, gathered, |row| Ok((0, row.get(0)?)))
             }
             Unread::Due(reading) => {
                 for (_, id) in &reading.late {
@@ -202,16 +181,8 @@ impl<T: Stored> Shelf<T> {
         Ok(())
     }
 
-    /// How many of them were there at the start, readable or not, and are read for the first time.
-    fn old_among(&self, gathered: &Gathered<T>) -> u64 {
-        let readable = gathered.first_read().iter().map(|ready| ready.id);
-        let unreadable = gathered.unreadable.iter().map(|(id, _)| *id);
-        readable.chain(unreadable).filter(|id| *id < self.first_own_id).count() as u64
-    }
-
-    fn shelve(&self, plan: &Plan, gathered: Gathered<T>, next_due: Option<i64>, old: u64) {
+    fn shelve(&self, plan: &Plan, gathered: Gathered<T>, next_due: Option<i64>) {
         let mut state = lock(&self.state);
-        state.to_be_counted = state.to_be_counted.saturating_sub(old);
         state.ready_bytes += gathered.bytes;
         state.ready.extend(gathered.ready);
         match (&mut state.backlog, &plan.unread) {
@@ -243,19 +214,6 @@ impl<T: Stored> Shelf<T> {
     }
 }
 
-impl<T> Gathered<T> {
-    /// Without those that were given back.
-    pub(super) fn first_read(&self) -> &[Ready<T>] {
-        self.ready.get(self.again..).unwrap_or_default()
-    }
-
-    pub(super) fn remove(&mut self, id: i64) {
-        if let Some(place) = self.ready.iter().position(|ready| ready.id == id) {
-            self.bytes -= self.ready.remove(place).bytes;
-        }
-    }
-}
-
 impl<T: Stored> Gathered<T> {
     fn add(&mut self, id: i64, payload: Vec<u8>, redelivered: bool) {
         let bytes = payload.len();
@@ -274,52 +232,33 @@ fn earliest_due_after(connection: &Connection, time: i64) -> rusqlite::Result<Op
     connection.prepare_cached(sql)?.query_row([time], |row| row.get(0)).optional()
 }
 
-/// Why a row is set aside.
-pub(super) enum Grave {
-    Unreadable(String),
-    GivenOutTooOften,
-}
-
-/// Sets a row aside. If that fails the row stays where it is, and is met again at the next start.
-pub(super) struct Burial<T> {
-    pub(super) shelf: Arc<Shelf<T>>,
-    pub(super) id: i64,
-    pub(super) grave: Grave,
-    pub(super) at: Timestamp,
-}
-
-impl<T> Burial<T> {
-    fn reason(&self) -> String {
-        match &self.grave {
-            Grave::Unreadable(reason) => reason.clone(),
-            Grave::GivenOutTooOften => {
-                format!("given out {GIVEN_OUT_AT_MOST} times, and the process ended before it was settled")
-            }
-        }
-    }
+/// Sets an unreadable row aside. If that fails the row stays where it is, and is met again at the next start.
+struct Burial<T> {
+    shelf: Arc<Shelf<T>>,
+    id: i64,
+    reason: String,
+    at: Timestamp,
 }
 
 impl<T: Stored> Job for Burial<T> {
     fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let table: Table = self.shelf.table;
         let dead_id = self.shelf.dead.draw_id();
-        let is_too_often = matches!(self.grave, Grave::GivenOutTooOften);
-        let values =
-            params![self.id, table.name(), self.reason(), self.at.as_millis(), dead_id, is_too_often];
+        let values = params![self.id, table.name(), self.reason, self.at.as_millis(), dead_id];
         connection.prepare_cached(table.bury_sql())?.execute(values)?;
         connection.prepare_cached(table.delete_sql())?.execute([self.id])?;
-        forget(connection, table.name(), self.id)
+        Ok(())
     }
 
     fn finish(self: Box<Self>, result: Result<(), WriteError>) {
-        let (source, id, reason) = (self.shelf.table.name(), self.id, self.reason());
+        let (source, id, reason) = (self.shelf.table.name(), self.id, self.reason.as_str());
         match result {
             Ok(()) => {
                 self.shelf.buried();
-                tracing::error!(source, id, reason, "a message was set aside");
+                tracing::error!(source, id, reason, "a message that cannot be read was set aside");
             }
             Err(error) => {
-                tracing::error!(source, id, reason, %error, "a message was not set aside");
+                tracing::error!(source, id, reason, %error, "a message that cannot be read was not set aside");
             }
         }
     }

@@ -66,13 +66,12 @@ impl Table {
         }
     }
 
-    /// Sets a row aside: id ?1, source ?2, reason ?3, time ?4, its id among the dead ?5, whether it was given out too
-    /// often ?6. Deleting it is a statement of its own.
+    /// Sets a row aside: id ?1, source ?2, reason ?3, time ?4, its id among the dead ?5. Deleting it is a statement of
+    /// its own.
     pub(crate) fn bury_sql(self) -> &'static str {
         for_table!(
             self,
-            "INSERT INTO dead (id, source, reason, buried_at, payload, given_out_too_often) \
-             SELECT ?5, ?2, ?3, ?4, payload, ?6 FROM ",
+            "INSERT INTO dead (id, source, reason, buried_at, payload) SELECT ?5, ?2, ?3, ?4, payload FROM ",
             " WHERE id = ?1"
         )
     }
