@@ -7,7 +7,7 @@
 //! * a webhook whose oldest delivery has waited longer than [`Limits::patience`] for its own window gives up what
 //!   has waited that long, the longest queue first ([`FairQueue::overflowing`]); one that is well only if
 //!   deliveries of others come late meanwhile, however much it gets;
-//! * whatever has waited for its own window for [`LONGEST_WAIT`] is given up, whoever else waits or not;
+//! * what has waited for its own full window for [`LONGEST_WAIT`] is given up, whoever else waits or not;
 //! * while deliveries of others come over a second late, the webhook with the largest share of what comes in gives up
 //!   its new ones at once ([`FairQueue::push`]);
 //! * behind what was given up comes, for [`FOLLOWS_FOR`], all that is new of the same webhook: order is kept.
@@ -33,9 +33,9 @@ use crate::windows::Pace;
 const MAX_REMEMBERED: usize = 16_384;
 /// What one look hands out as overflowing: more would only wait for the journal together.
 const MAX_OVERFLOWING: usize = 256;
-/// How long anything waits here for its own window: behind a long line, or behind the first tries of a webhook that has
-/// no place left for a retry. The broker keeps its log from the oldest message in hand on, and takes back all that a
-/// worker has in hand for the sake of one that is held for too long; a time limit of 5 minutes passes for sound.
+/// How long anything waits here for its own full window, behind a long line. The broker keeps its log from the oldest
+/// message in hand on, and takes back all that a worker has in hand for the sake of one that is held for too long; a time
+/// limit of 5 minutes passes for sound.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// Until ingest has heard that deliveries of a webhook wait, and itself sends the new ones after them: it asks every
 /// second, and the journal is read within another.
@@ -89,6 +89,8 @@ pub struct FairQueue<T> {
     limits: Limits,
     lines: HashMap<WebhookId, Line<T>>,
     slots: [Slots; 3],
+    /// The share that is asked first: each in turn, else first tries would take every place of a webhook's window.
+    turn: usize,
     arrivals: Arrivals,
     /// Webhooks whose new deliveries go after those that were given up, until then.
     following: HashMap<WebhookId, Instant>,
@@ -101,6 +103,7 @@ impl<T> FairQueue<T> {
             limits,
             lines: HashMap::new(),
             slots: limits.slots.map(Slots::new),
+            turn: 0,
             arrivals: Arrivals::new(limits.patience),
             following: HashMap::new(),
         }
@@ -133,7 +136,10 @@ impl<T> FairQueue<T> {
 
     /// The next delivery that has a slot, a window and its turn.
     pub fn start_next(&mut self, now: Instant) -> Option<Started<T>> {
-        Share::ALL.into_iter().find_map(|share| self.start_next_of(share, now))
+        let in_turn = Share::ALL.into_iter().cycle().skip(self.turn).take(Share::ALL.len());
+        let started = in_turn.into_iter().find_map(|share| self.start_next_of(share, now))?;
+        self.turn = (started.share.index() + 1) % Share::ALL.len();
+        Some(started)
     }
 
     /// A try has ended, and its slot is free.

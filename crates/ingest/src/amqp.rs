@@ -103,16 +103,13 @@ impl OneMessage {
         let Lease { message, ticket, .. } = lease;
         let taken_at = Instant::now();
         loop {
-            let verdict = match self.try_once(&message).await {
-                Verdict::Later(why) if taken_at.elapsed() >= LONGEST_IN_HAND => Verdict::PutOff(why),
-                verdict => verdict,
-            };
-            match verdict {
+            match self.try_once(&message).await {
+                Verdict::Later(_) if taken_at.elapsed() < LONGEST_IN_HAND => {}
                 Verdict::Accepted(result) => {
                     self.metrics.events.at(IngestSource::Amqp, result).inc();
                     return ticket.acknowledge();
                 }
-                Verdict::PutOff(why) => match self.put_off(&message).await {
+                Verdict::PutOff(why) | Verdict::Later(why) => match self.put_off(&message).await {
                     Ok(()) => {
                         tracing::debug!(%why, "put off a producer's message");
                         return ticket.acknowledge();
@@ -128,7 +125,6 @@ impl OneMessage {
                     }
                     Err(error) => tracing::warn!(%error, "cannot put a refused message aside yet"),
                 },
-                Verdict::Later(_) => {}
             }
             tokio::select! {
                 () = self.stop.draining() => return ticket.give_back(),

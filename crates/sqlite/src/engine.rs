@@ -40,7 +40,7 @@ pub struct Settings {
     pub ready_messages: usize,
     /// The same in bytes.
     pub ready_bytes: usize,
-    /// How long one question may take; then it ends as if the store did not answer.
+    /// How long one question of the API to the log may take; then it ends as if the store did not answer.
     pub query_time: Duration,
 }
 
@@ -93,7 +93,7 @@ impl SqliteEngine {
         let shelves = Arc::new(open_shelves(&loading, &settings, &shared).map_err(failed)?);
         let loader =
             Loader::start(loading, loads(&shelves), &bell, Arc::clone(&clock)).map_err(thread_failed)?;
-        let reader = Reader::new(path.clone(), settings.query_time);
+        let reader = Reader::new(path.clone());
         let running = Arc::new(Running { shelves: Arc::clone(&shelves), writer, loader, _lock: lock_file });
         let log = SqliteLog::open(&settings.folder.join("log"), &running, settings.query_time)?;
         Ok(Self::assemble(running, reader, log, clock, dead))
@@ -201,10 +201,7 @@ impl SqliteEngine {
     /// Writes what waits and ends the threads. Whatever is asked afterwards is refused. The data directory is
     /// free for another process once the last handle is gone.
     pub async fn close(&self) {
-        let running = Arc::clone(&self.running);
-        if let Err(error) = tokio::task::spawn_blocking(move || running.stop()).await {
-            tracing::error!(%error, "closing the data directory did not finish");
-        }
+        self.running.close().await;
     }
 }
 
@@ -218,6 +215,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) async fn close(self: &Arc<Self>) {
+        let running = Arc::clone(self);
+        if let Err(error) = tokio::task::spawn_blocking(move || running.stop()).await {
+            tracing::error!(%error, "closing the data directory did not finish");
+        }
+    }
+
     fn stop(&self) {
         self.shelves.close();
         self.loader.close();

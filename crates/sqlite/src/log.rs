@@ -174,7 +174,7 @@ impl LogQueries for SqliteLog {
     }
 
     async fn has_delivered_since(&self, webhook: WebhookId, since: Timestamp) -> Result<bool, StoreError> {
-        self.ask(move |reading| queries::has_delivered_since(reading, webhook, since)).await
+        self.run(move |days| upkeep::has_delivered_since(days, webhook, since)).await
     }
 
     async fn ledger(&self, query: &LedgerQuery, overdue_before: Timestamp) -> Result<Ledger, StoreError> {

@@ -3,13 +3,11 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use postrider_contract::ports::StoreError;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use crate::deadline::Deadline;
 use crate::error::read_failed;
 use crate::mutex::lock;
 use crate::schema::open_reader;
@@ -26,14 +24,12 @@ struct Inner {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
     slots: Arc<Semaphore>,
-    /// How long one reading may take.
-    query_time: Duration,
 }
 
 impl Reader {
-    pub(crate) fn new(path: PathBuf, query_time: Duration) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        Reader { inner: Arc::new(Inner { path, idle: Mutex::new(Vec::new()), slots, query_time }) }
+        Reader { inner: Arc::new(Inner { path, idle: Mutex::new(Vec::new()), slots }) }
     }
 
     /// Sees everything that was committed before the call.
@@ -61,11 +57,10 @@ impl Inner {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         let idle = lock(&self.idle).pop();
-        let mut connection = match idle {
+        let connection = match idle {
             Some(connection) => connection,
             None => open_reader(&self.path)?,
         };
-        Deadline::after(self.query_time).watch(&mut connection)?;
         let result = work(&connection)?;
         // One whose reading failed is not used again.
         lock(&self.idle).push(connection);

@@ -206,6 +206,8 @@ impl WorkQueue for SqliteWorkQueue {
         if let Err(error) = self.running.writer.flush().await {
             tracing::warn!(%error, "what was settled last is not written; it will be delivered again");
         }
+        // Not left to the last handle: some are with tasks that end with the process.
+        self.running.close().await;
     }
 }
 

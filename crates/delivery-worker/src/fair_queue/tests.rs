@@ -316,6 +316,23 @@ fn a_webhook_that_is_well_is_not_put_away_while_nobody_waits() {
     );
 }
 
+#[test]
+fn first_tries_leave_places_of_their_webhooks_window_to_its_retries_and_releases() {
+    let (mut queue, now) = queue(1_000);
+    for item in 0..30 {
+        for share in Share::ALL {
+            push(&mut queue, share, webhook(1), 3, item, now);
+        }
+    }
+    let mut begun = [0; 3];
+    for _ in 0..30 {
+        let Some(started) = queue.start_next(now) else { break };
+        begun[started.share as usize] += 1;
+        queue.end(webhook(1), started.share, Pace::Quick, now);
+    }
+    assert_eq!(begun, [10; 3]);
+}
+
 /// What a worker has in hand for long keeps the broker from shortening its log, and is taken back in the end, with all
 /// else that the worker holds.
 #[test]

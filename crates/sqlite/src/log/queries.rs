@@ -140,27 +140,6 @@ pub(crate) fn deliveries(
     Ok(found)
 }
 
-/// Newest days first: a webhook that is well has delivered on one of those.
-pub(crate) fn has_delivered_since(
-    reading: &Reading<'_>,
-    webhook: WebhookId,
-    since: Timestamp,
-) -> Result<bool, StoreError> {
-    let sql =
-        "SELECT EXISTS (SELECT 1 FROM delivery WHERE webhook = ?1 AND concluded_at >= ?2 AND status = 3)";
-    let webhook = webhook.as_u128().to_be_bytes();
-    for day in reading.days() {
-        let found = reading.read(day, |connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            statement.query_row(params![webhook, since.as_millis()], |row| row.get(0))
-        })?;
-        if found == Some(true) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// The conditions that are asked for, and no others, so that the right index serves: event, else webhook, else
 /// status, else tenant; of a webhook, the statuses but delivered have theirs. A `+` before a column keeps its index out
 /// of the choice.

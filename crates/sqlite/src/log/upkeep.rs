@@ -2,7 +2,7 @@
 
 use postrider_contract::clock::{Day, Timestamp};
 use postrider_contract::delivery::Position;
-use postrider_contract::ids::DeliveryId;
+use postrider_contract::ids::{DeliveryId, WebhookId};
 use postrider_contract::log::Rank;
 use postrider_contract::ports::{OverdueDelivery, StoreError};
 use rusqlite::{Connection, Row, params};
@@ -122,6 +122,27 @@ pub(crate) fn first_id_at(time: Timestamp) -> [u8; 16] {
     let millis = time.as_millis().max(0).to_be_bytes();
     bytes[..6].copy_from_slice(&millis[2..]);
     bytes
+}
+
+/// Newest days first: a webhook that is well has delivered on one of those.
+pub(crate) fn has_delivered_since(
+    days: &DayFiles,
+    webhook: WebhookId,
+    since: Timestamp,
+) -> Result<bool, StoreError> {
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM delivery WHERE webhook = ?1 AND concluded_at >= ?2 AND status = 3)";
+    let webhook = webhook.as_u128().to_be_bytes();
+    for day in days.newest_first(None, None) {
+        let found = days.read(day, |connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_row(params![webhook, since.as_millis()], |row| row.get(0))
+        })?;
+        if found == Some(true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A time as a row has it, for the parts of a query that are optional.

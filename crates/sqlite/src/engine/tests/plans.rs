@@ -11,12 +11,14 @@ use rusqlite::params_from_iter;
 use super::*;
 use crate::statements;
 
-/// Statements that begin to read all of a table, by how they begin, and why they may.
-const WHOLE: [(&str, &str); 9] = [
-    ("SELECT EXISTS (SELECT 1 FROM given_out)", "it ends at the first row"),
+/// Statements that begin to read all of a table, by how they begin, and why they may. A `;` ends a whole one.
+const WHOLE: [(&str, &str); 11] = [
     ("SELECT due_at FROM work_retry ORDER BY due_at LIMIT 1", "it ends at the first entry"),
     ("SELECT count(*) FROM sqlite_schema", "what there is does not grow"),
-    ("SELECT count(*) FROM work_", "when a file is opened, and by who asks the doctor"),
+    ("SELECT count(*) FROM work_first;", "when a file is opened"),
+    ("SELECT count(*) FROM work_retry;", "when a file is opened"),
+    ("SELECT count(*) FROM work_release;", "when a file is opened"),
+    ("SELECT count(*) FROM work_large;", "when a file is opened"),
     ("SELECT count(*) FROM journal", "when a file is opened"),
     ("SELECT count(*), max(id) FROM dead", "when a file is opened"),
     ("SELECT coalesce(sum(in_doubt = 0), 0)", "the ledger counts all of a day that is in its window"),
@@ -31,7 +33,7 @@ fn is_read_whole(statement: &str, step: &str) -> bool {
         !SMALL.contains(&rest) && !rest.starts_with("CONSTANT") && !rest.starts_with('(')
     });
     (is_scan || step.contains("USE TEMP B-TREE FOR ORDER BY"))
-        && !WHOLE.iter().any(|(beginning, _)| statement.starts_with(beginning))
+        && !WHOLE.iter().any(|(beginning, _)| format!("{statement};").starts_with(beginning))
 }
 
 /// What SQLite would do, step by step; nothing for what asks no table.

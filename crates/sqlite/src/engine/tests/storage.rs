@@ -63,13 +63,8 @@ async fn a_question_that_takes_too_long_is_ended_as_one_that_is_not_answered_and
     engine.delivery_log().apply(&fold([JournalRecord::Concluded(record)])).await.expect("applied");
     let day = now().day();
     for _ in 0..2 {
-        let ended = engine.config_store.reader.read(|connection| count(connection, LONG)).await;
-        assert!(matches!(ended, Err(StoreError::Unavailable { .. })), "{ended:?}");
         let ended = engine.log.ask(move |log| log.read(day, |connection| count(connection, LONG))).await;
         assert!(matches!(ended, Err(StoreError::Unavailable { .. })), "{ended:?}");
-        let short = "SELECT count(*) FROM config";
-        let counted = engine.config_store.reader.read(move |connection| count(connection, short)).await;
-        assert_eq!(counted.expect("it answers"), 0);
         let short = "SELECT count(*) FROM delivery";
         let counted = engine.log.ask(move |log| log.read(day, |connection| count(connection, short))).await;
         assert_eq!(counted.expect("it answers"), Some(1));
