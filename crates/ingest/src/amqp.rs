@@ -5,6 +5,7 @@
 //! in hand, if it does not last; what keeps this one out, for however long, must not keep out others: such a message is put
 //! off, to come in again behind them.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use postrider_contract::submission::{InvalidSubmission, Submission};
 use postrider_service::failpoint;
 use postrider_service::lifecycle::Stop;
 use postrider_service::metrics::{IngestMetrics, IngestResult, IngestSource};
+use postrider_service::sparing::Sparing;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -31,6 +33,9 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// takes back all that a consumer has for the sake of one that is held for too long.
 const LONGEST_IN_HAND: Duration = Duration::from_secs(120);
 const MAX_BODY: usize = 1024 * 1024;
+
+/// While the broker takes nothing, every message in hand is tried twice a second.
+static STILL_IN_HAND: Sparing = Sparing::new(1, Duration::from_secs(1));
 
 /// Where messages go that are not accepted.
 pub struct Asides {
@@ -114,7 +119,7 @@ impl OneMessage {
                         tracing::debug!(%why, "put off a producer's message");
                         return ticket.acknowledge();
                     }
-                    Err(error) => tracing::warn!(%error, %why, "cannot put off a producer's message yet"),
+                    Err(error) => tell_of_still_in_hand(&error, &why),
                 },
                 Verdict::Refuse(refusal, result) => match self.put_aside(&message, &refusal).await {
                     Ok(()) => {
@@ -123,7 +128,7 @@ impl OneMessage {
                         tracing::warn!(code, detail, "refused a producer's message");
                         return ticket.acknowledge();
                     }
-                    Err(error) => tracing::warn!(%error, "cannot put a refused message aside yet"),
+                    Err(error) => tell_of_still_in_hand(&error, &refusal.detail),
                 },
             }
             tokio::select! {
@@ -173,6 +178,12 @@ impl OneMessage {
             Ok(_) => Verdict::Accepted(IngestResult::Accepted),
             Err(error) => verdict_on(error),
         }
+    }
+}
+
+fn tell_of_still_in_hand(error: &QueueError, why: &dyn Display) {
+    if let Some(untold) = STILL_IN_HAND.tell() {
+        tracing::warn!(%error, %why, untold, "cannot put off or aside a producer's message yet");
     }
 }
 
