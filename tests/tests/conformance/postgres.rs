@@ -2,6 +2,8 @@
 
 #[path = "postgres/bodies.rs"]
 mod bodies;
+#[path = "postgres/examining.rs"]
+mod examining;
 #[path = "postgres/outages.rs"]
 mod outages;
 #[path = "postgres/plans.rs"]

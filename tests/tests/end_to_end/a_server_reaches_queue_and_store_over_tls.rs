@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use postrider_tests::harness::{
-    Certificates, Knobs, Postgres, RabbitMq, ServerOptions, TempFolder, TlsSetup,
+    self, Certificates, Knobs, Postgres, RabbitMq, ServerOptions, TempFolder, TlsSetup,
 };
 use postrider_tests::stage::{Stage, only_delivery};
 use serde_json::json;
@@ -44,5 +44,12 @@ async fn a_server_reaches_queue_and_store_over_tls_under_its_name() -> Result<()
         ensure!(connection.starts_with("true\t"), "in the clear: {connection}");
         ensure!(connection.contains("\"postrider ingest,worker,status,manage@"), "who is it? {connection}");
     }
+    let looking = harness::postgres::connect(&server.url("postgres")).await?;
+    let sql =
+        "SELECT count(*), count(*) FILTER (WHERE ssl) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)
+        WHERE application_name LIKE 'postrider%'";
+    let row = looking.query_one(sql, &[]).await?;
+    let (ours, encrypted): (i64, i64) = (row.get(0), row.get(1));
+    ensure!(ours > 0 && encrypted == ours, "{encrypted} of {ours} sessions are encrypted");
     Ok(())
 }
