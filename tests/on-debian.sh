@@ -30,14 +30,20 @@ if [ ! -e "$root/is-complete" ]; then
 fi
 
 mkdir -p "$root$repository" "$root$target"
-export RELEASE_ROOT="$root" REPOSITORY="$repository" TARGET="$target" BINARY="$binary"
-# The mounts are this run's own, and gone when it has ended, however it ends.
+export RELEASE_ROOT="$root" REPOSITORY="$repository" TARGET="$target" WORKING_IN="$PWD"
+# The mounts are this run's own, and gone when it has ended, however it ends. The root is moved and not only changed:
+# from within a changed one no test could make mounts of its own.
 exec unshare --mount sh -euc '
+    mount --bind "$RELEASE_ROOT" "$RELEASE_ROOT"
     mount --bind "$REPOSITORY" "$RELEASE_ROOT$REPOSITORY"
     mount --bind "$TARGET" "$RELEASE_ROOT$TARGET"
     mount -t proc proc "$RELEASE_ROOT/proc"
     mount --rbind /dev "$RELEASE_ROOT/dev"
     mount --bind /sys "$RELEASE_ROOT/sys"
+    cd "$RELEASE_ROOT"
+    pivot_root . mnt
+    umount -l /mnt
     export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
-    exec chroot "$RELEASE_ROOT" sh -euc "cd \"\$0\" && exec \"\$@\"" "$PWD" "$BINARY" "$@"
-' sh "$@"
+    cd "$WORKING_IN"
+    exec "$@"
+' sh "$binary" "$@"
