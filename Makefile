@@ -75,7 +75,7 @@ bench-cluster: install-services ## The same on a private RabbitMQ and PostgreSQL
 	$(CARGO) run --locked -p postrider-tests --bin bench-cluster -- $(TARGET)/release/postrider \
 		$(SCENARIO) --note revision=$(REVISION) $(ARGS)
 
-performance: install-services ## Measure everything and write docs/performance.md (half an hour); ONLY='lanes cluster' for a part
+performance: install-services ## Measure everything and write docs/performance.md (over an hour); ONLY='lanes cluster' for a part
 	$(CARGO) build --release --locked -p postrider-cli
 	$(CARGO) run --locked -p postrider-tests --bin performance -- $(TARGET)/release/postrider $(REVISION) $(ONLY)
 

@@ -8,7 +8,9 @@ set -eu
 release=$1 binary=$2
 shift 2
 repository=$(cd "$(dirname "$0")/.." && pwd)
-target=${CARGO_TARGET_DIR:-$repository/target}
+target=${CARGO_TARGET_DIR:-target}
+# Cargo takes a relative one from where it was called; tests are run elsewhere.
+case $target in /*) ;; *) target=$repository/$target ;; esac
 root=$target/debian-$release
 
 if [ ! -e "$root/is-complete" ]; then
@@ -19,13 +21,12 @@ if [ ! -e "$root/is-complete" ]; then
     echo "making a root of Debian $release" >&2
     rm -rf "$root"
     mkdir -p "$target"
-    log=$(mktemp)
+    log=$root.log
     if ! debootstrap --variant=minbase --include=rabbitmq-server,postgresql,python3,python3-venv,openssl \
         "$release" "$root" >"$log" 2>&1 </dev/null; then
         tail -n 20 "$log" >&2
         exit 1
     fi
-    rm -f "$log"
     touch "$root/is-complete"
 fi
 

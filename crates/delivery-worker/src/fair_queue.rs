@@ -10,7 +10,7 @@
 //! * what has waited for its own full window for [`LONGEST_WAIT`] is given up, whoever else waits or not;
 //! * while deliveries of others come over a second late, the webhook with the largest share of what comes in gives up
 //!   its new ones at once ([`FairQueue::push`]);
-//! * behind what was given up comes, for [`FOLLOWS_FOR`], all that is new of the same webhook: order is kept.
+//! * behind what was given up comes, for [`FOLLOWS_FOR`], all that is new of the same webhook: it does not overtake.
 //!
 //! The number of deliveries in here is bounded by what the queue hands out unacknowledged, its prefetch.
 
@@ -136,8 +136,8 @@ impl<T> FairQueue<T> {
 
     /// The next delivery that has a slot, a window and its turn.
     pub fn start_next(&mut self, now: Instant) -> Option<Started<T>> {
-        let in_turn = Share::ALL.into_iter().cycle().skip(self.turn).take(Share::ALL.len());
-        let started = in_turn.into_iter().find_map(|share| self.start_next_of(share, now))?;
+        let mut in_turn = Share::ALL.into_iter().cycle().skip(self.turn).take(Share::ALL.len());
+        let started = in_turn.find_map(|share| self.start_next_of(share, now))?;
         self.turn = (started.share.index() + 1) % Share::ALL.len();
         Some(started)
     }
