@@ -86,8 +86,10 @@ pub async fn serve(settings: Settings, ends: Ends) -> anyhow::Result<ExitCode> {
         Foundation { settings, engine, directory, authenticator, secrets, metrics, health, clock, entropy };
     greet(&foundation, address, made.as_ref());
     let queue = Arc::clone(&foundation.engine.queue);
+    // Before anybody is told that it is ready: a signal that comes then would end the process at once.
+    let ends = stream::select(end_signals()?, end_of_input(ends));
     start(&foundation, intake, profiles, listener, &mut lifecycle).await?;
-    let stopped = lifecycle.run_until_stopped(stream::select(end_signals()?, end_of_input(ends))).await;
+    let stopped = lifecycle.run_until_stopped(ends).await;
     // What was acknowledged last is written before the process ends.
     queue.close().await;
     Ok(farewell(&stopped))

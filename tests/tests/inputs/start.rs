@@ -94,7 +94,8 @@ const FOREIGN_SQLITE_HEAD: &str = "U1FMaXRlIGZvcm1hdCAzABAAAQEAQCAgAAAAAQAAAAEAA
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_data_file_is_said_to_be_damaged() -> Result<()> {
     let mut server = Server::start(ServerOptions::embedded()).await?;
-    server.terminate().await?;
+    let ended = server.terminate().await?;
+    ensure!(ended.success(), "asked to end as soon as it was ready, it ended with {ended}");
     let data = server.folder().join("data");
     let file = data.join("queue.db");
     let mut bytes = std::fs::read(&file)?;
