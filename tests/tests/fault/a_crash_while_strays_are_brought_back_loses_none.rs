@@ -159,9 +159,11 @@ async fn a_crash_while_deliveries_without_a_queue_are_published_again_loses_none
         let event = request.header("webhook-id").context("no webhook-id")?.to_owned();
         tries.entry(event).or_default().push(request.body);
     }
-    // Once more for each crash that came between its publishing and its end.
+    // A process publishes what it cannot know to be published, and may die in the middle of a try of each copy there is
+    // by then: the first of one, the second of two, and so on to the one that lives.
+    let most = (1..=1 + CRASHES).sum();
     let is_bounded =
-        |bodies: &Vec<Bytes>| bodies.len() <= 1 + CRASHES && bodies.iter().all(|body| *body == bodies[0]);
+        |bodies: &Vec<Bytes>| bodies.len() <= most && bodies.iter().all(|body| *body == bodies[0]);
     ensure!(tries.len() == STRAYS && tries.values().all(is_bounded), "{tries:?}");
     fallen.none_is_left().await
 }
