@@ -136,9 +136,28 @@ struct FakeState {
     news: HashMap<WebhookId, Option<Arc<WebhookEntry>>>,
     age: Duration,
     former: HashMap<(ProfileName, Revision), Arc<CompiledProfile>>,
-    is_away: bool,
+    store: FakeStore,
     refreshes: usize,
     questions: usize,
+}
+
+/// How the store takes a question.
+#[derive(Clone, Copy, Default)]
+enum FakeStore {
+    #[default]
+    Answers,
+    Away,
+    Silent,
+}
+
+impl FakeStore {
+    async fn answer(self) -> Result<(), StoreError> {
+        match self {
+            FakeStore::Answers => Ok(()),
+            FakeStore::Away => Err(StoreError::Unavailable { reason: "away".to_owned() }),
+            FakeStore::Silent => std::future::pending().await,
+        }
+    }
 }
 
 impl FakeWebhooks {
@@ -170,7 +189,12 @@ impl FakeWebhooks {
     /// The store stops answering, and the directory is as old as this.
     pub fn lose_store(&self, age: Duration) {
         let mut state = self.state.lock().unwrap();
-        (state.is_away, state.age) = (true, age);
+        (state.store, state.age) = (FakeStore::Away, age);
+    }
+
+    /// The store takes questions and answers none.
+    pub fn silence_store(&self) {
+        self.state.lock().unwrap().store = FakeStore::Silent;
     }
 
     pub fn grow_old(&self, age: Duration) {
@@ -184,6 +208,15 @@ impl FakeWebhooks {
 
     pub fn refreshes(&self) -> usize {
         self.state.lock().unwrap().refreshes
+    }
+
+    async fn ask(&self, count: fn(&mut FakeState)) -> Result<(), StoreError> {
+        let store = {
+            let mut state = self.state.lock().unwrap();
+            count(&mut state);
+            state.store
+        };
+        store.answer().await
     }
 }
 
@@ -207,11 +240,8 @@ impl Webhooks for FakeWebhooks {
     }
 
     async fn refresh(&self) -> Result<(), StoreError> {
+        self.ask(|state| state.refreshes += 1).await?;
         let mut state = self.state.lock().unwrap();
-        state.refreshes += 1;
-        if state.is_away {
-            return Err(StoreError::Unavailable { reason: "away".to_owned() });
-        }
         let news = std::mem::take(&mut state.news);
         state.known.extend(news);
         state.age = Duration::ZERO;
@@ -228,11 +258,8 @@ impl Webhooks for FakeWebhooks {
         name: &ProfileName,
         revision: Revision,
     ) -> Result<Option<ProfileEntry>, StoreError> {
-        let mut state = self.state.lock().unwrap();
-        state.questions += 1;
-        if state.is_away {
-            return Err(StoreError::Unavailable { reason: "away".to_owned() });
-        }
+        self.ask(|state| state.questions += 1).await?;
+        let state = self.state.lock().unwrap();
         let former = state.former.get(&(name.clone(), revision)).cloned();
         Ok(former.map(|profile| ProfileEntry { profile, revision }))
     }

@@ -93,3 +93,18 @@ async fn a_store_that_fails_or_is_silent_stops_nobody_and_is_left_alone_for_a_wh
         assert_eq!(ask(&checker, 2).await, Recorded::Yes);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_store_holds_each_try_up_for_its_bound_and_no_question_is_in_the_way_of_later_ones() {
+    let log = Arc::new(EvenLog::default());
+    *log.mood.lock().unwrap() = Mood::Silent;
+    let checker = Checker::start(Arc::clone(&log) as Arc<dyn DeliveryLog>);
+    for _ in 0..2 * MAX_UNDER_WAY {
+        let began = Instant::now();
+        assert_eq!(ask(&checker, 2).await, Recorded::No);
+        assert_eq!(began.elapsed(), BOUND);
+        tokio::time::advance(SKIP_FOR).await;
+    }
+    *log.mood.lock().unwrap() = Mood::Well;
+    assert_eq!(ask(&checker, 2).await, Recorded::Yes);
+}

@@ -97,6 +97,25 @@ async fn a_store_that_fails_is_not_asked_by_every_delivery() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_holds_a_try_up_for_a_second_and_the_next_ones_not_at_all() {
+    let webhooks = in_state(WebhookState::Active, "trcker");
+    webhooks.silence_store();
+    let mut newer = delivery();
+    newer.rendered_with.webhook = Revision::from_number(9);
+    let mut former = delivery();
+    former.profile = "own".parse().unwrap();
+    former.rendered_with.profile = Revision::from_number(5);
+    for asks in [newer, former] {
+        let (gate, began) = (gate(&webhooks), Instant::now());
+        for _ in 0..50 {
+            gate.judge(&asks, Passage::Direct).await;
+        }
+        assert_eq!(began.elapsed(), NEWS_BOUND);
+    }
+    assert_eq!((webhooks.refreshes(), webhooks.profile_questions()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn before_a_failure_is_final_news_are_looked_for() {
     let used = entry(webhook("https://a.example/"), "trcker", 1);
     let webhooks = FakeWebhooks::with(Arc::clone(&used));
