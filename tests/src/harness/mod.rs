@@ -20,6 +20,7 @@ pub mod rabbitmq;
 pub mod receiver;
 pub mod shared;
 pub mod signal;
+pub mod small_disk;
 pub mod stranger;
 pub mod watchdog;
 
@@ -34,4 +35,5 @@ pub use postrider::{Server, ServerOptions};
 pub use rabbitmq::{Knobs, RabbitMq, RabbitMqCluster};
 pub use receiver::{Behaviour, Gate, Received, Receiver, Seen, TlsSetup};
 pub use shared::{fresh_prefix, shared_postgres, shared_rabbitmq};
+pub use small_disk::{SmallDisk, take_all_space};
 pub use stranger::{Stranger, Taken};

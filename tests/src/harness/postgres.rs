@@ -94,6 +94,16 @@ impl Postgres {
         Ok(())
     }
 
+    /// Starts it again with its write-ahead log in this folder of another disk.
+    pub async fn move_log_to(&mut self, folder: &Path) -> Result<()> {
+        self.stop().await?;
+        let log = self.folder.join("data/pg_wal");
+        let moved = Command::new("mv").arg(&log).arg(folder).status().context("moving the log")?;
+        anyhow::ensure!(moved.success(), "moving the log: {moved}");
+        std::os::unix::fs::symlink(folder.join("pg_wal"), log)?;
+        self.launch().await
+    }
+
     /// Changes a setting of the running server. Sessions that are open have it from their next statement on.
     pub async fn alter(&self, setting: &str) -> Result<()> {
         let client = connect(&self.url("postgres")).await?;
@@ -163,6 +173,12 @@ impl Postgres {
             }
         }
         Ok(())
+    }
+
+    /// Whether it has ended, though nobody asked it to.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        let server = self.server.as_mut().context("PostgreSQL was not started")?;
+        Ok(server.try_wait()?.is_some())
     }
 
     /// A stop that ends the connections but loses nothing.

@@ -31,7 +31,7 @@ use postrider_postgres::{ConnectError, PostgresStore, Settings, migrate};
 use postrider_service::system::SystemClock;
 use postrider_tests::conformance::samples::{Sample, position, tenant};
 use postrider_tests::conformance::{StoreUnderTest, eventually, soon};
-use postrider_tests::harness::{self, Postgres, shared_postgres};
+use postrider_tests::harness::{self, Postgres, SmallDisk, shared_postgres};
 use postrider_tests::store_conformance;
 
 store_conformance!(start);

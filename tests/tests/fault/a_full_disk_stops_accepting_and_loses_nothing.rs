@@ -1,14 +1,13 @@
 //! The disk of the embedded engine runs full under load: events are refused, deliveries go on as far as they can, and
 //! when there is space again all of it goes on by itself.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use postrider_tests::harness::postrider::binary;
-use postrider_tests::harness::{ServerOptions, TempFolder};
+use postrider_tests::harness::{ServerOptions, TempFolder, take_all_space};
 use postrider_tests::load::Naming;
 use postrider_tests::stage::SOON;
 
@@ -22,7 +21,6 @@ mkdir -p data
 exec unshare --user --map-root-user --mount sh -c \
     'mount -t tmpfs -o size=64m small data && exec "$@"' sh "BINARY" "$@"
 "#;
-const CHUNK: usize = 64 * 1024;
 
 fn write_script(folder: &Path) -> Result<PathBuf> {
     let script = folder.join("on-a-small-disk");
@@ -30,22 +28,6 @@ fn write_script(folder: &Path) -> Result<PathBuf> {
     fs::write(&script, ON_A_SMALL_DISK.replace("BINARY", &binary.display().to_string()))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     Ok(script)
-}
-
-/// Takes all the space that is left.
-fn fill(path: &Path) -> Result<()> {
-    let mut filler = File::create(path).with_context(|| format!("{}", path.display()))?;
-    for size in [CHUNK, 4096, 1] {
-        loop {
-            match filler.write(&vec![0; size]) {
-                Ok(written) if written > 0 => {}
-                Ok(_) => break,
-                Err(error) if error.kind() == ErrorKind::StorageFull => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +46,7 @@ async fn a_full_disk_stops_accepting_and_loses_nothing() -> Result<()> {
     );
     let load = trial.load(Naming::Mixed);
     trial.some_time(&load).await?;
-    fill(&seen.join("filler"))?;
+    take_all_space(&seen.join("filler"))?;
     load.wait_for_refusals(50, SOON).await?;
     trial.stage.server.admin().get("/livez").await?.require(200)?;
     fs::remove_file(seen.join("filler"))?;

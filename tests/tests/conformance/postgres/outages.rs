@@ -174,39 +174,11 @@ async fn connections_to_a_server_that_was_set_read_only_are_left_for_the_promote
     assert_eq!(count(&first.url(database), deliveries).await, 1);
 }
 
-/// A file system of its own for the log, so small that it fills up. Needs the right to mount one.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mount(server: &Postgres) -> Option<Self> {
-        let account = server.account()?;
-        let folder = server.folder().join("small");
-        std::fs::create_dir(&folder).expect("a folder is made");
-        let options = format!("size=24m,uid={},gid={},mode=0700", account.uid, account.gid);
-        let mount = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "none"])
-            .arg(&folder)
-            .output()
-            .expect("mount can be run");
-        mount.status.success().then_some(SmallDisk(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: the server may still have files open there.
-        std::process::Command::new("umount").arg("-l").arg(&self.0).output().ok();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_waited_for_and_nothing_that_was_written_is_lost() {
     let server = Postgres::start().await.expect("PostgreSQL starts");
-    let Some(disk) = SmallDisk::mount(&server) else {
-        eprintln!("not tried: only the superuser may mount a small file system");
-        return;
-    };
-    let folder = disk.0.join("tables");
+    let Some(disk) = SmallDisk::mount(server.folder(), 24, server.account()) else { return };
+    let folder = disk.path().join("tables");
     std::fs::create_dir(&folder).expect("a folder is made");
     let account = server.account().expect("mounted for it");
     std::os::unix::fs::chown(&folder, Some(account.uid), Some(account.gid)).expect("it is given");
@@ -225,7 +197,7 @@ async fn a_full_disk_is_waited_for_and_nothing_that_was_written_is_lost() {
     soon(store.delivery_log().prepare_days(SystemClock.now().day(), SystemClock.now().day()))
         .await
         .expect("the day is made");
-    let ballast = disk.0.join("ballast");
+    let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![1; 8 << 20]).expect("there is room yet");
 
     let at = SystemClock.now();
