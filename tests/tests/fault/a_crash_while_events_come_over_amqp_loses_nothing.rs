@@ -17,7 +17,7 @@ use postrider_tests::stage::{SOON, text};
 use serde_json::{Value, json};
 
 use super::crashing::{FAILPOINTS, crash_at, crash_at_each};
-use super::trial::{CONNECTIONS, DRAIN, RECOVERY, Trial, in_flight};
+use super::trial::{CONNECTIONS, DRAIN, RATE, RECOVERY, Trial, in_flight};
 
 mod cluster {
     #[tokio::test(flavor = "multi_thread")]
@@ -59,8 +59,6 @@ const PLACES: [(&str, u32); 8] = [
 ];
 const REFUSING: [&str; 2] = ["amqp.before_refuse", "amqp.after_refuse"];
 const PUTTING_OFF: [&str; 2] = ["amqp.before_put_off", "amqp.after_put_off"];
-/// Events a second, three deliveries each.
-const RATE: u32 = 200;
 /// Messages that are refused, or put off.
 const MESSAGES: usize = 20;
 /// A passage at which some of them are done with, and others are not.

@@ -23,7 +23,7 @@ pub const SLOTS: usize = 64;
 /// Requests of the producer under way at once.
 pub const CONNECTIONS: u32 = 24;
 /// Events a second, three deliveries each.
-const RATE: u32 = 500;
+pub const RATE: u32 = 500;
 const FAN_OUT: usize = 3;
 /// How long nothing may move while something is left to be delivered, its retries included.
 pub const DRAIN: Duration = Duration::from_secs(180);
