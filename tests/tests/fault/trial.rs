@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use postrider_tests::harness::{Api, Behaviour, Server, ServerOptions};
 use postrider_tests::load::checking::{
     Evidence, Open, PROFILE, Subscriber, Window, concluded, examine, promised_concluded,
@@ -36,8 +36,10 @@ const OVERDUE_AFTER: (&str, &str) = ("POSTRIDER_STATUS_OVERDUE_AFTER", "10s");
 /// What a server says of each delivery that it heals.
 const HEALS: &str = "publishing an overdue delivery again";
 
-/// How much of a server's log is told when a check fails.
-const LINES_SHOWN: usize = 60;
+/// How much of a server's log is told when a check fails, and which of its metrics.
+const LINES_SHOWN: usize = 40;
+const COUNTED: [&str; 4] =
+    ["postrider_queue", "postrider_worker_", "postrider_delivery_attempts_total", "postrider_strays_total"];
 
 /// One test's installation and webhooks.
 pub struct Trial {
@@ -137,8 +139,13 @@ impl Trial {
         let checked = self.examine(ledger).await;
         let seed = self.chance.seed();
         let findings = checked.and_then(|findings| findings.require_clean(repeats));
-        let findings =
-            findings.with_context(|| format!("seed {seed}; the server's log:\n{}", self.last_of_log()))?;
+        let findings = match findings {
+            Ok(findings) => findings,
+            Err(error) => {
+                let told = self.what_servers_tell().await;
+                return Err(error.context(format!("seed {seed}; what the servers tell:\n{told}")));
+            }
+        };
         println!(
             "{} requests of the producer in {:.1?}, {:.0}/s; {} accepted, {} refusals, {} not answered, the slowest after {:?}",
             ledger.requests,
@@ -193,11 +200,24 @@ impl Trial {
         .collect()
     }
 
-    /// The end of what the stage's server wrote.
-    fn last_of_log(&self) -> String {
-        let log = self.stage.server.log();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n")
+    /// The end of what each server wrote, and what each counts of queues and of work in hand.
+    async fn what_servers_tell(&self) -> String {
+        let mut told = String::new();
+        for server in std::iter::once(&self.stage.server).chain(&self.others) {
+            let log = server.log();
+            let lines: Vec<&str> = log.lines().collect();
+            told.push_str(&lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n"));
+            let metrics = match server.admin().get("/metrics").await {
+                Ok(answer) => String::from_utf8_lossy(&answer.body).into_owned(),
+                Err(error) => format!("{error:#}"),
+            };
+            for line in metrics.lines().filter(|line| is_telling(line)) {
+                told.push_str("\n  ");
+                told.push_str(line);
+            }
+            told.push_str("\n\n");
+        }
+        told
     }
 
     /// Waits until so many more requests have come.
@@ -205,6 +225,13 @@ impl Trial {
         let goal = self.stage.receiver.count() + more;
         let what = format!("{more} more requests");
         let came = self.stage.receiver.wait_until(&what, RECOVERY, |seen| seen.requests.len() >= goal).await;
-        came.with_context(|| format!("the server's log:\n{}", self.last_of_log()))
+        match came {
+            Ok(came) => Ok(came),
+            Err(error) => Err(error.context(self.what_servers_tell().await)),
+        }
     }
+}
+
+fn is_telling(metric: &str) -> bool {
+    COUNTED.iter().any(|name| metric.starts_with(name)) && !metric.ends_with(" 0")
 }
