@@ -19,11 +19,9 @@ impl SmallDisk {
     /// So many MiB at a new place in this folder, for a server that runs as somebody else. `None` where nobody may mount,
     /// which standard error is told.
     pub fn mount(parent: &Path, mebibytes: u32, account: Option<Account>) -> Option<Self> {
-        let mounted = account.and_then(|account| mount(parent, mebibytes, account).ok());
-        if mounted.is_none() {
-            eprintln!("not tried: only the superuser may mount a small file system");
-        }
-        mounted
+        let account = account.context("only the superuser may mount a small file system");
+        let mounted = account.and_then(|account| mount(parent, mebibytes, account));
+        mounted.inspect_err(|error| eprintln!("not tried: {error:#}")).ok()
     }
 
     /// Where it is.

@@ -35,8 +35,9 @@ mod cluster {
 
 /// MiB of the disk that the store's own log is moved to.
 const DISK: u32 = 128;
-/// What that log may take of it, and that none of it is given free, as with a standby that does not follow.
+/// As much of it as that log takes when what is old is given free.
 const SMALL: &str = "min_wal_size = 32MB\nmax_wal_size = 48MB";
+/// Nothing is given free, as with a standby that does not follow; and the opposite.
 const ALL_KEPT: &str = "wal_keep_size = 1GB";
 const NONE_KEPT: &str = "wal_keep_size = 0";
 /// How long the first outages of a long run last, by a kill and by a stop.
@@ -119,7 +120,6 @@ async fn deliveries_go_on_while_the_store_has_no_room_for_its_own_log_and_ours_i
     store.restart().await?;
     wait_for_administration(&trial).await?;
     trial.check_in_time(load, 0).await?;
-    drop(store);
     Ok(())
 }
 

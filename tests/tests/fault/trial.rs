@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use postrider_tests::harness::{Api, Behaviour, Server, ServerOptions};
 use postrider_tests::load::checking::{
     Evidence, Open, PROFILE, Subscriber, Window, concluded, examine, promised_concluded,
@@ -38,8 +38,13 @@ const HEALS: &str = "publishing an overdue delivery again";
 
 /// How much of a server's log is told when a check fails, and which of its metrics.
 const LINES_SHOWN: usize = 40;
-const COUNTED: [&str; 4] =
-    ["postrider_queue", "postrider_worker_", "postrider_delivery_attempts_total", "postrider_strays_total"];
+const COUNTED: [&str; 5] = [
+    "postrider_queue",
+    "postrider_delivery_attempts_total",
+    "postrider_delivery_retries_scheduled_total",
+    "postrider_strays_total",
+    "postrider_status_lag_seconds",
+];
 
 /// One test's installation and webhooks.
 pub struct Trial {
@@ -137,15 +142,9 @@ impl Trial {
     /// As [`Trial::check`], of load that has ended.
     pub async fn check_ledger(&mut self, ledger: &Ledger, repeats: usize) -> Result<Findings> {
         let checked = self.examine(ledger).await;
-        let seed = self.chance.seed();
         let findings = checked.and_then(|findings| findings.require_clean(repeats));
-        let findings = match findings {
-            Ok(findings) => findings,
-            Err(error) => {
-                let told = self.what_servers_tell().await;
-                return Err(error.context(format!("seed {seed}; what the servers tell:\n{told}")));
-            }
-        };
+        let findings =
+            self.explained(findings).await.with_context(|| format!("seed {}", self.chance.seed()))?;
         println!(
             "{} requests of the producer in {:.1?}, {:.0}/s; {} accepted, {} refusals, {} not answered, the slowest after {:?}",
             ledger.requests,
@@ -200,7 +199,17 @@ impl Trial {
         .collect()
     }
 
-    /// The end of what each server wrote, and what each counts of queues and of work in hand.
+    /// A failure with what the servers tell of it.
+    async fn explained<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                Err(error.context(format!("what the servers tell:\n{}", self.what_servers_tell().await)))
+            }
+        }
+    }
+
+    /// The end of what each wrote, and what each counts of queues, tries and strays.
     async fn what_servers_tell(&self) -> String {
         let mut told = String::new();
         for server in std::iter::once(&self.stage.server).chain(&self.others) {
@@ -225,10 +234,7 @@ impl Trial {
         let goal = self.stage.receiver.count() + more;
         let what = format!("{more} more requests");
         let came = self.stage.receiver.wait_until(&what, RECOVERY, |seen| seen.requests.len() >= goal).await;
-        match came {
-            Ok(came) => Ok(came),
-            Err(error) => Err(error.context(self.what_servers_tell().await)),
-        }
+        self.explained(came).await
     }
 }
 
