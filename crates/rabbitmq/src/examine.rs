@@ -78,6 +78,7 @@ async fn look(settings: &Settings, examination: &Examination) -> Vec<Finding> {
     findings.extend(look_at_objects(settings, &live).await);
     findings.extend(look_at_queues(settings, &live.connection).await);
     findings.push(rehearsal::publish(settings, &live.connection).await);
+    findings.push(rehearsal::way_out(settings, &live.connection).await);
     if examination.lane_rehearsal {
         findings.push(rehearsal::lane(settings, &live.connection).await);
     }

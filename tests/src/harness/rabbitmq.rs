@@ -6,6 +6,7 @@
 mod cluster;
 mod config;
 pub mod shipped;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

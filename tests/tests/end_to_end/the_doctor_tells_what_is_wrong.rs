@@ -117,6 +117,7 @@ mod cluster {
             "settings",
             "broker.version",
             "broker.topology",
+            "broker.lanes",
             "broker.alarms",
             "broker.partitions",
             "broker.feature_flags",
@@ -203,6 +204,33 @@ mod cluster {
         ensure!(!visit.is_well);
         visit.require("broker.confirm", "fault")?;
         ensure!(visit.require("broker.alarms", "fault")?.to_lowercase().contains("memory"));
+        Ok(())
+    }
+
+    /// Ends two of the broker's processes that move messages out of lanes, and waits until it has given up on all.
+    const END_THE_HELPERS: &str = "[exit(Pid, kill) || {_, Pid, _, _} <- \
+        lists:sublist(supervisor:which_children(rabbit_fifo_dlx_sup), 2)].";
+    const SUPERVISOR: &str = "whereis(rabbit_fifo_dlx_sup).";
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_whose_lanes_let_nothing_out_is_a_fault_until_its_node_is_started_anew() -> Result<()> {
+        let broker = RabbitMq::start().await?;
+        let mut installation = Installation::new().await?;
+        installation.queue = broker.url();
+        run(&["topology", "declare"], &installation.environment(), b"").await?.require_success()?;
+        installation.visit(&[], b"").await?.require("broker.lanes", "well")?;
+        broker.ctl(&["eval", END_THE_HELPERS]).await?;
+        eventually("the broker to give up on its helpers", SOON, async || {
+            Ok(broker.ctl(&["eval", SUPERVISOR]).await?.contains("undefined").then_some(()))
+        })
+        .await?;
+        let visit = installation.visit(&[], b"").await?;
+        ensure!(!visit.is_well);
+        visit.require("broker.confirm", "well")?;
+        visit.require("broker.lanes", "fault")?;
+        broker.ctl(&["stop_app"]).await?;
+        broker.ctl(&["start_app"]).await?;
+        installation.visit(&[], b"").await?.require("broker.lanes", "well")?;
         Ok(())
     }
 }

@@ -38,10 +38,12 @@ async fn start(test: &str) -> Result<Trial> {
 
 /// The same, where `change` may set the options of each of the others, by its place.
 async fn start_with(test: &str, change: impl Fn(usize, ServerOptions) -> ServerOptions) -> Result<Trial> {
-    let queue = shared_rabbitmq().await?.vhost().await?;
+    let broker = shared_rabbitmq().await?;
+    let queue = broker.vhost().await?;
     let store = shared_postgres().await?.create_database().await?;
     let options = |role: &str| ServerOptions::cluster(&queue, &store).roles(role);
     let mut trial = Trial::open(test, options("manage")).await?;
+    trial.broker = Some((broker, queue.clone()));
     let starting = OTHERS
         .iter()
         .enumerate()

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use postrider_tests::harness::{Api, Behaviour, Server, ServerOptions};
+use postrider_tests::harness::{Api, Behaviour, RabbitMq, Server, ServerOptions};
 use postrider_tests::load::checking::{
     Evidence, Open, PROFILE, Subscriber, Window, concluded, examine, promised_concluded,
 };
@@ -55,6 +55,8 @@ pub struct Trial {
     pub chance: Chance,
     /// By how much the clock of some process is ahead of ours.
     pub ahead: Duration,
+    /// Its broker and the URL of its virtual host there: the broker's account is told when a check fails.
+    pub broker: Option<(&'static RabbitMq, String)>,
 }
 
 /// The options of every server of a trial.
@@ -92,7 +94,8 @@ impl Trial {
     pub async fn open_empty(test: &str, options: ServerOptions) -> Result<Self> {
         let chance = Chance::draw(test)?;
         let stage = Stage::open_with(as_in_a_trial(options), PROFILE).await?;
-        Ok(Self { stage, others: Vec::new(), subscribers: Vec::new(), chance, ahead: Duration::ZERO })
+        let (others, subscribers) = (Vec::new(), Vec::new());
+        Ok(Self { stage, others, subscribers, chance, ahead: Duration::ZERO, broker: None })
     }
 
     pub async fn subscribe(&mut self, path: &str, fails: (usize, Behaviour), fields: Value) -> Result<()> {
@@ -209,7 +212,7 @@ impl Trial {
         }
     }
 
-    /// The end of what each wrote, and what each counts of queues, tries and strays.
+    /// The end of what each wrote, and what each counts of queues, tries and strays; and what the broker says.
     async fn what_servers_tell(&self) -> String {
         let mut told = String::new();
         for server in std::iter::once(&self.stage.server).chain(&self.others) {
@@ -225,6 +228,9 @@ impl Trial {
                 told.push_str(line);
             }
             told.push_str("\n\n");
+        }
+        if let Some((broker, url)) = &self.broker {
+            told.push_str(&broker.tell(url).await);
         }
         told
     }

@@ -9,6 +9,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use postrider_contract::finding::Finding;
 use tokio::time::{Instant, timeout};
 
+use crate::error::TopologyError;
 use crate::settings::Settings;
 use crate::topology::close;
 
@@ -16,6 +17,8 @@ use crate::topology::close;
 const CONFIRM: Duration = Duration::from_secs(5);
 /// Confirms of a durable publish usually take 1 to 50 ms.
 const SLOW_CONFIRM: Duration = Duration::from_millis(250);
+/// What is due comes out of a lane within some 10 ms.
+const OUT: Duration = Duration::from_secs(10);
 /// Long enough to tell a lane that hands back 2,000 a second from one that hands back 15,000.
 const RETRIES: u32 = 3_000;
 const LANE: Duration = Duration::from_secs(60);
@@ -63,12 +66,30 @@ pub(super) async fn publish(settings: &Settings, connection: &Connection) -> Fin
     }
 }
 
+/// Whether a retry comes out of a lane at all.
+pub(super) async fn way_out(settings: &Settings, connection: &Connection) -> Finding {
+    const SUBJECT: &str = "broker.lanes";
+    const ADVICE: &str = "retries wait until they are overdue: docs/operations.md, \"When something is wrong\", says \
+                          what brings the broker's helpers back";
+    match timeout(OUT, pass_through(settings, connection, 1)).await {
+        Ok(Ok(took)) => Finding::well(SUBJECT, format!("a retry came out of a lane after {took:.1?}")),
+        Ok(Err(error)) => match TopologyError::from(error) {
+            TopologyError::Mismatch(reason) | TopologyError::Missing(reason) => {
+                Finding::unknown(SUBJECT, reason, "this user may need the right to configure queues")
+            }
+            error @ (TopologyError::Failed(_) | TopologyError::Stumbled(_) | TopologyError::NoAnswer(_)) => {
+                Finding::fault(SUBJECT, format!("a lane cannot be made or used: {error}"), ADVICE)
+            }
+        },
+        Err(_) => Finding::fault(SUBJECT, format!("no retry came out of a lane within {OUT:?}"), ADVICE),
+    }
+}
+
 /// How fast due retries come out of a lane.
 pub(super) async fn lane(settings: &Settings, connection: &Connection) -> Finding {
     const SUBJECT: &str = "broker.lane_rate";
-    let (parked, due) =
-        (format!("{}.doctor.lane", settings.prefix), format!("{}.doctor.due", settings.prefix));
-    match timeout(LANE, pass_through(connection, &parked, &due)).await {
+    let passed = timeout(LANE, pass_through(settings, connection, RETRIES)).await;
+    match passed.map(|passed| passed.map(|took| f64::from(RETRIES) / took.as_secs_f64())) {
         Ok(Ok(rate)) if rate >= ENOUGH => {
             Finding::well(SUBJECT, format!("a lane handed back {rate:.0} retries a second"))
         }
@@ -88,8 +109,14 @@ pub(super) async fn lane(settings: &Settings, connection: &Connection) -> Findin
     }
 }
 
-/// Parks messages that are due at once, and answers how many a second arrived behind the lane.
-async fn pass_through(connection: &Connection, parked: &str, due: &str) -> Result<f64, lapin::Error> {
+/// Parks so many messages that are due at once, and answers how long it took until all had arrived behind the lane.
+async fn pass_through(
+    settings: &Settings,
+    connection: &Connection,
+    retries: u32,
+) -> Result<Duration, lapin::Error> {
+    let (parked, due) =
+        (&format!("{}.doctor.lane", settings.prefix), &format!("{}.doctor.due", settings.prefix));
     let lane = arguments(&[
         ("x-message-ttl", AMQPValue::LongLongInt(1)),
         ("x-dead-letter-exchange", text("")),
@@ -98,18 +125,18 @@ async fn pass_through(connection: &Connection, parked: &str, due: &str) -> Resul
     ]);
     let channel = open(connection, &[(due, arguments(&[])), (parked, lane)]).await?;
     let begun = Instant::now();
-    try_join_all((0..RETRIES).map(|_| publish_one(&channel, parked))).await?;
+    try_join_all((0..retries).map(|_| publish_one(&channel, parked))).await?;
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     loop {
-        let found = channel.queue_declare(due.into(), passive, FieldTable::default()).await?;
-        if found.message_count() >= RETRIES {
+        let found = channel.queue_declare(due.as_str().into(), passive, FieldTable::default()).await?;
+        if found.message_count() >= retries {
             break;
         }
         tokio::time::sleep(LOOK).await;
     }
     let took = begun.elapsed();
     drop_queues(&channel, &[parked, due]).await?;
-    Ok(f64::from(RETRIES) / took.as_secs_f64())
+    Ok(took)
 }
 
 /// A channel with confirms, and the queues anew.
