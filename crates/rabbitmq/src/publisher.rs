@@ -24,7 +24,7 @@ use crate::line::{Line, OnReturn, Outgoing, places_of};
 use crate::probe::Probe;
 use crate::settings::{Timings, TopologyAtStart};
 use crate::tally::Tally;
-use crate::topology::{BEFORE_DECLARING_AGAIN, QueueName, Topology};
+use crate::topology::{BEFORE_DECLARING_AGAIN, PUT_OFF_FOR, QueueName, Topology};
 
 /// The longest body that is published: what a broker of version 4 takes at most. A longer one would close the
 /// channel and put everything in flight on it in doubt.
@@ -38,6 +38,33 @@ const OCTETS: &str = "application/octet-stream";
 pub(crate) enum Destination {
     Queue(QueueName),
     Lane(LaneQueue),
+}
+
+impl Destination {
+    /// How long what goes there stays there; `None` where it waits until it is read.
+    ///
+    /// The queue is declared with the same. But a broker of version 3.10 tells a new queue only after others can publish
+    /// into it, and never if the channel that declares it ends just then; a message that came before has no time to live,
+    /// and stays at the head of the queue for ever, with everything behind it. So each carries its own.
+    fn time_to_live(self) -> Option<Duration> {
+        match self {
+            Destination::Lane(lane) => Some(lane.lane.delay()),
+            Destination::Queue(QueueName::EventsLater) => Some(PUT_OFF_FOR),
+            Destination::Queue(
+                QueueName::First
+                | QueueName::Retry
+                | QueueName::RetryLarge
+                | QueueName::Release
+                | QueueName::Large
+                | QueueName::Journal
+                | QueueName::Dead
+                | QueueName::CatchAll
+                | QueueName::Unreadable
+                | QueueName::Events
+                | QueueName::EventsRefused,
+            ) => None,
+        }
+    }
 }
 
 /// What is published.
@@ -172,7 +199,7 @@ impl Publisher {
                 destination: message.destination,
                 exchange: self.topology.publish_exchange(),
                 routing_key: routing_key(message.destination),
-                properties: complete(message.properties, published_at),
+                properties: complete(message.properties, message.destination, published_at),
                 body: message.body,
                 ticket: tally.ticket(),
                 permit,
@@ -294,9 +321,17 @@ fn routing_key(destination: Destination) -> String {
     }
 }
 
-fn complete(properties: BasicProperties, published_at: Timestamp) -> BasicProperties {
+fn complete(
+    properties: BasicProperties,
+    destination: Destination,
+    published_at: Timestamp,
+) -> BasicProperties {
     let seconds = u64::try_from(published_at.as_seconds()).unwrap_or(0);
-    properties.with_delivery_mode(PERSISTENT).with_timestamp(seconds)
+    let properties = properties.with_delivery_mode(PERSISTENT).with_timestamp(seconds);
+    match destination.time_to_live() {
+        Some(time) => properties.with_expiration(time.as_millis().to_string().into()),
+        None => properties,
+    }
 }
 
 pub(crate) fn long_text(value: &str) -> AMQPValue {

@@ -38,7 +38,7 @@ const DELIVERY_LIMIT: i64 = 50;
 const NO_DELIVERY_LIMIT: i64 = 1_000_000;
 /// For how long a producer's message is put off. Until it is acceptable a process has to be replaced, or a webhook
 /// changed: it does not matter much sooner, and ten thousand that wait go round two thousand times a second.
-const PUT_OFF_MILLIS: i64 = 5_000;
+pub(crate) const PUT_OFF_FOR: Duration = Duration::from_secs(5);
 /// The key of what was put off and comes in again. It holds a dot, so that it is no tenant's: a producer who may publish
 /// under the key of its tenant alone cannot use it.
 pub(crate) const EVENTS_AGAIN: &str = "events.again";
@@ -273,7 +273,7 @@ impl Topology {
             }
             QueueName::EventsLater => {
                 arguments.insert("x-delivery-limit".into(), NO_DELIVERY_LIMIT.into());
-                arguments.insert("x-message-ttl".into(), PUT_OFF_MILLIS.into());
+                arguments.insert("x-message-ttl".into(), millis(PUT_OFF_FOR).into());
                 self.dead_letter(&mut arguments, ExchangeName::Due, EVENTS_AGAIN);
             }
             QueueName::First
@@ -290,7 +290,7 @@ impl Topology {
 
     pub(crate) fn lane_plan(&self, lane: LaneQueue) -> QueuePlan {
         let mut arguments = self.bounded_quorum();
-        arguments.insert("x-message-ttl".into(), i64::from(lane.lane.millis()).into());
+        arguments.insert("x-message-ttl".into(), millis(lane.lane.delay()).into());
         let target = match lane.load {
             Load::Small => QueueName::Retry,
             Load::Large => QueueName::RetryLarge,
@@ -439,6 +439,10 @@ pub(crate) async fn close(channel: &Channel) {
         Ok(Err(error)) => tracing::debug!(%error, "a throw-away channel was closed already"),
         Err(_) => tracing::debug!("the broker did not answer the close of a channel"),
     }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn text(value: impl Into<String>) -> AMQPValue {

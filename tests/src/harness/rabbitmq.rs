@@ -7,6 +7,7 @@ mod cluster;
 mod config;
 pub mod shipped;
 mod told;
+mod untold;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use postrider_rabbitmq::{QueueLimits, QueueName, Settings, TopologyAtStart, lane
 use postrider_service::system::SystemClock;
 use postrider_tests::conformance::samples::Sample;
 use postrider_tests::conformance::{eventually, soon, stays_quiet};
-use postrider_tests::harness::{Knobs, RabbitMq};
+use postrider_tests::harness::{Knobs, RabbitMq, shared_rabbitmq};
 
 use super::broker::{Raw, connect, fresh_url, name_of, settings};
 
@@ -31,6 +31,23 @@ async fn a_lane_is_declared_on_first_use_and_is_never_early() {
     assert!(raw.ready(&lane).await.is_some(), "it is there now");
     soon(source.next()).await.expect("it comes back").ticket.acknowledge();
     assert!(SystemClock.now().since(parked_at) >= delay, "it came early");
+}
+
+#[tokio::test]
+async fn what_enters_a_lane_that_does_not_know_its_time_yet_comes_out_and_so_does_what_follows() {
+    let delay = Duration::from_millis(250);
+    let url = fresh_url().await;
+    let queue = connect(settings(&url)).await.work_queue();
+    let mut source = queue.consume(WorkKind::Retry, 10).await.expect("work can be taken");
+    soon(queue.publish(vec![parked(1, delay)])).await.expect("it is confirmed");
+    soon(source.next()).await.expect("it comes back").ticket.acknowledge();
+    let lane = settings(&url).describe_topology().lane(lane_for(delay));
+    let broker = shared_rabbitmq().await.expect("it runs");
+    broker.forget_time_to_live(&url, &lane).await.expect("it does as it is told");
+    for number in [2, 3] {
+        soon(queue.publish(vec![parked(number, delay)])).await.expect("it is confirmed");
+        soon(source.next()).await.expect("it comes back").ticket.acknowledge();
+    }
 }
 
 #[tokio::test]

@@ -5,11 +5,13 @@ use lapin::types::{AMQPValue, FieldTable};
 use postrider_contract::ports::{IntakeSource, Lease, ProducerMessage, Refusal, StrayContents, StrayPlace};
 use postrider_rabbitmq::{QueueName, RabbitEngine};
 use postrider_tests::conformance::soon;
+use postrider_tests::harness::shared_rabbitmq;
 
 use super::broker::{Raw, connect, fresh_url, name_of, settings};
 
 /// A producer's message that has just come in.
 struct Scene {
+    url: String,
     raw: Raw,
     engine: RabbitEngine,
     intake: Box<dyn IntakeSource>,
@@ -24,7 +26,7 @@ impl Scene {
         raw.publish_with("postrider.events", tenant, body, properties).await;
         let mut intake = engine.intake(1).expect("events can be taken");
         let lease = soon(intake.next()).await.expect("it is open");
-        Scene { raw, engine, intake, lease }
+        Scene { url, raw, engine, intake, lease }
     }
 }
 
@@ -56,7 +58,7 @@ async fn what_is_refused_is_kept_with_the_problem_in_its_headers() {
 
 #[tokio::test]
 async fn what_is_put_off_comes_in_again_as_it_was_published_and_not_at_once() {
-    let Scene { raw, engine, mut intake, lease: first } = Scene::of("tnt_acme", b"{}", of_order()).await;
+    let Scene { raw, engine, mut intake, lease: first, .. } = Scene::of("tnt_acme", b"{}", of_order()).await;
     soon(engine.put_off_queue().put_off(&first.message)).await.expect("it is confirmed");
     let message = first.message.clone();
     first.ticket.acknowledge();
@@ -74,10 +76,22 @@ async fn what_is_put_off_comes_in_again_as_it_was_published_and_not_at_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_put_off_into_a_queue_that_does_not_know_its_time_yet_comes_in_again() {
+    let Scene { url, engine, mut intake, lease, .. } = Scene::of("tnt_acme", b"{}", of_order()).await;
+    let broker = shared_rabbitmq().await.expect("it runs");
+    let queue = name_of(QueueName::EventsLater);
+    broker.forget_time_to_live(&url, &queue).await.expect("it does as it is told");
+    soon(engine.put_off_queue().put_off(&lease.message)).await.expect("it is confirmed");
+    let message = lease.message.clone();
+    lease.ticket.acknowledge();
+    assert_eq!(soon(intake.next()).await.expect("it is open").message, message);
+}
+
 /// A binding that is missing for a while is no reason to refuse what can be accepted later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_put_off_and_finds_no_way_back_is_put_off_once_more() {
-    let Scene { raw, engine, mut intake, lease } = Scene::of("tnt_acme", b"{}", of_order()).await;
+    let Scene { raw, engine, mut intake, lease, .. } = Scene::of("tnt_acme", b"{}", of_order()).await;
     let message = lease.message.clone();
     raw.unbind(&name_of(QueueName::Events), "postrider.due.v1", "events.again").await;
     soon(engine.put_off_queue().put_off(&message)).await.expect("it is confirmed");
