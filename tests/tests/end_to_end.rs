@@ -13,6 +13,7 @@ mod end_to_end {
     mod a_restart_loses_nothing;
     mod a_rotated_secret_signs;
     mod a_server_reaches_queue_and_store_over_tls;
+    mod a_starting_process_answers;
     mod an_accepted_event_is_delivered_signed;
     mod an_event_may_have_many_webhooks;
     mod an_explanation_is_what_receivers_get;

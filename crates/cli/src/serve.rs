@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use axum::Router;
 use futures_util::{Stream, stream};
 use postrider_contract::clock::{Clock, Entropy};
 use postrider_contract::secret::Secret;
@@ -16,13 +17,14 @@ use postrider_service::authentication::Authenticator;
 use postrider_service::directory::Directory;
 use postrider_service::file_limit::{FileLimit, raise_file_limit};
 use postrider_service::health::Health;
-use postrider_service::http_server::{HttpLimits, HttpServer, bind};
+use postrider_service::http_server::{HttpLimits, HttpServer, Routes, bind};
 use postrider_service::lifecycle::{EndSignal, Lifecycle, Stopped, end_signals};
 use postrider_service::master_key::MasterKey;
 use postrider_service::metrics::Metrics;
 use postrider_service::secret_box::SecretBox;
 use postrider_service::system::SystemEntropy;
 use postrider_service::telemetry::{self, LogFormat};
+use tokio::net::TcpListener;
 
 use crate::admin_key::{self, AdminAccess};
 use crate::assemble::{self, ClusterUrls, Engine, ProducerIntake};
@@ -69,6 +71,8 @@ pub async fn serve(settings: Settings, ends: Ends) -> anyhow::Result<ExitCode> {
     // Taken first: a second process on the same port must not touch the data.
     let listener = bind(settings.server.listen).await?;
     let address = listener.local_addr().context("cannot ask which address is listened on")?;
+    let mut lifecycle = Lifecycle::new(settings.server.grace.duration());
+    let routes = serve_http(&settings, listener, &*entropy, &mut lifecycle);
     let mut engine = assemble::open(&settings, Arc::clone(&clock), Arc::clone(&entropy)).await?;
     let secrets = SecretBox::new(&master_key(&settings, &*entropy)?);
     let directory = Directory::load(Arc::clone(&engine.configuration)).await?;
@@ -76,7 +80,6 @@ pub async fn serve(settings: Settings, ends: Ends) -> anyhow::Result<ExitCode> {
     let AdminAccess { source, made } =
         admin_key::find_or_make(configured, &engine.configuration, &*clock, &*entropy).await?;
     directory.refresh().await?;
-    let mut lifecycle = Lifecycle::new(settings.server.grace.duration());
     let authenticator = Authenticator::new(Arc::clone(&directory), Arc::clone(&clock), source);
     let metrics =
         Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("POSTRIDER_REVISION").unwrap_or("unknown"))?;
@@ -88,7 +91,7 @@ pub async fn serve(settings: Settings, ends: Ends) -> anyhow::Result<ExitCode> {
     let queue = Arc::clone(&foundation.engine.queue);
     // Before anybody is told that it is ready: a signal that comes then would end the process at once.
     let ends = stream::select(end_signals()?, end_of_input(ends));
-    start(&foundation, intake, profiles, listener, &mut lifecycle).await?;
+    routes.open(start(&foundation, intake, profiles, &mut lifecycle).await?);
     let stopped = lifecycle.run_until_stopped(ends).await;
     // What was acknowledged last is written before the process ends.
     queue.close().await;
@@ -110,27 +113,38 @@ fn end_of_input(ends: Ends) -> impl Stream<Item = EndSignal> + Send {
     })
 }
 
+/// From now on whoever asks is answered, before there are routes too: a producer within its five seconds, a balancer at
+/// once.
+fn serve_http(
+    settings: &Settings,
+    listener: TcpListener,
+    entropy: &dyn Entropy,
+    lifecycle: &mut Lifecycle,
+) -> Routes {
+    let limits = HttpLimits {
+        connections: usize::try_from(settings.server.max_connections.get()).unwrap_or(usize::MAX),
+        drain_delay: settings.drain_delay(),
+        ..HttpLimits::default()
+    };
+    let routes = Routes::default();
+    let server = HttpServer::new(routes.clone(), limits, entropy);
+    lifecycle.spawn("http", server.serve(listener, lifecycle.stop()));
+    routes
+}
+
+/// Starts the roles, and answers their routes.
 async fn start(
     foundation: &Foundation,
     intake: Option<ProducerIntake>,
     profiles: Vec<FolderProfile>,
-    listener: tokio::net::TcpListener,
     lifecycle: &mut Lifecycle,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Router> {
     let running = roles::start(foundation, intake, lifecycle)?;
     if let Some(roles::TakingIn { intake, .. }) = running.intake.as_ref().filter(|_| !profiles.is_empty()) {
         let state = api::manage_state(foundation, Arc::clone(intake) as _);
         profile_folder::put_all(&state, profiles).await?;
     }
-    let router = api::router(foundation, running)?;
-    let limits = HttpLimits {
-        connections: usize::try_from(foundation.settings.server.max_connections.get()).unwrap_or(usize::MAX),
-        drain_delay: foundation.settings.drain_delay(),
-        ..HttpLimits::default()
-    };
-    let server = HttpServer::new(router, limits, &*foundation.entropy);
-    lifecycle.spawn("http", server.serve(listener, lifecycle.stop()));
-    Ok(())
+    api::router(foundation, running)
 }
 
 fn start_logs(settings: &Settings) -> anyhow::Result<()> {

@@ -14,10 +14,17 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 
 use crate::lifecycle::Stop;
-use crate::problem::{Code, FieldErrors, pointer_step};
+use crate::problem::{Code, FieldErrors, Problem, pointer_step};
 
 /// What a probe commonly waits between two tries.
 const PROBE_AGAIN: Duration = Duration::from_secs(5);
+/// About what a start takes.
+const START_AGAIN: Duration = Duration::from_secs(1);
+/// What hinders the process as a whole goes under this name.
+const PROCESS: &str = "/process";
+
+const ALIVE: &str = "/livez";
+const READY: &str = "/readyz";
 
 /// How one part of the process is. The reason is public: it names no address and no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,16 +97,13 @@ impl Health {
 
     /// `GET /livez` and `GET /readyz`.
     pub fn routes(&self) -> Router {
-        Router::new()
-            .route("/livez", get(async || Json(serde_json::json!({"status": "alive"}))))
-            .route("/readyz", get(readiness))
-            .with_state(self.clone())
+        Router::new().route(ALIVE, get(alive)).route(READY, get(readiness)).with_state(self.clone())
     }
 
     fn hindrances(&self) -> FieldErrors {
         let mut hindrances = FieldErrors::default();
         if self.stop.is_draining() {
-            hindrances.add("/process", "draining");
+            hindrances.add(PROCESS, "draining");
         }
         for (name, condition) in self.parts.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             if let Condition::NotReady(reason) = condition {
@@ -110,11 +114,37 @@ impl Health {
     }
 }
 
+/// Whether somebody asks here how the process is.
+pub(crate) fn is_probe(path: &str) -> bool {
+    [ALIVE, READY].contains(&path)
+}
+
+/// The same two while the process has no parts yet; it can do nothing else.
+pub(crate) fn routes_while_starting() -> Router {
+    let starting =
+        async || Problem::new(Code::Unavailable, "the process is starting").with_retry_after(START_AGAIN);
+    Router::new().route(ALIVE, get(alive)).route(READY, get(not_even_started)).fallback(starting)
+}
+
+async fn alive() -> Json<serde_json::Value> {
+    Json(serde_json::json!({"status": "alive"}))
+}
+
 async fn readiness(State(health): State<Health>) -> Response {
     let hindrances = health.hindrances();
     if hindrances.is_empty() {
         return Json(serde_json::json!({"status": "ready"})).into_response();
     }
+    refuse(hindrances)
+}
+
+async fn not_even_started() -> Response {
+    let mut hindrances = FieldErrors::default();
+    hindrances.add(PROCESS, "starting");
+    refuse(hindrances)
+}
+
+fn refuse(hindrances: FieldErrors) -> Response {
     hindrances.into_problem_of(Code::Unavailable).with_retry_after(PROBE_AGAIN).into_response_for(None)
 }
 

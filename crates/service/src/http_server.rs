@@ -3,7 +3,8 @@
 //! What it promises: a slow or greedy client is cut and costs the others nothing; every refusal that leaves is
 //! problem+json; a handler that panics answers 500 and says nothing of why; after a drain begins each connection ends
 //! with its next answer, which says so, and once the drain's delay is over no connection is accepted, what is in flight
-//! is finished, and idle connections close; clients that only hold connections do not keep others out.
+//! is finished, and idle connections close; clients that only hold connections do not keep others out. It serves from
+//! before its routes are there: a request that comes earlier waits a second for them, and is then refused.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -35,9 +36,11 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 mod room;
+mod routes;
 mod server_errors;
 
 use room::{Place, Room};
+pub use routes::Routes;
 use server_errors::ServerErrors;
 
 use crate::connection_phase::ConnectionPhase;
@@ -152,10 +155,10 @@ impl RequestId {
     }
 }
 
-/// A router with its limits, ready to serve a listener.
+/// Routes with their limits, ready to serve a listener.
 #[derive(Debug)]
 pub struct HttpServer {
-    router: Router,
+    routes: Routes,
     limits: HttpLimits,
     /// Drawn once per process, so that ids of two processes do not meet; the rest of an id is a count.
     process: u32,
@@ -165,11 +168,11 @@ pub struct HttpServer {
 
 impl HttpServer {
     #[must_use]
-    pub fn new(router: Router, limits: HttpLimits, entropy: &dyn Entropy) -> Self {
+    pub fn new(routes: Routes, limits: HttpLimits, entropy: &dyn Entropy) -> Self {
         let mut process = [0_u8; 4];
         entropy.fill(&mut process);
         HttpServer {
-            router,
+            routes,
             limits,
             process: u32::from_be_bytes(process),
             count: AtomicU64::new(0),
@@ -336,7 +339,8 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
                     extensions.insert(limits.body);
                     extensions.insert(ConnectInfo(peer));
                     extensions.insert(request_id.clone());
-                    route(server.router.clone(), request).await
+                    let router = server.routes.router_for(request.uri().path()).await;
+                    route(router, request).await
                 }
             };
             let mut answer = finish(answer, &request_id, &server.errors);

@@ -62,7 +62,7 @@ async fn connections_that_are_cut_and_reset_lose_nothing() -> Result<()> {
         }
     }
     load.wait_for_accepted(50, RECOVERY).await.context("accepting again, without a restart of ours")?;
-    trial.check_in_time(load, in_flight(rounds)).await?;
+    trial.check(load, in_flight(rounds)).await?;
     Ok(())
 }
 
@@ -88,7 +88,7 @@ async fn a_lost_way_to_the_broker_is_made_up_for_by_another() -> Result<()> {
         load.wait_for_accepted(50, RECOVERY).await.context("accepting by the other way")?;
         ensure!(lost.open_connections() == 0 && open.open_connections() > 0, "not by the other way");
     }
-    trial.check_in_time(load, in_flight(rounds)).await?;
+    trial.check(load, in_flight(rounds)).await?;
     Ok(())
 }
 
@@ -104,7 +104,7 @@ async fn stalled_connections_lose_nothing_and_hold_up_no_answer() -> Result<()> 
         link.heal();
         load.wait_for_accepted(100, RECOVERY).await.context("accepting again, without a restart of ours")?;
     }
-    trial.check_in_time(load, in_flight(2)).await?;
+    trial.check(load, in_flight(2)).await?;
     Ok(())
 }
 
@@ -119,6 +119,6 @@ async fn a_slow_store_holds_up_no_delivery_and_loses_nothing() -> Result<()> {
     fault_lasts(slow_for).await;
     links.store.heal();
     // No process and no server ended.
-    trial.check_in_time(load, 0).await?;
+    trial.check(load, 0).await?;
     Ok(())
 }

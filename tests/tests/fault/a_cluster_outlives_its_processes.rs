@@ -80,7 +80,7 @@ async fn a_killed_process_of_any_role_is_made_up_for() -> Result<()> {
         trial.wait_for_more_requests(100).await?;
         trial.others[victim].restart().await?;
     }
-    trial.check_in_time(load, in_flight(rounds)).await?;
+    trial.check(load, in_flight(rounds)).await?;
     Ok(())
 }
 
@@ -100,7 +100,7 @@ async fn a_clock_two_hours_ahead_in_one_process_loses_and_contradicts_nothing() 
         for _ in 0..5 {
             trial.some_time(&load).await?;
         }
-        trial.check_in_time(load, 0).await?;
+        trial.check(load, 0).await?;
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ async fn deliveries_go_on_without_the_store_and_the_log_is_complete_afterwards()
         store.restart().await?;
         wait_for_administration(&trial).await?;
     }
-    trial.check_in_time(load, in_flight(rounds)).await?;
+    trial.check(load, in_flight(rounds)).await?;
     Ok(())
 }
 
@@ -87,7 +87,7 @@ async fn deliveries_go_on_while_the_store_is_read_only_and_the_log_is_complete_a
     store.alter("default_transaction_read_only = off").await?;
     wait_for_administration(&trial).await?;
     // Nothing died, so nothing is sent twice.
-    trial.check_in_time(load, 0).await?;
+    trial.check(load, 0).await?;
     Ok(())
 }
 
@@ -119,7 +119,7 @@ async fn deliveries_go_on_while_the_store_has_no_room_for_its_own_log_and_ours_i
     store.set(NONE_KEPT)?;
     store.restart().await?;
     wait_for_administration(&trial).await?;
-    trial.check_in_time(load, 0).await?;
+    trial.check(load, 0).await?;
     Ok(())
 }
 

@@ -127,15 +127,8 @@ impl Trial {
     }
 
     /// Ends the load, waits until everything is delivered, and checks it all; at most so many requests may be repeats,
-    /// or not stand in the log.
+    /// or not stand in the log. Every answer came as soon as is promised, also that of a process that was starting.
     pub async fn check(&mut self, load: Load, repeats: usize) -> Result<Findings> {
-        let ledger = load.finish().await?;
-        self.check_ledger(&ledger, repeats).await
-    }
-
-    /// The same, and every answer came as soon as is promised. For faults that leave ingest running: a request that
-    /// meets a process as it starts is answered once that has started.
-    pub async fn check_in_time(&mut self, load: Load, repeats: usize) -> Result<Findings> {
         let ledger = load.finish().await?;
         let findings = self.check_ledger(&ledger, repeats).await?;
         ensure!(ledger.slowest_answer <= PROMISED_ANSWER, "an answer took {:?}", ledger.slowest_answer);

@@ -18,11 +18,15 @@ struct Running {
 
 impl Running {
     async fn start(router: Router, limits: HttpLimits) -> Self {
+        Self::start_with(router.into(), limits).await
+    }
+
+    async fn start_with(routes: Routes, limits: HttpLimits) -> Self {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let stop = Stop::default();
         let ended =
-            tokio::spawn(HttpServer::new(router, limits, &SystemEntropy).serve(listener, stop.clone()));
+            tokio::spawn(HttpServer::new(routes, limits, &SystemEntropy).serve(listener, stop.clone()));
         Running { address, stop, ended }
     }
 
@@ -113,6 +117,30 @@ async fn every_refusal_is_a_problem() {
     assert_problem(&server.ask(post_of("/typed", JSON, "256")).await, 422, "invalid_request");
     let deep = "[".repeat(100_000);
     assert_problem(&server.ask(post_of("/typed", JSON, &deep)).await, 400, "malformed_json");
+}
+
+#[tokio::test]
+async fn a_process_without_routes_is_alive_and_not_ready_and_refuses_the_rest() {
+    let server = Running::start_with(Routes::default(), HttpLimits::default()).await;
+    assert!(server.ask(get_of("/livez", "")).await.starts_with("HTTP/1.1 200"));
+    let readiness = server.ask(get_of("/readyz", "")).await;
+    assert_problem(&readiness, 503, "unavailable");
+    assert!(readiness.contains("starting"), "{readiness}");
+    assert_problem(&server.ask(get_of("/things", "")).await, 503, "unavailable");
+}
+
+#[tokio::test]
+async fn what_comes_before_the_routes_waits_for_them() {
+    let routes = Routes::default();
+    let server = Running::start_with(routes.clone(), HttpLimits::default()).await;
+    let mut early = server.connect().await;
+    early.write_all(get_of("/things", "").as_bytes()).await.expect("sent");
+    // Connections are accepted in turn, so the early one is being served by now.
+    assert!(server.ask(get_of("/livez", "")).await.starts_with("HTTP/1.1 200"));
+    routes.open(self::routes());
+    let mut answer = String::new();
+    early.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]
