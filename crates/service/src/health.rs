@@ -8,11 +8,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 
+use crate::http_server::Untold;
 use crate::lifecycle::Stop;
 use crate::problem::{Code, FieldErrors, Problem, pointer_step};
 
@@ -145,7 +147,8 @@ async fn not_even_started() -> Response {
 }
 
 fn refuse(hindrances: FieldErrors) -> Response {
-    hindrances.into_problem_of(Code::Unavailable).with_retry_after(PROBE_AGAIN).into_response_for(None)
+    let problem = hindrances.into_problem_of(Code::Unavailable).with_retry_after(PROBE_AGAIN);
+    (Extension(Untold), problem).into_response()
 }
 
 #[cfg(test)]

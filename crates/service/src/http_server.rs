@@ -42,6 +42,7 @@ mod server_errors;
 use room::{Place, Room};
 pub use routes::Routes;
 use server_errors::ServerErrors;
+pub(crate) use server_errors::Untold;
 
 use crate::connection_phase::ConnectionPhase;
 use crate::guarded_stream::{GuardedStream, Patience};
@@ -370,7 +371,9 @@ async fn route(mut router: Router, request: Request<Body>) -> Response {
 fn finish(answer: Response, request_id: &RequestId, errors: &ServerErrors) -> Response {
     let mut answer = if is_plain_refusal(&answer) { as_problem(&answer) } else { answer };
     if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
-        errors.tell(&problem, request_id);
+        if answer.extensions().get::<Untold>().is_none() {
+            errors.tell(&problem, request_id);
+        }
         answer = problem.into_response_for(Some(request_id.as_str()));
     }
     let headers = answer.headers_mut();

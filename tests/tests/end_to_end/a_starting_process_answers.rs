@@ -32,6 +32,9 @@ mod cluster {
             );
             ensure!(refusal.headers.contains_key("retry-after"), "{:?}", refusal.headers);
         }
+        let log = stage.server.log();
+        ensure!(log.contains("answered unavailable: the process is starting"), "{log}");
+        ensure!(!log.contains("answered unavailable: /process"), "probes are answered, not told of: {log}");
         broker.heal();
         eventually("the process to be ready", SOON, async || {
             Ok((admin.get("/readyz").await?.status == 200).then_some(()))

@@ -125,7 +125,7 @@ async fn a_process_without_routes_is_alive_and_not_ready_and_refuses_the_rest() 
     assert!(server.ask(get_of("/livez", "")).await.starts_with("HTTP/1.1 200"));
     let readiness = server.ask(get_of("/readyz", "")).await;
     assert_problem(&readiness, 503, "unavailable");
-    assert!(readiness.contains("starting"), "{readiness}");
+    assert!(readiness.contains("starting") && readiness.contains("\"request_id\":\"req_"), "{readiness}");
     assert_problem(&server.ask(get_of("/things", "")).await, 503, "unavailable");
 }
 
