@@ -1,6 +1,6 @@
 //! `postrider doctor`: looks at an installation from outside and says what to do about what is not well.
 //!
-//! It needs what a server needs to start, no running server, and changes nothing: only two short-lived queues of its
+//! It needs what a server needs to start, no running server, and changes nothing: only short-lived queues of its
 //! own on the broker. Good before the first start, after a change of broker or database, and when something is
 //! strange.
 
