@@ -14,9 +14,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 
-use crate::http_server::Untold;
 use crate::lifecycle::Stop;
-use crate::problem::{Code, FieldErrors, Problem, pointer_step};
+use crate::problem::{Code, FieldErrors, NotLogged, Problem, pointer_step};
 
 /// What a probe commonly waits between two tries.
 const PROBE_AGAIN: Duration = Duration::from_secs(5);
@@ -148,7 +147,7 @@ async fn not_even_started() -> Response {
 
 fn refuse(hindrances: FieldErrors) -> Response {
     let problem = hindrances.into_problem_of(Code::Unavailable).with_retry_after(PROBE_AGAIN);
-    (Extension(Untold), problem).into_response()
+    (Extension(NotLogged), problem).into_response()
 }
 
 #[cfg(test)]

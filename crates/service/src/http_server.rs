@@ -42,12 +42,11 @@ mod server_errors;
 use room::{Place, Room};
 pub use routes::Routes;
 use server_errors::ServerErrors;
-pub(crate) use server_errors::Untold;
 
 use crate::connection_phase::ConnectionPhase;
 use crate::guarded_stream::{GuardedStream, Patience};
 use crate::lifecycle::Stop;
-use crate::problem::{Code, PROBLEM_JSON, Problem};
+use crate::problem::{Code, NotLogged, PROBLEM_JSON, Problem};
 use crate::raw_body::{BodyLimit, DEFAULT_BODY_LIMIT};
 use crate::request_rules;
 use crate::sparing::Sparing;
@@ -371,7 +370,7 @@ async fn route(mut router: Router, request: Request<Body>) -> Response {
 fn finish(answer: Response, request_id: &RequestId, errors: &ServerErrors) -> Response {
     let mut answer = if is_plain_refusal(&answer) { as_problem(&answer) } else { answer };
     if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
-        if answer.extensions().get::<Untold>().is_none() {
+        if answer.extensions().get::<NotLogged>().is_none() {
             errors.tell(&problem, request_id);
         }
         answer = problem.into_response_for(Some(request_id.as_str()));

@@ -267,6 +267,11 @@ impl IntoResponse for Problem {
     }
 }
 
+/// Goes with a refusal that the log does not tell of: of a probe, which comes every few seconds and hears what the log told
+/// as it changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NotLogged;
+
 struct Body<'a> {
     problem: &'a Problem,
     request_id: Option<&'a str>,

@@ -5,9 +5,9 @@
 
 mod cluster;
 mod config;
+mod half_made;
+mod post_mortem;
 pub mod shipped;
-mod told;
-mod untold;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -333,6 +333,11 @@ impl Secured {
             format!("ssl_options.keyfile = {}", certificates.key().display()),
         ]
     }
+}
+
+/// The name of the virtual host at `url`.
+fn virtual_host_of(url: &str) -> String {
+    url.rsplit('/').next().unwrap_or_default().replace("%2f", "/")
 }
 
 /// How a name stands in the broker's register: after its length, so that one name is not found within another.

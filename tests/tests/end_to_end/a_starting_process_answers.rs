@@ -2,8 +2,9 @@
 
 mod cluster {
     use anyhow::{Result, ensure};
-    use postrider_tests::harness::chaos::Weather;
-    use postrider_tests::harness::{ChaosProxy, ServerOptions, eventually, shared_postgres, shared_rabbitmq};
+    use postrider_tests::harness::{
+        ChaosProxy, ServerOptions, Weather, eventually, shared_postgres, shared_rabbitmq,
+    };
     use postrider_tests::stage::{SOON, Stage};
     use serde_json::json;
 

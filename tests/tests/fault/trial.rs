@@ -223,7 +223,7 @@ impl Trial {
             told.push_str("\n\n");
         }
         if let Some((broker, url)) = &self.broker {
-            told.push_str(&broker.tell(url).await);
+            told.push_str(&broker.post_mortem(url).await);
         }
         told
     }

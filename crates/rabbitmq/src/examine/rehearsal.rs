@@ -18,7 +18,7 @@ const CONFIRM: Duration = Duration::from_secs(5);
 /// Confirms of a durable publish usually take 1 to 50 ms.
 const SLOW_CONFIRM: Duration = Duration::from_millis(250);
 /// What is due comes out of a lane within some 10 ms.
-const OUT: Duration = Duration::from_secs(10);
+const WAY_OUT: Duration = Duration::from_secs(10);
 /// Long enough to tell a lane that hands back 2,000 a second from one that hands back 15,000.
 const RETRIES: u32 = 3_000;
 const LANE: Duration = Duration::from_secs(60);
@@ -71,7 +71,7 @@ pub(super) async fn way_out(settings: &Settings, connection: &Connection) -> Fin
     const SUBJECT: &str = "broker.lanes";
     const ADVICE: &str = "retries wait until they are overdue: docs/operations.md, \"When something is wrong\", says \
                           what brings the broker's helpers back";
-    match timeout(OUT, pass_through(settings, connection, 1)).await {
+    match timeout(WAY_OUT, pass_through(settings, connection, 1)).await {
         Ok(Ok(took)) => Finding::well(SUBJECT, format!("a retry came out of a lane after {took:.1?}")),
         Ok(Err(error)) => match TopologyError::from(error) {
             TopologyError::Mismatch(reason) | TopologyError::Missing(reason) => {
@@ -81,7 +81,7 @@ pub(super) async fn way_out(settings: &Settings, connection: &Connection) -> Fin
                 Finding::fault(SUBJECT, format!("a lane cannot be made or used: {error}"), ADVICE)
             }
         },
-        Err(_) => Finding::fault(SUBJECT, format!("no retry came out of a lane within {OUT:?}"), ADVICE),
+        Err(_) => Finding::fault(SUBJECT, format!("no retry came out of a lane within {WAY_OUT:?}"), ADVICE),
     }
 }
 

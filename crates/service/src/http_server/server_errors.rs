@@ -11,11 +11,6 @@ use crate::sparing::Sparing;
 /// Of each code; enough for whoever looks for one request among few.
 const LINES_A_SECOND: u32 = 10;
 
-/// Goes with an answer that the log need not tell of: to a probe, which comes every few seconds and hears what the log
-/// has told as it changed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Untold;
-
 #[derive(Debug)]
 pub(super) struct ServerErrors(HashMap<Code, Sparing>);
 

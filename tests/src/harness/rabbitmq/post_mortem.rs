@@ -1,6 +1,6 @@
 //! What a broker says of its queues when a test has failed: AMQP does not tell half of it.
 
-use super::RabbitMq;
+use super::{RabbitMq, virtual_host_of};
 
 /// How many of the latest lines of the log that tell of something unusual are told.
 const LINES: usize = 60;
@@ -20,8 +20,8 @@ end || {_, Pid, _, _} <- supervisor:which_children(rabbit_fifo_dlx_sup)].";
 impl RabbitMq {
     /// The queues of the virtual host at `url`, the helpers of all, and what its log has of warnings and errors; or why it
     /// does not say.
-    pub async fn tell(&self, url: &str) -> String {
-        let host = url.rsplit('/').next().unwrap_or_default().replace("%2f", "/");
+    pub async fn post_mortem(&self, url: &str) -> String {
+        let host = virtual_host_of(url);
         // What is in none of the two is being moved out.
         let queues = ["name", "messages", "messages_ready", "messages_unacknowledged", "consumers", "state"];
         let listing: Vec<&str> = ["list_queues", "-p", &host].into_iter().chain(queues).collect();

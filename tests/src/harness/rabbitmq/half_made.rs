@@ -2,13 +2,13 @@
 
 use anyhow::{Result, ensure};
 
-use super::RabbitMq;
+use super::{RabbitMq, virtual_host_of};
 
 impl RabbitMq {
     /// Puts a lane of the virtual host at `url` into the state in which every new one is for a moment on 3.10: it is
     /// there and takes messages, and what it was declared with did not reach it whole.
     pub async fn forget_time_to_live(&self, url: &str, lane: &str) -> Result<()> {
-        let host = url.rsplit('/').next().unwrap_or_default().replace("%2f", "/");
+        let host = virtual_host_of(url);
         let question = format!(
             "{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{host}\">>, queue, <<\"{lane}\">>)), \
              {{Name, _}} = Server = amqqueue:get_pid(Queue), \
