@@ -198,14 +198,42 @@ impl Delivery {
     }
 }
 
-/// One event with so many matches that a worker, not ingest, makes the deliveries, in pages.
+/// Deliveries that travel in one message: those of an event with so many matches that a worker, not ingest, makes them, in
+/// pages; or retries that an engine parks together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FanOut {
-    /// The deliveries without their bodies; all of one event.
+    /// Without their bodies.
     pub deliveries: Vec<Delivery>,
     /// The distinct bodies; `body_of[i]` is the index of the body of `deliveries[i]`.
     pub bodies: Vec<Bytes>,
     pub body_of: Vec<u32>,
+}
+
+impl FanOut {
+    /// Of deliveries that each have a body of their own.
+    #[must_use]
+    pub fn of_whole(mut deliveries: Vec<Delivery>) -> Self {
+        let bodies = deliveries.iter_mut().map(|delivery| std::mem::take(&mut delivery.body)).collect();
+        let body_of = (0..).take(deliveries.len()).collect();
+        FanOut { deliveries, bodies, body_of }
+    }
+
+    /// The body of one delivery; `None` if there is none for it, which decoding never lets through.
+    #[must_use]
+    pub fn body(&self, index: usize) -> Option<&Bytes> {
+        self.bodies.get(usize::try_from(*self.body_of.get(index)?).ok()?)
+    }
+
+    /// One delivery with its body, if it has one.
+    #[must_use]
+    pub fn whole(&self, index: usize) -> Option<Delivery> {
+        Some(Delivery { body: self.body(index)?.clone(), ..self.deliveries.get(index)?.clone() })
+    }
+
+    /// Every delivery that has a body, with it.
+    pub fn all_whole(&self) -> impl Iterator<Item = Delivery> + '_ {
+        (0..self.deliveries.len()).filter_map(|index| self.whole(index))
+    }
 }
 
 /// What the deliveries queue carries.

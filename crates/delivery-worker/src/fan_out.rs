@@ -61,7 +61,7 @@ impl Settle {
         while made < work.deliveries.len() {
             let page = page_from(&work, made, longest);
             for index in looked_at.max(page.start)..page.end {
-                if body_at(&work, index).is_none() {
+                if work.body(index).is_none() {
                     self.bodiless(work.deliveries[index].clone()).await?;
                 }
             }
@@ -134,10 +134,6 @@ fn mark(deliveries: &mut [Delivery]) {
     deliveries.iter_mut().for_each(|delivery| delivery.check = Check::LookUp);
 }
 
-fn body_at(work: &FanOut, index: usize) -> Option<&Bytes> {
-    work.bodies.get(usize::try_from(*work.body_of.get(index)?).ok()?)
-}
-
 /// What was published before, by a worker that found no room above all, goes on carefully.
 fn longest_page(work: &FanOut) -> usize {
     match work.deliveries.first().map(|first| first.check) {
@@ -150,18 +146,15 @@ fn longest_page(work: &FanOut) -> usize {
 fn page_from(work: &FanOut, start: usize, longest: usize) -> Range<usize> {
     let (mut end, mut bytes) = (start, 0);
     while end < work.deliveries.len() && end - start < longest && bytes < PAGE_BYTES {
-        bytes += body_at(work, end).map_or(0, Bytes::len);
+        bytes += work.body(end).map_or(0, Bytes::len);
         end += 1;
     }
     start..end
 }
 
 fn publications(work: &FanOut, page: Range<usize>) -> Vec<Publication> {
-    let publication = |index: usize| {
-        let delivery = Delivery { body: body_at(work, index)?.clone(), ..work.deliveries[index].clone() };
-        Some(Publication { route: Route::First, work: Work::Deliver(delivery) })
-    };
-    page.filter_map(publication).collect()
+    let whole = page.filter_map(|index| work.whole(index));
+    whole.map(|delivery| Publication { route: Route::First, work: Work::Deliver(delivery) }).collect()
 }
 
 fn left_of(work: &FanOut, start: usize) -> FanOut {

@@ -17,6 +17,7 @@ use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Consumer};
 use postrider_contract::ports::{Lease, LeaseTicket, QueueError};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -119,6 +120,11 @@ impl Consuming {
         Ok(Source { taken, closing: self.closing.clone(), _ending: ending.drop_guard() })
     }
 
+    /// Runs what settles a lease, and has to be done before the channels are closed.
+    pub fn finish_before_close(&self, runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+        self.sources.spawn_on(task, runtime);
+    }
+
     /// Ends all sources and writes the settlements that were asked for.
     pub async fn close(&self) {
         self.closing.cancel();
@@ -134,9 +140,17 @@ impl Consuming {
     }
 }
 
-struct Taken<T> {
-    lease: Lease<T>,
-    is_current: Arc<AtomicBool>,
+/// A lease, and whether the channel that it came over still works.
+pub(crate) struct Taken<T> {
+    pub lease: Lease<T>,
+    pub is_current: Arc<AtomicBool>,
+}
+
+impl<T> Taken<T> {
+    /// The lease, unless its channel has ended: then its message comes again, and would be worked on twice.
+    pub fn into_current(self) -> Option<Lease<T>> {
+        self.is_current.load(Ordering::Acquire).then_some(self.lease)
+    }
 }
 
 /// The receiving end. Dropping it cancels the consumer; leases that are out can still be settled.
@@ -150,15 +164,18 @@ impl<T> Source<T> {
     /// Waits through broken connections; safe to cancel.
     pub async fn next(&mut self) -> Result<Lease<T>, QueueError> {
         loop {
-            let taken = tokio::select! {
-                biased;
-                () = self.closing.cancelled() => return Err(QueueError::Closed),
-                taken = self.taken.recv() => taken.ok_or(QueueError::Closed)?,
-            };
-            // Prefetched over a channel that has ended: it comes again, and would be worked on twice.
-            if taken.is_current.load(Ordering::Acquire) {
-                return Ok(taken.lease);
+            if let Some(lease) = self.next_taken().await?.into_current() {
+                return Ok(lease);
             }
+        }
+    }
+
+    /// As [`Source::next`], for who hands out a message in parts.
+    pub async fn next_taken(&mut self) -> Result<Taken<T>, QueueError> {
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Err(QueueError::Closed),
+            taken = self.taken.recv() => taken.ok_or(QueueError::Closed),
         }
     }
 }

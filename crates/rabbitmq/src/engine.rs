@@ -1,5 +1,6 @@
 //! The engine: two connections, the topology, and the ports on top.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +12,15 @@ use postrider_contract::ports::{
     RefusedQueue, Route, Strays, WorkKind, WorkQueue, WorkSource,
 };
 use postrider_contract::wire;
+use tokio::runtime::Handle;
 
+use crate::bundles::{Bundler, PublishRest, ReadRetries, Retries, may_share, take_apart};
 use crate::connection::{Endpoint, Link};
-use crate::consumer::{Consuming, Incoming, Reading, Source};
+use crate::consumer::{Consuming, Incoming, Reading, Source, Taken};
 use crate::error::{ConnectError, TopologyError};
 use crate::intake::{PutOff, RabbitIntake, Refused};
 use crate::journal::RabbitJournal;
-use crate::lane::{LaneQueue, Load, lane_for};
+use crate::lane::{Lane, LaneQueue, Load, lane_for};
 use crate::publisher::{Destination, Message, Publisher};
 use crate::settings::{Settings, TopologyAtStart};
 use crate::strays::RabbitStrays;
@@ -70,15 +73,12 @@ impl RabbitEngine {
             publishing.watch(),
         );
         let publisher = opening.await;
-        let sources = Arc::new(Consuming::new(
-            topology,
-            at_start,
-            timings.renew_idle,
-            Arc::new(publisher),
-            consuming.watch(),
-        ));
+        let publisher = Arc::new(publisher);
+        let bundler = Bundler::new(Arc::clone(&publisher));
+        let sources =
+            Arc::new(Consuming::new(topology, at_start, timings.renew_idle, publisher, consuming.watch()));
         let journal = Arc::new(RabbitJournal::new(Arc::clone(&sources), Arc::clone(&consuming), clock));
-        let queue = Arc::new(RabbitQueue { endpoint, sources, publishing, consuming });
+        let queue = Arc::new(RabbitQueue { endpoint, sources, bundler, publishing, consuming });
         Ok(RabbitEngine { queue, journal })
     }
 
@@ -177,6 +177,7 @@ fn name_problem(endpoint: &Endpoint, error: TopologyError) -> ConnectError {
 struct RabbitQueue {
     endpoint: Endpoint,
     sources: Arc<Consuming>,
+    bundler: Arc<Bundler<Arc<Publisher>>>,
     publishing: Arc<Link>,
     consuming: Arc<Link>,
 }
@@ -190,9 +191,10 @@ impl RabbitQueue {
     /// more are in hand than the prefetch (two, of one).
     fn consume_retries(&self, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
         let of_large = (prefetch / 2).clamp(1, LARGE_RETRIES);
-        let small = self.sources.open(QueueName::Retry, prefetch.saturating_sub(of_large), ReadWork)?;
+        let small = self.sources.open(QueueName::Retry, prefetch.saturating_sub(of_large), ReadRetries)?;
         let large = self.sources.open(QueueName::RetryLarge, of_large, ReadWork)?;
-        Ok(Box::new(RetryWorker { small, large }))
+        let publish_rest = publish_rest(&self.sources);
+        Ok(Box::new(RetryWorker { small, large, rest: VecDeque::new(), publish_rest }))
     }
 
     async fn count_ready(&self) -> Result<QueueDepths, TopologyError> {
@@ -239,7 +241,13 @@ impl WorkQueue for RabbitQueue {
         if delay.is_zero() { delay } else { self.sources.publisher.parked_for(delay) }
     }
 
-    async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
+    async fn publish(&self, mut publications: Vec<Publication>) -> Result<(), PublishError> {
+        if let [retry] = &publications[..]
+            && let Some(lane) = shared_lane(retry)
+            && let Some(Publication { work: Work::Deliver(delivery), .. }) = publications.pop()
+        {
+            return self.bundler.park(lane, delivery).await;
+        }
         let messages = publications.into_iter().map(address).collect();
         self.sources.publisher.publish(messages).await
     }
@@ -269,6 +277,16 @@ impl WorkQueue for RabbitQueue {
         self.sources.close().await;
         self.publishing.close().await;
         self.consuming.close().await;
+    }
+}
+
+/// Where a retry goes that may share a message with others. Those that are published together go as they are.
+fn shared_lane(publication: &Publication) -> Option<Lane> {
+    match (publication.route, &publication.work) {
+        (Route::Retry { delay }, Work::Deliver(delivery)) if !delay.is_zero() && may_share(delivery) => {
+            Some(lane_for(delay))
+        }
+        (Route::First | Route::Retry { .. } | Route::Release, Work::Deliver(_) | Work::FanOut(_)) => None,
     }
 }
 
@@ -308,19 +326,48 @@ impl WorkSource for Worker {
 
 /// Retries, small and large.
 struct RetryWorker {
-    small: Source<Work>,
+    small: Source<Retries>,
     large: Source<Work>,
+    /// What is left of a bundle.
+    rest: VecDeque<Taken<Work>>,
+    publish_rest: PublishRest,
 }
 
 #[async_trait]
 impl WorkSource for RetryWorker {
     async fn next(&mut self) -> Result<Lease<Work>, QueueError> {
-        // At random where both have one, so that neither waits for the other.
-        tokio::select! {
-            lease = self.small.next() => lease,
-            lease = self.large.next() => lease,
+        loop {
+            while let Some(taken) = self.rest.pop_front() {
+                if let Some(lease) = taken.into_current() {
+                    return Ok(lease);
+                }
+            }
+            // At random where both have one, so that neither waits for the other.
+            tokio::select! {
+                taken = self.small.next_taken() => self.rest.extend(take_apart(taken?, &self.publish_rest)),
+                lease = self.large.next() => return lease,
+            }
         }
     }
+}
+
+/// A close waits for it, and an acknowledgement that it asks for is still written.
+fn publish_rest(sources: &Arc<Consuming>) -> PublishRest {
+    let sources = Arc::clone(sources);
+    // Leases may be dropped where no runtime is entered.
+    let runtime = Handle::current();
+    Arc::new(move |rest, ticket| {
+        let publisher = Arc::clone(&sources.publisher);
+        sources.finish_before_close(&runtime, async move {
+            match publisher.publish(vec![rest]).await {
+                Ok(()) => ticket.acknowledge(),
+                Err(error) => {
+                    tracing::warn!(%error, "retries that are given back take those with them that they came with");
+                    ticket.give_back();
+                }
+            }
+        });
+    })
 }
 
 struct ReadWork;

@@ -5,6 +5,7 @@
 //! connections, closed channels and deleted queues; a settlement that comes too late is harmless; a message
 //! nobody can read is set aside with its reason, never dropped. No other crate names the client library.
 
+mod bundles;
 mod connection;
 mod consumer;
 mod engine;

@@ -166,7 +166,7 @@ impl Reading for ReadStray {
 
     fn decode(&self, incoming: Incoming) -> Result<Stray, String> {
         let headers = incoming.properties.headers().clone().unwrap_or_default();
-        let origin = text_of(&headers, ORIGIN).or_else(|| text_of(&headers, "x-first-death-queue"));
+        let origin = text_of(&headers, ORIGIN).or_else(|| of_latest_death(&headers, "queue"));
         let origin = origin.unwrap_or_default();
         let cause = match self.place {
             StrayPlace::CatchAll => {
@@ -207,7 +207,7 @@ impl ReadStray {
 
 fn cause_of(headers: &FieldTable) -> StrayCause {
     let own = text_of(headers, CAUSE);
-    let by_broker = text_of(headers, "x-first-death-reason");
+    let by_broker = of_latest_death(headers, "reason");
     if own.as_deref() == Some(AsideCause::GivenOutTooOften.word())
         || by_broker.as_deref() == Some(DELIVERY_LIMIT)
     {
@@ -229,12 +229,23 @@ fn produced(headers: &FieldTable, incoming: &Incoming) -> ProducerMessage {
     }
 }
 
-/// The broker puts the latest death first.
+/// Why the broker dead-lettered a message the last time, or where from. The first time is of no use: every retry has left
+/// its lane that way.
+fn of_latest_death(headers: &FieldTable, field: &str) -> Option<String> {
+    let AMQPValue::FieldTable(latest) = deaths(headers)?.first()? else { return None };
+    text_of(latest, field)
+}
+
 fn first_routing_key(headers: &FieldTable) -> Option<String> {
-    let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else { return None };
-    let AMQPValue::FieldTable(oldest) = deaths.as_slice().last()? else { return None };
+    let AMQPValue::FieldTable(oldest) = deaths(headers)?.last()? else { return None };
     let AMQPValue::FieldArray(keys) = oldest.inner().get("routing-keys")? else { return None };
     keys.as_slice().first().and_then(read_text)
+}
+
+/// The latest first, as the broker keeps them.
+fn deaths(headers: &FieldTable) -> Option<&[AMQPValue]> {
+    let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else { return None };
+    Some(deaths.as_slice())
 }
 
 fn text_of(headers: &FieldTable, name: &str) -> Option<String> {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use postrider_contract::clock::{Clock, Timestamp};
-use postrider_contract::delivery::{Delivery, FanOut, Work};
+use postrider_contract::delivery::{Delivery, Work};
 use postrider_contract::journal::{ConcludedRecord, Conclusion, JournalBatch, JournalRecord};
 use postrider_contract::log::fold;
 use postrider_contract::outcome::FailureReason;
@@ -145,7 +145,7 @@ impl StrayParts {
                 self.bring_back_one(stray, taken_at, delivery).await?;
             }
             StrayContents::Work(Work::FanOut(fan_out)) => {
-                self.publish(deliveries_of(fan_out), route_of(&stray.cause), published).await?;
+                self.publish(fan_out.all_whole().collect(), route_of(&stray.cause), published).await?;
             }
             StrayContents::Journal(batch) => {
                 hit("stray.before_write")?;
@@ -226,15 +226,6 @@ fn route_of(cause: &StrayCause) -> Route {
         StrayCause::Unroutable | StrayCause::GivenOutTooOften => Route::Release,
         StrayCause::SetAside { .. } => Route::Retry { delay: READER_REPLACED_WITHIN },
     }
-}
-
-/// Decoding has made sure that each has a body.
-fn deliveries_of(fan_out: &FanOut) -> Vec<Delivery> {
-    let with_body = |(delivery, body): (&Delivery, &u32)| {
-        let body = fan_out.bodies.get(usize::try_from(*body).ok()?)?.clone();
-        Some(Delivery { body, ..delivery.clone() })
-    };
-    fan_out.deliveries.iter().zip(&fan_out.body_of).filter_map(with_body).collect()
 }
 
 fn reason_of(stray: &Stray) -> StrayReason {

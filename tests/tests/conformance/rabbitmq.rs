@@ -2,6 +2,8 @@
 
 #[path = "rabbitmq/broker.rs"]
 mod broker;
+#[path = "rabbitmq/bundles.rs"]
+mod bundles;
 #[path = "rabbitmq/consuming.rs"]
 mod consuming;
 #[path = "rabbitmq/handing_out.rs"]

@@ -130,6 +130,8 @@ pub struct Delivery {
     #[prost(bytes = "bytes", tag = "15")]
     pub body: ::prost::bytes::Bytes,
 }
+/// Deliveries in one message: those of an event that matched very many webhooks, or, on RabbitMQ and with the type
+/// "retries", those that wait for the same time.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FanOut {
     #[prost(message, repeated, tag = "1")]

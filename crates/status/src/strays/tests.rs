@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use postrider_contract::delivery::{AttemptNumber, Check, Position};
+use postrider_contract::delivery::{AttemptNumber, Check, FanOut, Position};
 use postrider_contract::fakes::{Behind, Door, FakeQueue, PublishFault};
 use postrider_contract::journal::{DeferredRecord, HeldRecord};
 use postrider_contract::outcome::{DeliveryStatus, HoldReason, Outcome, StatusReason};
