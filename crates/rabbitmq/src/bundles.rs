@@ -6,27 +6,22 @@
 //! form of a fan-out and with the type [`KIND`]. A retry that comes alone goes out alone and at once. A reader that knows
 //! no bundles publishes each of the deliveries by itself, as it does with those of a fan-out.
 //!
-//! Promises: a retry that is confirmed here is in its lane; each is handed out with a lease of its own; the message is
-//! settled after the last of them. If all were acknowledged, so is it; if all were given back, so is it; if some were, these
-//! are first published again by themselves. A process that dies leaves the whole message, of which every retry is looked
-//! up before it is tried again, as always.
+//! Promises: a retry that is confirmed here is in its lane; one that waits for nobody's answer any more is not sent. How
+//! bundles are taken apart again is `retries.rs`.
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use postrider_contract::delivery::{Check, Delivery, FanOut, Work};
-use postrider_contract::ports::{Lease, LeaseTicket, PublishError, Settlement};
+use postrider_contract::delivery::{Delivery, FanOut, Work};
+use postrider_contract::ports::PublishError;
 use postrider_contract::wire;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::consumer::{Incoming, Reading, Taken};
 use crate::lane::{Lane, LaneQueue, Load};
 use crate::publisher::{Destination, Message, Publisher};
-use crate::topology::QueueName;
 
 /// A webhook that fails 200 times a second makes five retries meanwhile, and nobody notices so much more of a wait.
 const GATHERED_FOR: Duration = Duration::from_millis(25);
@@ -37,7 +32,7 @@ const LONGEST: usize = 64 * 1024;
 /// What a delivery has beside its body and its query, at most: names and times.
 const NAMES: usize = 2 * 1024;
 /// The `type` of a bundle's message, by which it is told from a fan-out that waits for room.
-const KIND: &str = "retries";
+pub(crate) const KIND: &str = "retries";
 
 /// Whether a delivery is short enough to travel with others.
 pub(crate) fn may_share(delivery: &Delivery) -> bool {
@@ -158,7 +153,8 @@ impl Gathering {
     }
 }
 
-fn message_of(destination: Destination, mut deliveries: Vec<Delivery>) -> Message {
+/// One delivery as it is, several as a bundle.
+pub(crate) fn message_of(destination: Destination, mut deliveries: Vec<Delivery>) -> Message {
     match deliveries.pop() {
         Some(alone) if deliveries.is_empty() => {
             Message::new(destination, wire::encode_work(&Work::Deliver(alone)))
@@ -170,108 +166,6 @@ fn message_of(destination: Destination, mut deliveries: Vec<Delivery>) -> Messag
             message.properties = message.properties.with_type(KIND.into());
             message
         }
-    }
-}
-
-/// What a message of retries holds.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Retries {
-    Alone(Box<Work>),
-    Bundle(Vec<Delivery>),
-}
-
-pub(crate) struct ReadRetries;
-
-impl Reading for ReadRetries {
-    type Message = Retries;
-
-    fn decode(&self, incoming: Incoming) -> Result<Retries, String> {
-        let is_bundle = incoming.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == KIND);
-        match wire::decode_work(incoming.body).map_err(|error| error.to_string())? {
-            Work::FanOut(bundle) if is_bundle && bundle.deliveries.is_empty() => {
-                Err("a bundle of nothing".to_owned())
-            }
-            Work::FanOut(bundle) if is_bundle => Ok(Retries::Bundle(bundle.all_whole().collect())),
-            work @ (Work::FanOut(_) | Work::Deliver(_)) => Ok(Retries::Alone(Box::new(work))),
-        }
-    }
-}
-
-/// Publishes what is left of a bundle, in a message of its own, and then acknowledges the bundle.
-pub(crate) type PublishRest = Arc<dyn Fn(Message, LeaseTicket) + Send + Sync>;
-
-/// A lease for each.
-pub(crate) fn take_apart(taken: Taken<Retries>, publish_rest: &PublishRest) -> Vec<Taken<Work>> {
-    let Taken { lease: Lease { message, redelivered, ticket }, is_current } = taken;
-    let deliveries = match message {
-        Retries::Alone(work) => {
-            return vec![Taken { lease: Lease { message: *work, redelivered, ticket }, is_current }];
-        }
-        Retries::Bundle(deliveries) => deliveries,
-    };
-    let shared = Arc::new(Shared {
-        state: Mutex::new(SharedState { ticket: Some(ticket), given_back: Vec::new(), is_begun: false }),
-        is_current: Arc::clone(&is_current),
-        publish_rest: Arc::clone(publish_rest),
-    });
-    let part = |delivery: Delivery| {
-        let part = Part { shared: Arc::clone(&shared), delivery: delivery.clone() };
-        let ticket = LeaseTicket::new(Box::new(part));
-        let lease = Lease { message: Work::Deliver(delivery), redelivered, ticket };
-        Taken { lease, is_current: Arc::clone(&is_current) }
-    };
-    deliveries.into_iter().map(part).collect()
-}
-
-/// A message, settled when the last of its parts is.
-struct Shared {
-    state: Mutex<SharedState>,
-    is_current: Arc<AtomicBool>,
-    publish_rest: PublishRest,
-}
-
-struct SharedState {
-    ticket: Option<LeaseTicket>,
-    given_back: Vec<Delivery>,
-    /// One of them is done with.
-    is_begun: bool,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let Some(ticket) = state.ticket.take() else { return };
-        let mut rest = mem::take(&mut state.given_back);
-        if rest.is_empty() {
-            ticket.acknowledge();
-        } else if state.is_begun && self.is_current.load(Ordering::Acquire) {
-            rest.iter_mut().for_each(|delivery| delivery.check = Check::LookUp);
-            (self.publish_rest)(message_of(Destination::Queue(QueueName::Retry), rest), ticket);
-        } else {
-            // None was begun; or the channel has ended, and all of them come again whatever is said here.
-            ticket.give_back();
-        }
-    }
-}
-
-struct Part {
-    shared: Arc<Shared>,
-    delivery: Delivery,
-}
-
-impl Part {
-    fn state(&self) -> MutexGuard<'_, SharedState> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Settlement for Part {
-    fn acknowledge(self: Box<Self>) {
-        self.state().is_begun = true;
-    }
-
-    fn give_back(self: Box<Self>) {
-        self.state().given_back.push(self.delivery.clone());
     }
 }
 

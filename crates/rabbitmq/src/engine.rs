@@ -1,6 +1,5 @@
 //! The engine: two connections, the topology, and the ports on top.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +11,16 @@ use postrider_contract::ports::{
     RefusedQueue, Route, Strays, WorkKind, WorkQueue, WorkSource,
 };
 use postrider_contract::wire;
-use tokio::runtime::Handle;
 
-use crate::bundles::{Bundler, PublishRest, ReadRetries, Retries, may_share, take_apart};
+use crate::bundles::{Bundler, may_share};
 use crate::connection::{Endpoint, Link};
-use crate::consumer::{Consuming, Incoming, Reading, Source, Taken};
+use crate::consumer::{Consuming, Incoming, Reading, Source};
 use crate::error::{ConnectError, TopologyError};
 use crate::intake::{PutOff, RabbitIntake, Refused};
 use crate::journal::RabbitJournal;
 use crate::lane::{Lane, LaneQueue, Load, lane_for};
 use crate::publisher::{Destination, Message, Publisher};
+use crate::retries::RetrySource;
 use crate::settings::{Settings, TopologyAtStart};
 use crate::strays::RabbitStrays;
 use crate::topology::{QueueName, Topology, close, look_at_queue};
@@ -32,8 +31,6 @@ const LARGE: usize = 64 * 1024;
 /// Messages longer than this go there too: a fan-out of small bodies can be long by its deliveries alone. Above
 /// [`LARGE`] by more than what one delivery has beside its body.
 const LARGE_MESSAGE: usize = LARGE + 8 * 1024;
-/// How many large retries are in hand at most, of those that a prefetch allows: a body may have 1 MiB.
-const LARGE_RETRIES: u16 = 16;
 
 /// Everything that runs on one broker. Cheap to clone; all clones share the connections.
 #[derive(Clone)]
@@ -187,16 +184,6 @@ impl RabbitQueue {
         ConnectError::Failed { address: self.endpoint.address(), reason }
     }
 
-    /// Small retries and large ones have a queue each, so that what is in hand is bounded in bytes; together no
-    /// more are in hand than the prefetch (two, of one).
-    fn consume_retries(&self, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
-        let of_large = (prefetch / 2).clamp(1, LARGE_RETRIES);
-        let small = self.sources.open(QueueName::Retry, prefetch.saturating_sub(of_large), ReadRetries)?;
-        let large = self.sources.open(QueueName::RetryLarge, of_large, ReadWork)?;
-        let publish_rest = publish_rest(&self.sources);
-        Ok(Box::new(RetryWorker { small, large, rest: VecDeque::new(), publish_rest }))
-    }
-
     async fn count_ready(&self) -> Result<QueueDepths, TopologyError> {
         let live = self.consuming.live().map_err(TopologyError::Failed)?;
         let mut channel = live.open_channel().await?;
@@ -255,7 +242,7 @@ impl WorkQueue for RabbitQueue {
     async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
         let queue = match kind {
             WorkKind::First => QueueName::First,
-            WorkKind::Retry => return self.consume_retries(prefetch),
+            WorkKind::Retry => return Ok(Box::new(RetrySource::open(&self.sources, prefetch)?)),
             WorkKind::Release => QueueName::Release,
             WorkKind::Large => QueueName::Large,
         };
@@ -322,52 +309,6 @@ impl WorkSource for Worker {
     async fn next(&mut self) -> Result<Lease<Work>, QueueError> {
         self.0.next().await
     }
-}
-
-/// Retries, small and large.
-struct RetryWorker {
-    small: Source<Retries>,
-    large: Source<Work>,
-    /// What is left of a bundle.
-    rest: VecDeque<Taken<Work>>,
-    publish_rest: PublishRest,
-}
-
-#[async_trait]
-impl WorkSource for RetryWorker {
-    async fn next(&mut self) -> Result<Lease<Work>, QueueError> {
-        loop {
-            while let Some(taken) = self.rest.pop_front() {
-                if let Some(lease) = taken.into_current() {
-                    return Ok(lease);
-                }
-            }
-            // At random where both have one, so that neither waits for the other.
-            tokio::select! {
-                taken = self.small.next_taken() => self.rest.extend(take_apart(taken?, &self.publish_rest)),
-                lease = self.large.next() => return lease,
-            }
-        }
-    }
-}
-
-/// A close waits for it, and an acknowledgement that it asks for is still written.
-fn publish_rest(sources: &Arc<Consuming>) -> PublishRest {
-    let sources = Arc::clone(sources);
-    // Leases may be dropped where no runtime is entered.
-    let runtime = Handle::current();
-    Arc::new(move |rest, ticket| {
-        let publisher = Arc::clone(&sources.publisher);
-        sources.finish_before_close(&runtime, async move {
-            match publisher.publish(vec![rest]).await {
-                Ok(()) => ticket.acknowledge(),
-                Err(error) => {
-                    tracing::warn!(%error, "retries that are given back take those with them that they came with");
-                    ticket.give_back();
-                }
-            }
-        });
-    })
 }
 
 struct ReadWork;

@@ -19,6 +19,9 @@ mod line;
 mod nodes;
 mod probe;
 mod publisher;
+mod retries;
+#[cfg(test)]
+mod samples;
 mod settings;
 mod settlement;
 mod settling;

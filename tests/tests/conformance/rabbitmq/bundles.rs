@@ -1,7 +1,7 @@
 //! Retries that share a message of a lane. Those that are published at one moment are the first, which goes out by itself,
 //! and the others, together.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -107,6 +107,29 @@ async fn retries_that_are_given_back_come_again_and_not_those_that_are_done_with
     }
     assert_eq!(again, expected);
     assert!(stays_quiet(source.next()).await, "all is done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_retries_are_in_hand_than_a_prefetch_allows_however_they_came() {
+    const PREFETCH: u16 = 4;
+    let queue = connect(settings(&fresh_url().await)).await.work_queue();
+    let samples = samples(9);
+    let mut source = queue.consume(WorkKind::Retry, PREFETCH).await.expect("work can be taken");
+    park(&*queue, &samples, SOON).await;
+    let mut in_hand = VecDeque::new();
+    for _ in 0..PREFETCH {
+        in_hand.push_back(take(&mut source).await);
+    }
+    assert!(stays_quiet(source.next()).await, "four are in hand");
+    let mut done = HashSet::new();
+    while let Some(lease) = in_hand.pop_front() {
+        done.insert(event_of(&lease));
+        lease.ticket.acknowledge();
+        if done.len() + in_hand.len() < samples.len() {
+            in_hand.push_back(take(&mut source).await);
+        }
+    }
+    assert_eq!(done, events(&samples));
 }
 
 /// As a worker does that is told to stop.
