@@ -231,8 +231,12 @@ impl FanOut {
     }
 
     /// Every delivery that has a body, with it.
-    pub fn all_whole(&self) -> impl Iterator<Item = Delivery> + '_ {
-        (0..self.deliveries.len()).filter_map(|index| self.whole(index))
+    pub fn into_whole(self) -> impl Iterator<Item = Delivery> {
+        let FanOut { deliveries, bodies, body_of } = self;
+        deliveries.into_iter().zip(body_of).filter_map(move |(delivery, index)| {
+            let body = bodies.get(usize::try_from(index).ok()?)?.clone();
+            Some(Delivery { body, ..delivery })
+        })
     }
 }
 

@@ -6,8 +6,8 @@
 //! form of a fan-out and with the type [`KIND`]. A retry that comes alone goes out alone and at once. A reader that knows
 //! no bundles publishes each of the deliveries by itself, as it does with those of a fan-out.
 //!
-//! Promises: a retry that is confirmed here is in its lane; one that waits for nobody's answer any more is not sent. How
-//! bundles are taken apart again is `retries.rs`.
+//! Promises: a retry that is confirmed here is in its lane; one whose caller has gone away by then is not sent. How bundles
+//! are taken apart again is `retries.rs`.
 
 use std::collections::HashMap;
 use std::mem;
@@ -20,15 +20,15 @@ use postrider_contract::wire;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::lane::{Lane, LaneQueue, Load};
+use crate::lane::{LARGE, Lane, LaneQueue, Load};
 use crate::publisher::{Destination, Message, Publisher};
 
 /// A webhook that fails 200 times a second makes five retries meanwhile, and nobody notices so much more of a wait.
 const GATHERED_FOR: Duration = Duration::from_millis(25);
 /// By then a retry's share of the message's cost is little, and more would be looked up again after a crash.
 const AT_MOST: usize = 16;
-/// In bytes, of all deliveries together, so that a bundle is read with what has small bodies.
-const LONGEST: usize = 64 * 1024;
+/// Of all deliveries together, so that a bundle is read with what has small bodies.
+const LONGEST: usize = LARGE;
 /// What a delivery has beside its body and its query, at most: names and times.
 const NAMES: usize = 2 * 1024;
 /// The `type` of a bundle's message, by which it is told from a fan-out that waits for room.

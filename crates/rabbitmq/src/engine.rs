@@ -18,7 +18,7 @@ use crate::consumer::{Consuming, Incoming, Reading, Source};
 use crate::error::{ConnectError, TopologyError};
 use crate::intake::{PutOff, RabbitIntake, Refused};
 use crate::journal::RabbitJournal;
-use crate::lane::{Lane, LaneQueue, Load, lane_for};
+use crate::lane::{LARGE, LaneQueue, Load, lane_for};
 use crate::publisher::{Destination, Message, Publisher};
 use crate::retries::RetrySource;
 use crate::settings::{Settings, TopologyAtStart};
@@ -26,8 +26,6 @@ use crate::strays::RabbitStrays;
 use crate::topology::{QueueName, Topology, close, look_at_queue};
 use crate::verify::{Deviation, verify};
 
-/// Bodies longer than this go through a queue of their own, read with a small prefetch.
-const LARGE: usize = 64 * 1024;
 /// Messages longer than this go there too: a fan-out of small bodies can be long by its deliveries alone. Above
 /// [`LARGE`] by more than what one delivery has beside its body.
 const LARGE_MESSAGE: usize = LARGE + 8 * 1024;
@@ -228,13 +226,17 @@ impl WorkQueue for RabbitQueue {
         if delay.is_zero() { delay } else { self.sources.publisher.parked_for(delay) }
     }
 
-    async fn publish(&self, mut publications: Vec<Publication>) -> Result<(), PublishError> {
-        if let [retry] = &publications[..]
-            && let Some(lane) = shared_lane(retry)
-            && let Some(Publication { work: Work::Deliver(delivery), .. }) = publications.pop()
-        {
-            return self.bundler.park(lane, delivery).await;
-        }
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
+        let publications = match <[Publication; 1]>::try_from(publications) {
+            Ok([Publication { route: Route::Retry { delay }, work: Work::Deliver(delivery) }])
+                if !delay.is_zero() && may_share(&delivery) =>
+            {
+                return self.bundler.park(lane_for(delay), delivery).await;
+            }
+            Ok(alone) => Vec::from(alone),
+            // Those that are published together go as they are.
+            Err(several) => several,
+        };
         let messages = publications.into_iter().map(address).collect();
         self.sources.publisher.publish(messages).await
     }
@@ -264,16 +266,6 @@ impl WorkQueue for RabbitQueue {
         self.sources.close().await;
         self.publishing.close().await;
         self.consuming.close().await;
-    }
-}
-
-/// Where a retry goes that may share a message with others. Those that are published together go as they are.
-fn shared_lane(publication: &Publication) -> Option<Lane> {
-    match (publication.route, &publication.work) {
-        (Route::Retry { delay }, Work::Deliver(delivery)) if !delay.is_zero() && may_share(delivery) => {
-            Some(lane_for(delay))
-        }
-        (Route::First | Route::Retry { .. } | Route::Release, Work::Deliver(_) | Work::FanOut(_)) => None,
     }
 }
 

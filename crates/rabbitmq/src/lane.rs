@@ -149,6 +149,9 @@ impl Lane {
     }
 }
 
+/// Bodies longer than this, in bytes, go through a queue of their own, read with a small prefetch.
+pub(crate) const LARGE: usize = 64 * 1024;
+
 /// How heavy what is parked is. The two kinds have lanes and queues of their own, because how much of a queue is in
 /// hand at once is bounded by number and not by bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

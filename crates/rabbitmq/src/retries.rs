@@ -133,7 +133,7 @@ impl Reading for ReadRetries {
             Work::FanOut(bundle) if is_bundle && bundle.deliveries.is_empty() => {
                 Err("a bundle of nothing".to_owned())
             }
-            Work::FanOut(bundle) if is_bundle => Ok(Retries::Bundle(bundle.all_whole().collect())),
+            Work::FanOut(bundle) if is_bundle => Ok(Retries::Bundle(bundle.into_whole().collect())),
             work @ (Work::FanOut(_) | Work::Deliver(_)) => Ok(Retries::Alone(Box::new(work))),
         }
     }
@@ -152,7 +152,7 @@ fn take_apart(taken: Taken<Retries>, publish_rest: &PublishRest) -> Vec<Taken<Wo
         Retries::Bundle(deliveries) => deliveries,
     };
     let shared = Arc::new(Shared {
-        state: Mutex::new(SharedState { ticket: Some(ticket), given_back: Vec::new(), is_begun: false }),
+        state: Mutex::new(SharedState { ticket: Some(ticket), given_back: Vec::new(), is_any_done: false }),
         is_current: Arc::clone(&is_current),
         publish_rest: Arc::clone(publish_rest),
     });
@@ -175,8 +175,8 @@ struct Shared {
 struct SharedState {
     ticket: Option<LeaseTicket>,
     given_back: Vec<Delivery>,
-    /// One of them is done with.
-    is_begun: bool,
+    /// At least one of them was acknowledged.
+    is_any_done: bool,
 }
 
 impl Drop for Shared {
@@ -186,11 +186,11 @@ impl Drop for Shared {
         let mut rest = mem::take(&mut state.given_back);
         if rest.is_empty() {
             ticket.acknowledge();
-        } else if state.is_begun && self.is_current.load(Ordering::Acquire) {
+        } else if state.is_any_done && self.is_current.load(Ordering::Acquire) {
             rest.iter_mut().for_each(|delivery| delivery.check = Check::LookUp);
             (self.publish_rest)(message_of(Destination::Queue(QueueName::Retry), rest), ticket);
         } else {
-            // None was begun; or the channel has ended, and all of them come again whatever is said here.
+            // None is done with; or the channel has ended, and all of them come again whatever is said here.
             ticket.give_back();
         }
     }
@@ -209,7 +209,7 @@ impl Part {
 
 impl Settlement for Part {
     fn acknowledge(self: Box<Self>) {
-        self.state().is_begun = true;
+        self.state().is_any_done = true;
     }
 
     fn give_back(self: Box<Self>) {

@@ -50,6 +50,6 @@ pub(crate) fn retry(number: usize, body: usize) -> Delivery {
 pub(crate) fn deliveries_in(message: &Message) -> Vec<Delivery> {
     match wire::decode_work(message.body.clone()).expect("it is work") {
         Work::Deliver(delivery) => vec![delivery],
-        Work::FanOut(bundle) => bundle.all_whole().collect(),
+        Work::FanOut(bundle) => bundle.into_whole().collect(),
     }
 }

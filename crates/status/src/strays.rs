@@ -145,7 +145,8 @@ impl StrayParts {
                 self.bring_back_one(stray, taken_at, delivery).await?;
             }
             StrayContents::Work(Work::FanOut(fan_out)) => {
-                self.publish(fan_out.all_whole().collect(), route_of(&stray.cause), published).await?;
+                self.publish(fan_out.clone().into_whole().collect(), route_of(&stray.cause), published)
+                    .await?;
             }
             StrayContents::Journal(batch) => {
                 hit("stray.before_write")?;

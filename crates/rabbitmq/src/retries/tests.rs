@@ -92,7 +92,7 @@ fn a_message_is_acknowledged_once_each_of_its_retries_is() {
 }
 
 #[test]
-fn a_message_of_which_none_was_begun_is_given_back() {
+fn a_message_of_which_none_is_done_with_is_given_back() {
     let settled = Settled::new();
     let mut leases = settled.leases(3);
     drop(leases.split_off(1));

@@ -63,7 +63,7 @@ async fn retries_of_one_moment_share_a_message_that_reads_as_a_fan_out_where_bun
         let (_, body) = raw.take(&lane).await;
         match wire::decode_work(Bytes::from(body)).expect("it is work") {
             Work::Deliver(delivery) => read.push(vec![delivery]),
-            Work::FanOut(bundle) => read.push(bundle.all_whole().collect()),
+            Work::FanOut(bundle) => read.push(bundle.into_whole().collect()),
         }
     }
     let whole: Vec<Delivery> = samples.iter().map(Sample::delivery).collect();
@@ -193,7 +193,7 @@ async fn retries_that_came_back_too_often_together_are_told_whole_and_with_why()
                 found.insert(delivery.reference.event_id);
             }
             StrayContents::Work(Work::FanOut(bundle)) => {
-                found.extend(bundle.all_whole().map(|delivery| delivery.reference.event_id));
+                found.extend(bundle.into_whole().map(|delivery| delivery.reference.event_id));
             }
             StrayContents::Journal(_) | StrayContents::Produced(_) | StrayContents::Unreadable(_) => {
                 panic!("a retry")
