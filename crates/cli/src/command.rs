@@ -14,6 +14,7 @@ use crate::client::{ClientCommand, Connection, Output, verdict};
 use crate::config::{self, Purpose, Settings, Sources};
 use crate::doctor::{DoctorFlags, examine_installation};
 use crate::listen::Listen;
+use crate::memory::refuse_huge_pages;
 use crate::serve::{self, Ends};
 
 /// Delivers webhooks: at least once, signed, retried by the receiver's own contract, one receiver never delaying
@@ -175,6 +176,7 @@ impl ServeFlags {
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn run() -> ExitCode {
+    refuse_huge_pages();
     let matches = CommandLine::command().get_matches();
     let command_line = match CommandLine::from_arg_matches(&matches) {
         Ok(command_line) => command_line,

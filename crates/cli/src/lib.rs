@@ -12,6 +12,7 @@ mod config;
 mod doctor;
 mod input_file;
 mod listen;
+mod memory;
 mod migration;
 mod profile_argument;
 mod sampling;

@@ -1,8 +1,8 @@
 //! How old the oldest queued first try is, as far as a publisher can know.
 //!
-//! No queue tells the age of its oldest message, but a publisher knows when it published how much: if `n` first
-//! tries are queued, the oldest is no younger than the moment since when `n` were published here. Other publishers
-//! make this an over-estimate, which errs towards asking producers to slow down.
+//! No queue tells the age of its oldest message, but a publisher knows when it published how much: if `n` messages are
+//! queued, the oldest is no younger than the moment since when `n` were published here. Other publishers make this an
+//! over-estimate, which errs towards asking producers to slow down.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,6 @@ pub struct BacklogBound(pub Duration);
 
 pub struct Backlog {
     bound: BacklogBound,
-    published: AtomicU64,
     age_millis: AtomicU64,
     samples: Mutex<Samples>,
 }
@@ -43,14 +42,9 @@ impl Backlog {
     pub fn new(bound: BacklogBound) -> Arc<Self> {
         Arc::new(Backlog {
             bound,
-            published: AtomicU64::new(0),
             age_millis: AtomicU64::new(0),
             samples: Mutex::new(Samples { published: VecDeque::new(), last_empty: Instant::now() }),
         })
-    }
-
-    pub(crate) fn note_published(&self, first_tries: usize) {
-        self.published.fetch_add(first_tries as u64, Ordering::Relaxed);
     }
 
     #[must_use]
@@ -74,14 +68,13 @@ impl Backlog {
                 _ = ticks.tick() => {}
             }
             match queue.depths().await {
-                Ok(depths) => self.sample(Instant::now(), depths.first + depths.large),
+                Ok(depths) => self.sample(Instant::now(), depths.published, depths.first + depths.large),
                 Err(error) => tracing::debug!(%error, "cannot ask how much is queued"),
             }
         }
     }
 
-    fn sample(&self, now: Instant, queued: u64) {
-        let published = self.published.load(Ordering::Relaxed);
+    fn sample(&self, now: Instant, published: u64, queued: u64) {
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if queued == 0 {
             samples.last_empty = now;
@@ -116,17 +109,15 @@ mod tests {
     fn the_age_of_a_backlog_is_the_time_in_which_it_was_published() {
         let backlog = Backlog::new(BacklogBound(Duration::from_secs(10)));
         let start = Instant::now();
-        backlog.sample(start, 0);
-        backlog.note_published(100);
-        backlog.sample(start + Duration::from_secs(4), 100);
+        backlog.sample(start, 0, 0);
+        backlog.sample(start + Duration::from_secs(4), 100, 100);
         assert_eq!(backlog.age(), Duration::from_secs(4));
-        backlog.note_published(50);
-        backlog.sample(start + Duration::from_secs(8), 50);
+        backlog.sample(start + Duration::from_secs(8), 150, 50);
         assert_eq!(backlog.age(), Duration::from_secs(4));
         assert!(!backlog.is_too_old());
-        backlog.sample(start + Duration::from_secs(16), 50);
+        backlog.sample(start + Duration::from_secs(16), 150, 50);
         assert!(backlog.is_too_old());
-        backlog.sample(start + Duration::from_secs(17), 0);
+        backlog.sample(start + Duration::from_secs(17), 150, 0);
         assert_eq!(backlog.age(), Duration::ZERO);
     }
 }

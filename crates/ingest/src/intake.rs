@@ -402,15 +402,12 @@ impl Intake {
         let (record, receipt) = accepted_record(&ready.event, &ready.matches, origin);
         let mut pages = Pages::new(&ready.event, &ready.matches, origin, check);
         hit("ingest.before_publish")?;
-        let (mut page, mut first_tries) = (pages.render_next().await, 0);
+        let mut page = pages.render_next().await;
         while !pages.is_last() {
-            first_tries += page.first_tries;
             self.publish_page(page, None).await?;
             page = pages.render_next().await;
         }
-        first_tries += page.first_tries;
         self.publish_page(page, Some(record)).await?;
-        self.parts.backlog.note_published(first_tries);
         Ok(receipt)
     }
 

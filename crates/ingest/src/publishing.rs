@@ -40,7 +40,6 @@ pub(crate) struct Page {
     pub(crate) publications: Vec<Publication>,
     /// Deliveries that go straight to the waiting room.
     pub(crate) holds: Vec<JournalRecord>,
-    pub(crate) first_tries: usize,
 }
 
 impl Page {
@@ -176,7 +175,7 @@ impl<'m> Pages<'m> {
                 None => queued.push(delivery),
             }
         }
-        Page { first_tries: queued.len(), publications: publications(queued), holds }
+        Page { publications: publications(queued), holds }
     }
 }
 

@@ -1,13 +1,16 @@
-//! Bundles: retries that share a message of a lane.
+//! Bundles: deliveries of one moment that share a message.
 //!
-//! A retry that has a message to itself costs the broker five commands that each are on disk before the next: into the
-//! lane, expired, on to its queue, out of the lane, done with. The first tries of all webhooks wait behind them. So when a
-//! lane was sent something less than [`GATHERED_FOR`] ago, what comes for it meanwhile goes into one message, in the wire
-//! form of a fan-out and with the type [`KIND`]. A retry that comes alone goes out alone and at once. A reader that knows
-//! no bundles publishes each of the deliveries by itself, as it does with those of a fan-out.
+//! Every command of a message is on disk before the next of its queue, in one log for all queues: for a first try these are
+//! three, for a retry five (into its lane, expired, on to its queue, out of the lane, done with). So deliveries that are
+//! published together go into one message, and so do those that come one by one while the broker is busy:
+//! - first tries, while [`BUSY`] messages wait for their confirm: until one of these is answered;
+//! - retries, when their lane was sent something less than [`GATHERED_FOR`] ago: until then.
 //!
-//! Promises: a retry that is confirmed here is in its lane; one whose caller has gone away by then is not sent. How bundles
-//! are taken apart again is `retries.rs`.
+//! What comes alone goes out alone and at once. A bundle has the wire form of a fan-out and the type [`KIND`]; a reader that
+//! knows no bundles publishes each of the deliveries by itself, as it does with those of a fan-out.
+//!
+//! Promises: a delivery that is confirmed here is in its queue; one whose caller has gone away by then is not sent. How
+//! bundles are taken apart again is `apart.rs`.
 
 use std::collections::HashMap;
 use std::mem;
@@ -20,19 +23,23 @@ use postrider_contract::wire;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::lane::{LARGE, Lane, LaneQueue, Load};
+use crate::lane::LARGE;
 use crate::publisher::{Destination, Message, Publisher};
+use crate::tally::Tally;
 
-/// A webhook that fails 200 times a second makes five retries meanwhile, and nobody notices so much more of a wait.
+/// Nothing waits longer for others. A webhook that fails 200 times a second makes five retries meanwhile, and nobody notices
+/// so much more of a wait.
 const GATHERED_FOR: Duration = Duration::from_millis(25);
-/// By then a retry's share of the message's cost is little, and more would be looked up again after a crash.
+/// So many messages of one queue in flight, and one more does not make the others come back sooner.
+const BUSY: usize = 8;
+/// By then a delivery's share of the message's cost is little, and more would be looked up again after a crash.
 const AT_MOST: usize = 16;
 /// Of all deliveries together, so that a bundle is read with what has small bodies.
 const LONGEST: usize = LARGE;
 /// What a delivery has beside its body and its query, at most: names and times.
 const NAMES: usize = 2 * 1024;
-/// The `type` of a bundle's message, by which it is told from a fan-out that waits for room.
-pub(crate) const KIND: &str = "retries";
+/// The `type` of a bundle's message, by which it is told from a fan-out that a worker makes deliveries of.
+pub(crate) const KIND: &str = "bundle";
 
 /// Whether a delivery is short enough to travel with others.
 pub(crate) fn may_share(delivery: &Delivery) -> bool {
@@ -55,101 +62,146 @@ impl Outlet for Arc<Publisher> {
     }
 }
 
-/// Gathers the retries of one process, lane by lane.
+/// Gathers the deliveries that one process publishes, by where they go.
 pub(crate) struct Bundler<O> {
     outlet: O,
-    lanes: Mutex<HashMap<Lane, Gathering>>,
+    gatherings: Mutex<HashMap<Destination, Gathering>>,
 }
 
-/// What waits for the next message of a lane.
+/// What waits for the next message to one destination.
 #[derive(Default)]
 struct Gathering {
     last_sent: Option<Instant>,
-    /// How many messages went out before it.
+    /// Messages in flight.
+    unanswered: usize,
+    /// How many messages went out before the next.
     number: u64,
-    retries: Vec<Waiting>,
+    /// The number of the last one that goes out by the clock, if nothing else sends it.
+    timed: Option<u64>,
+    deliveries: Vec<Waiting>,
     length: usize,
 }
 
 struct Waiting {
     delivery: Delivery,
-    parked: oneshot::Sender<Result<(), PublishError>>,
+    sent: oneshot::Sender<Result<(), PublishError>>,
 }
 
 impl<O: Outlet> Bundler<O> {
     pub fn new(outlet: O) -> Arc<Self> {
-        Arc::new(Bundler { outlet, lanes: Mutex::default() })
+        Arc::new(Bundler { outlet, gatherings: Mutex::default() })
     }
 
-    /// Puts a retry into a lane, alone or with others; `Ok` once that is confirmed.
-    pub async fn park(self: &Arc<Self>, lane: Lane, delivery: Delivery) -> Result<(), PublishError> {
-        let (parked, answer) = oneshot::channel();
-        self.add(lane, Waiting { delivery, parked });
-        answer.await.unwrap_or_else(|_| {
-            Err(PublishError::InDoubt { reason: "nobody waited for the confirm".to_owned() })
-        })
+    /// Publishes deliveries that [`may_share`] a message; `Ok` once all are confirmed.
+    pub async fn publish(
+        self: &Arc<Self>,
+        destination: Destination,
+        deliveries: Vec<Delivery>,
+    ) -> Result<(), PublishError> {
+        let (waiting, answers): (Vec<_>, Vec<_>) = deliveries.into_iter().map(Waiting::new).unzip();
+        self.add(destination, waiting);
+        let tally = Arc::new(Tally::default());
+        for answer in answers {
+            let nobody = || PublishError::InDoubt { reason: "nobody waited for the confirm".to_owned() };
+            tally.ticket().settle(answer.await.unwrap_or_else(|_| Err(nobody())));
+        }
+        tally.wait().await
     }
 
-    fn add(self: &Arc<Self>, lane: Lane, retry: Waiting) {
+    fn add(self: &Arc<Self>, destination: Destination, deliveries: Vec<Waiting>) {
         let now = Instant::now();
-        let mut lanes = self.lock();
-        let gathering = lanes.entry(lane).or_default();
-        if gathering.length + length_of(&retry.delivery) > LONGEST {
-            self.send(lane, gathering.take(now));
+        let mut gatherings = self.lock();
+        let gathering = gatherings.entry(destination).or_default();
+        let due = gathering.due(destination, now);
+        for waiting in deliveries {
+            let length = length_of(&waiting.delivery);
+            if gathering.length + length > LONGEST {
+                self.send(destination, gathering, now);
+            }
+            gathering.length += length;
+            gathering.deliveries.push(waiting);
+            if gathering.deliveries.len() == AT_MOST {
+                self.send(destination, gathering, now);
+            }
         }
-        gathering.length += length_of(&retry.delivery);
-        gathering.retries.push(retry);
-        let due = gathering.last_sent.map_or(now, |sent| sent + GATHERED_FOR);
-        if due <= now || gathering.retries.len() == AT_MOST {
-            self.send(lane, gathering.take(now));
-        } else if gathering.retries.len() == 1 {
-            tokio::spawn(Arc::clone(self).send_at(due, lane, gathering.number));
+        if due <= now {
+            self.send(destination, gathering, now);
+        } else if !gathering.deliveries.is_empty() && gathering.timed != Some(gathering.number) {
+            gathering.timed = Some(gathering.number);
+            tokio::spawn(Arc::clone(self).send_at(due, destination, gathering.number));
         }
     }
 
-    /// The lane's message of this number, unless it was full before.
-    async fn send_at(self: Arc<Self>, due: Instant, lane: Lane, number: u64) {
+    /// The message of this number, unless it went out before.
+    async fn send_at(self: Arc<Self>, due: Instant, destination: Destination, number: u64) {
         tokio::time::sleep_until(due).await;
-        let now = Instant::now();
-        let gathered = match self.lock().get_mut(&lane) {
-            Some(gathering) if gathering.number == number => gathering.take(now),
-            Some(_) | None => Vec::new(),
-        };
-        self.send(lane, gathered);
+        if let Some(gathering) = self.lock().get_mut(&destination)
+            && gathering.number == number
+        {
+            self.send(destination, gathering, Instant::now());
+        }
     }
 
     /// In a task of its own, since whoever came last may go away before the others have their answer.
-    fn send(self: &Arc<Self>, lane: Lane, mut retries: Vec<Waiting>) {
-        // Who waits no longer has given its delivery back: it comes again by itself.
-        retries.retain(|retry| !retry.parked.is_closed());
-        if retries.is_empty() {
+    fn send(self: &Arc<Self>, destination: Destination, gathering: &mut Gathering, now: Instant) {
+        let mut gathered = gathering.take(now);
+        // Who waits no longer has given its delivery back, or told its producer: it comes again.
+        gathered.retain(|waiting| !waiting.sent.is_closed());
+        if gathered.is_empty() {
             return;
         }
-        let destination = Destination::Lane(LaneQueue { lane, load: Load::Small });
+        gathering.unanswered += 1;
         let bundler = Arc::clone(self);
         tokio::spawn(async move {
             let (deliveries, waiting): (Vec<_>, Vec<_>) =
-                retries.into_iter().map(|retry| (retry.delivery, retry.parked)).unzip();
-            let sent = bundler.outlet.send(message_of(destination, deliveries)).await;
-            for parked in waiting {
-                parked.send(sent.clone()).ok();
+                gathered.into_iter().map(|one| (one.delivery, one.sent)).unzip();
+            let answer = bundler.outlet.send(message_of(destination, deliveries)).await;
+            bundler.note_answer(destination);
+            for sent in waiting {
+                sent.send(answer.clone()).ok();
             }
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Lane, Gathering>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn note_answer(self: &Arc<Self>, destination: Destination) {
+        let now = Instant::now();
+        if let Some(gathering) = self.lock().get_mut(&destination) {
+            gathering.unanswered -= 1;
+            if gathering.due(destination, now) <= now {
+                self.send(destination, gathering, now);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Destination, Gathering>> {
+        self.gatherings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn new(delivery: Delivery) -> (Self, oneshot::Receiver<Result<(), PublishError>>) {
+        let (sent, answer) = oneshot::channel();
+        (Waiting { delivery, sent }, answer)
     }
 }
 
 impl Gathering {
+    /// Until when what comes now may be gathered.
+    fn due(&self, destination: Destination, now: Instant) -> Instant {
+        match destination {
+            Destination::Lane(_) => self.last_sent.map_or(now, |sent| sent + GATHERED_FOR),
+            Destination::Queue(_) if self.unanswered < BUSY => now,
+            Destination::Queue(_) => now + GATHERED_FOR,
+        }
+    }
+
     fn take(&mut self, now: Instant) -> Vec<Waiting> {
-        if !self.retries.is_empty() {
+        if !self.deliveries.is_empty() {
             self.last_sent = Some(now);
             self.number += 1;
         }
         self.length = 0;
-        mem::take(&mut self.retries)
+        mem::take(&mut self.deliveries)
     }
 }
 

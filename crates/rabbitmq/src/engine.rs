@@ -4,25 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::{join, join_all};
 use postrider_contract::clock::{Clock, Entropy};
-use postrider_contract::delivery::Work;
+use postrider_contract::delivery::{Delivery, Work};
 use postrider_contract::ports::{
-    IntakeSource, Journal, Lease, Publication, PublishError, PutOffQueue, QueueDepths, QueueError,
-    RefusedQueue, Route, Strays, WorkKind, WorkQueue, WorkSource,
+    IntakeSource, Journal, Publication, PublishError, PutOffQueue, QueueDepths, QueueError, RefusedQueue,
+    Route, Strays, WorkKind, WorkQueue, WorkSource,
 };
 use postrider_contract::wire;
 
+use crate::apart::Apart;
 use crate::bundles::{Bundler, may_share};
 use crate::connection::{Endpoint, Link};
-use crate::consumer::{Consuming, Incoming, Reading, Source};
+use crate::consumer::Consuming;
 use crate::error::{ConnectError, TopologyError};
 use crate::intake::{PutOff, RabbitIntake, Refused};
 use crate::journal::RabbitJournal;
 use crate::lane::{LARGE, LaneQueue, Load, lane_for};
 use crate::publisher::{Destination, Message, Publisher};
-use crate::retries::RetrySource;
 use crate::settings::{Settings, TopologyAtStart};
 use crate::strays::RabbitStrays;
+use crate::tally::Tally;
 use crate::topology::{QueueName, Topology, close, look_at_queue};
 use crate::verify::{Deviation, verify};
 
@@ -185,7 +187,8 @@ impl RabbitQueue {
     async fn count_ready(&self) -> Result<QueueDepths, TopologyError> {
         let live = self.consuming.live().map_err(TopologyError::Failed)?;
         let mut channel = live.open_channel().await?;
-        let mut depths = QueueDepths::default();
+        let published = self.sources.publisher.published();
+        let mut depths = QueueDepths { published, ..QueueDepths::default() };
         for queue in QueueName::ALL {
             let depth = match queue {
                 QueueName::First => &mut depths.first,
@@ -227,28 +230,22 @@ impl WorkQueue for RabbitQueue {
     }
 
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
-        let publications = match <[Publication; 1]>::try_from(publications) {
-            Ok([Publication { route: Route::Retry { delay }, work: Work::Deliver(delivery) }])
-                if !delay.is_zero() && may_share(&delivery) =>
-            {
-                return self.bundler.park(lane_for(delay), delivery).await;
+        let (shared, alone) = sort(publications);
+        let (bundler, tally) = (&self.bundler, &Arc::new(Tally::default()));
+        let bundling = join_all(shared.into_iter().map(|(destination, deliveries)| async move {
+            tally.ticket().settle(bundler.publish(destination, deliveries).await);
+        }));
+        let publishing = async {
+            if !alone.is_empty() {
+                tally.ticket().settle(self.sources.publisher.publish(alone).await);
             }
-            Ok(alone) => Vec::from(alone),
-            // Those that are published together go as they are.
-            Err(several) => several,
         };
-        let messages = publications.into_iter().map(address).collect();
-        self.sources.publisher.publish(messages).await
+        join(bundling, publishing).await;
+        tally.wait().await
     }
 
     async fn consume(&self, kind: WorkKind, prefetch: u16) -> Result<Box<dyn WorkSource>, QueueError> {
-        let queue = match kind {
-            WorkKind::First => QueueName::First,
-            WorkKind::Retry => return Ok(Box::new(RetrySource::open(&self.sources, prefetch)?)),
-            WorkKind::Release => QueueName::Release,
-            WorkKind::Large => QueueName::Large,
-        };
-        Ok(Box::new(Worker(self.sources.open(queue, prefetch, ReadWork)?)))
+        Ok(Box::new(Apart::open(&self.sources, kind, prefetch)?))
     }
 
     async fn depths(&self) -> Result<QueueDepths, QueueError> {
@@ -269,15 +266,39 @@ impl WorkQueue for RabbitQueue {
     }
 }
 
+/// What may share a message, by where it goes, and what may not.
+fn sort(publications: Vec<Publication>) -> (Vec<(Destination, Vec<Delivery>)>, Vec<Message>) {
+    let (mut shared, mut alone) = (Vec::<(Destination, Vec<Delivery>)>::new(), Vec::new());
+    for Publication { route, work } in publications {
+        let gathered_at = match route {
+            Route::First => Some(Destination::Queue(QueueName::First)),
+            Route::Retry { delay } if !delay.is_zero() => Some(lane_of(delay, Load::Small)),
+            Route::Retry { .. } | Route::Release => None,
+        };
+        match (work, gathered_at) {
+            (Work::Deliver(delivery), Some(destination)) if may_share(&delivery) => {
+                match shared.iter_mut().find(|(other, _)| *other == destination) {
+                    Some((_, deliveries)) => deliveries.push(delivery),
+                    None => shared.push((destination, vec![delivery])),
+                }
+            }
+            (work, _) => alone.push(address(Publication { route, work })),
+        }
+    }
+    (shared, alone)
+}
+
+fn lane_of(delay: Duration, load: Load) -> Destination {
+    Destination::Lane(LaneQueue { lane: lane_for(delay), load })
+}
+
 fn address(publication: Publication) -> Message {
     let Publication { route, work } = publication;
     let encoded = wire::encode_work(&work);
     let load =
         if body_bytes(&work) > LARGE || encoded.len() > LARGE_MESSAGE { Load::Large } else { Load::Small };
     let destination = match (route, load) {
-        (Route::Retry { delay }, load) if !delay.is_zero() => {
-            Destination::Lane(LaneQueue { lane: lane_for(delay), load })
-        }
+        (Route::Retry { delay }, load) if !delay.is_zero() => lane_of(delay, load),
         (Route::Retry { .. }, Load::Small) => Destination::Queue(QueueName::Retry),
         (Route::Retry { .. }, Load::Large) => Destination::Queue(QueueName::RetryLarge),
         (Route::First | Route::Release, Load::Large) => Destination::Queue(QueueName::Large),
@@ -291,24 +312,5 @@ fn body_bytes(work: &Work) -> usize {
     match work {
         Work::Deliver(delivery) => delivery.body.len(),
         Work::FanOut(fan_out) => fan_out.bodies.iter().map(bytes::Bytes::len).sum(),
-    }
-}
-
-struct Worker(Source<Work>);
-
-#[async_trait]
-impl WorkSource for Worker {
-    async fn next(&mut self) -> Result<Lease<Work>, QueueError> {
-        self.0.next().await
-    }
-}
-
-struct ReadWork;
-
-impl Reading for ReadWork {
-    type Message = Work;
-
-    fn decode(&self, incoming: Incoming) -> Result<Work, String> {
-        wire::decode_work(incoming.body).map_err(|error| error.to_string())
     }
 }

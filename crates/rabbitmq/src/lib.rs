@@ -5,6 +5,7 @@
 //! connections, closed channels and deleted queues; a settlement that comes too late is harmless; a message
 //! nobody can read is set aside with its reason, never dropped. No other crate names the client library.
 
+mod apart;
 mod bundles;
 mod connection;
 mod consumer;
@@ -19,7 +20,6 @@ mod line;
 mod nodes;
 mod probe;
 mod publisher;
-mod retries;
 #[cfg(test)]
 mod samples;
 mod settings;

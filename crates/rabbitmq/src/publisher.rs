@@ -6,6 +6,7 @@
 //! slow lane must not hold up a first try.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,6 +106,8 @@ pub(crate) struct Publisher {
     avoided: Avoided,
     state: watch::Receiver<State>,
     declare_again: Arc<Notify>,
+    /// Of first tries and large ones, in messages.
+    published: AtomicU64,
 }
 
 impl Publisher {
@@ -138,7 +141,8 @@ impl Publisher {
         if tokio::time::timeout(timings.connect, opened).await.is_err() {
             tracing::warn!("the publishing channels are not open yet");
         }
-        Publisher { topology, clock, confirm: timings.confirm, avoided, state, declare_again }
+        let published = AtomicU64::new(0);
+        Publisher { topology, clock, confirm: timings.confirm, avoided, state, declare_again, published }
     }
 
     /// Something is missing on the broker: everything is declared again soon, where that is ours to do. Asked any
@@ -195,6 +199,9 @@ impl Publisher {
                 drop(tally.ticket());
                 break;
             };
+            if matches!(message.destination, Destination::Queue(QueueName::First | QueueName::Large)) {
+                self.published.fetch_add(1, Ordering::Relaxed);
+            }
             let outgoing = Outgoing {
                 destination: message.destination,
                 exchange: self.topology.publish_exchange(),
@@ -210,6 +217,11 @@ impl Publisher {
         tokio::time::timeout_at(deadline, tally.wait()).await.unwrap_or_else(|_| {
             Err(PublishError::InDoubt { reason: format!("no confirm within {:?}", self.confirm) })
         })
+    }
+
+    /// How many messages this process has sent to the queues of first tries and of large bodies.
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
     }
 
     /// How long a message with this delay is parked: longer than its own lane does where that is out of order.

@@ -1,4 +1,4 @@
-//! Retries, for the tests of how they are parked and taken.
+//! Deliveries, for the tests of how they are published and taken.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use postrider_contract::wire;
 use crate::publisher::Message;
 
 /// With a body of so many bytes.
-pub(crate) fn retry(number: usize, body: usize) -> Delivery {
+pub(crate) fn delivery(number: usize, body: usize) -> Delivery {
     let event_id: EventId = format!("evt_{number}").parse().expect("an id");
     let webhook = WebhookId::from_u128(1);
     let revision = Revision::ZERO;

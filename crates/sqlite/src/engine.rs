@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -112,8 +113,13 @@ impl SqliteEngine {
             clock: Arc::clone(&clock),
             dead: Arc::clone(&dead),
         };
-        let work_queue =
-            SqliteWorkQueue { running: Arc::clone(&running), reader: reader.clone(), clock, dead };
+        let work_queue = SqliteWorkQueue {
+            running: Arc::clone(&running),
+            reader: reader.clone(),
+            clock,
+            dead,
+            published: AtomicU64::new(0),
+        };
         let config_store = SqliteConfigStore {
             running: Arc::clone(&running),
             reader: reader.clone(),

@@ -1,6 +1,7 @@
 //! The work queue: publishing into the writer's next group, consuming from the shelves.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,6 +44,7 @@ pub(crate) struct SqliteWorkQueue {
     pub(crate) reader: Reader,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) dead: Arc<DeadRows>,
+    pub(crate) published: AtomicU64,
 }
 
 /// A row to insert.
@@ -60,6 +62,15 @@ impl SqliteWorkQueue {
             WorkKind::Release => &self.running.shelves.release,
             WorkKind::Large => &self.running.shelves.large,
         }
+    }
+
+    /// How many of them [`QueueDepths::published`] counts.
+    fn count_depths(&self, rows: &[NewRow]) -> u64 {
+        let shelves = &self.running.shelves;
+        let counted = |row: &&NewRow| {
+            Arc::ptr_eq(&row.shelf, &shelves.first) || Arc::ptr_eq(&row.shelf, &shelves.large)
+        };
+        rows.iter().filter(counted).count() as u64
     }
 
     fn new_row(&self, publication: &Publication, now: Timestamp) -> NewRow {
@@ -143,6 +154,7 @@ impl WorkQueue for SqliteWorkQueue {
         let now = self.clock.now();
         let rows: Vec<NewRow> =
             publications.iter().map(|publication| self.new_row(publication, now)).collect();
+        self.published.fetch_add(self.count_depths(&rows), Ordering::Relaxed);
         let size = rows.iter().map(|row| row.payload.len()).sum();
         let handed = rows.iter().zip(publications).map(|(row, publication)| {
             let bytes = row.payload.len();
@@ -185,6 +197,7 @@ impl WorkQueue for SqliteWorkQueue {
             unreadable: self.dead.kept(),
             // They are tables of one file.
             missing: Vec::new(),
+            published: self.published.load(Ordering::Relaxed),
         })
     }
 

@@ -104,7 +104,9 @@ pub async fn two_sources_share_the_work(engine: &mut dyn QueueUnderTest) {
     let now = engine.now();
     let mut left = engine.queue().consume(WorkKind::First, 1).await.expect("work can be taken");
     let mut right = engine.queue().consume(WorkKind::First, 1).await.expect("work can be taken");
-    publish(engine, vec![Sample::numbered(1, now).first(), Sample::numbered(2, now).first()]).await;
+    for number in 1..=2 {
+        publish(engine, vec![Sample::numbered(number, now).first()]).await;
+    }
     let (one, two) = (take(&mut left).await, take(&mut right).await);
     assert_ne!(id_of(&one), id_of(&two));
 }

@@ -168,7 +168,9 @@ pub async fn large_work_is_counted_apart(engine: &mut dyn QueueUnderTest) {
     publish(engine, vec![large.first(), small.first()]).await;
     let queue = engine.queue();
     eventually(|| async {
-        queue.depths().await.is_ok_and(|depths| (depths.first, depths.large, depths.tries()) == (1, 1, 2))
+        queue.depths().await.is_ok_and(|depths| {
+            (depths.first, depths.large, depths.tries(), depths.published) == (1, 1, 2, 2)
+        })
     })
     .await;
 }

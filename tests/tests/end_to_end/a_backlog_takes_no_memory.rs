@@ -1,6 +1,6 @@
 //! What waits, waits on disk: a backlog four times as long takes no more of the server's memory.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use postrider_tests::harness::eventually;
 use postrider_tests::on_both_engines;
 use postrider_tests::stage::{EngineKind, SOON, Stage, text};
@@ -25,6 +25,16 @@ async fn a_long_backlog_takes_no_more_memory_than_a_short_one(engine: EngineKind
     let (more, bodies) = (long.saturating_sub(short), u64::try_from((LONG - SHORT) * BODY)?);
     println!("{short} bytes with {SHORT} waiting, {more} more with {LONG}");
     ensure!(more < bodies / 3, "{more} bytes more for {bodies} bytes of bodies");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_takes_no_huge_pages() -> Result<()> {
+    let stage = Stage::open(EngineKind::Embedded, "standard").await?;
+    let pid = stage.server.pid().context("it runs")?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let is_given = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    ensure!(is_given.map(str::trim) == Some("0"), "{is_given:?}");
     Ok(())
 }
 

@@ -71,6 +71,8 @@ pub(super) struct State {
     /// By the time they are due, then in the order they came.
     parked: BTreeMap<(Timestamp, u64), Parked>,
     parked_ever: u64,
+    /// Of first tries and large ones.
+    published_ever: u64,
     pub(super) fallen: FallenPlaces,
     fault: PublishFault,
     pub(super) is_closed: bool,
@@ -253,6 +255,9 @@ impl State {
             Route::First => WorkKind::First,
             Route::Release => WorkKind::Release,
         };
+        if matches!(kind, WorkKind::First | WorkKind::Large) {
+            self.published_ever += 1;
+        }
         self.mailbox(Place::Work(kind)).put(bytes);
     }
 
@@ -306,6 +311,7 @@ impl WorkQueue for FakeQueue {
             catch_all: state.fallen.ready(StrayPlace::CatchAll),
             unreadable: state.fallen.kept(),
             missing: Vec::new(),
+            published: state.published_ever,
         }))
     }
 

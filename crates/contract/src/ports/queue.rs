@@ -66,7 +66,8 @@ pub enum QueueError {
     Mismatch { reason: String },
 }
 
-/// Messages ready to be taken, where the engine knows; parked and leased ones are not counted.
+/// Messages ready to be taken, where the engine knows; parked and leased ones are not counted. A message may hold several
+/// deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueDepths {
     pub first: u64,
@@ -85,6 +86,8 @@ pub struct QueueDepths {
     pub unreadable: u64,
     /// Queues that should be there and are not, by the broker's names: they count as empty above.
     pub missing: Vec<String>,
+    /// What this process has published of what `first` and `large` count, since it began.
+    pub published: u64,
 }
 
 impl QueueDepths {

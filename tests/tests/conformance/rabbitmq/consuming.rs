@@ -22,6 +22,14 @@ pub fn samples(count: u32) -> Vec<Sample> {
     (0..count).map(|number| Sample::numbered(number, now)).collect()
 }
 
+/// Each in a message of its own.
+pub async fn publish_each(queue: &dyn WorkQueue, samples: &[Sample]) {
+    for sample in samples {
+        soon(queue.publish(vec![sample.first()])).await.expect("it is confirmed");
+    }
+}
+
+/// In as few messages as hold them.
 pub async fn publish_all(queue: &dyn WorkQueue, samples: &[Sample]) {
     soon(queue.publish(samples.iter().map(Sample::first).collect())).await.expect("it is confirmed");
 }

@@ -15,7 +15,7 @@ use postrider_tests::harness::{Knobs, RabbitMq, shared_rabbitmq};
 
 use super::broker::{Raw, connect, fresh_url, name_of, publish, settings};
 use super::bundles::{SOON, park};
-use super::consuming::{event_of, publish_all, samples, take};
+use super::consuming::{event_of, publish_each, samples, take};
 use super::proxy::Proxy;
 
 /// The broker's word for the one consumer of a queue; each has another.
@@ -63,7 +63,7 @@ async fn what_was_prefetched_over_a_lost_connection_is_not_handed_out() {
     let proxy = Proxy::before(&url).await;
     let queue = connect(settings(proxy.url())).await.work_queue();
     let samples = samples(5);
-    publish_all(&*queue, &samples).await;
+    publish_each(&*queue, &samples).await;
     let mut source = queue.consume(WorkKind::First, 10).await.expect("work can be taken");
     let in_hand = take(&mut source).await;
     let raw = Raw::connect(&url).await;
@@ -112,7 +112,7 @@ async fn what_was_prefetched_over_a_channel_that_the_broker_closed_is_not_handed
     let broker = RabbitMq::start_with(&knobs).await.expect("RabbitMQ starts");
     let queue = connect(settings(&broker.url())).await.work_queue();
     let samples = samples(3);
-    publish_all(&*queue, &samples).await;
+    publish_each(&*queue, &samples).await;
     let mut source = queue.consume(WorkKind::First, 10).await.expect("work can be taken");
     let in_hand = take(&mut source).await;
     let consumers = Consumers::on(&broker, &broker.url());
@@ -169,7 +169,7 @@ async fn what_was_acknowledged_right_before_a_close_does_not_come_again() {
     let url = fresh_url().await;
     let queue = connect(settings(&url)).await.work_queue();
     let samples = samples(MANY);
-    publish_all(&*queue, &samples).await;
+    publish_each(&*queue, &samples).await;
     let (_source, mut in_hand) = take_many(&*queue).await;
     in_hand.drain(1..).for_each(|lease| lease.ticket.acknowledge());
     soon(queue.close()).await;
@@ -182,7 +182,7 @@ async fn what_was_acknowledged_after_its_source_was_dropped_does_not_come_again(
     let url = fresh_url().await;
     let queue = connect(settings(&url)).await.work_queue();
     let samples = samples(MANY);
-    publish_all(&*queue, &samples).await;
+    publish_each(&*queue, &samples).await;
     let (source, mut in_hand) = take_many(&*queue).await;
     drop(source);
     let consumers = Consumers::on(shared_rabbitmq().await.expect("it runs"), &url);
@@ -209,7 +209,7 @@ async fn a_channel_that_the_broker_closes_takes_no_other_with_it() {
     let knobs = Knobs { consumer_timeout: Some(Duration::from_secs(2)), ..Knobs::default() };
     let broker = RabbitMq::start_with(&knobs).await.expect("RabbitMQ starts");
     let queue = connect(settings(&broker.url())).await.work_queue();
-    publish_all(&*queue, &samples(1)).await;
+    publish_each(&*queue, &samples(1)).await;
     let mut source = queue.consume(WorkKind::First, 10).await.expect("work can be taken");
     let _other = queue.consume(WorkKind::Release, 10).await.expect("work can be taken");
     let in_hand = take(&mut source).await;
@@ -228,7 +228,7 @@ async fn a_channel_that_the_broker_closes_takes_no_other_with_it() {
 async fn who_asks_for_no_message_at_once_is_given_one_and_not_all() {
     let url = fresh_url().await;
     let queue = connect(settings(&url)).await.work_queue();
-    publish_all(&*queue, &samples(5)).await;
+    publish_each(&*queue, &samples(5)).await;
     let mut source = queue.consume(WorkKind::First, 0).await.expect("work can be taken");
     let in_hand = take(&mut source).await;
     assert!(stays_quiet(source.next()).await, "one is in hand");

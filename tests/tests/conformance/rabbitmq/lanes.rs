@@ -162,9 +162,10 @@ async fn what_finds_no_queue_after_its_lane_is_kept_and_blocks_nothing() {
     let raw = Raw::connect(&url).await;
     raw.delete(&name_of(QueueName::Retry)).await;
     let delay = Duration::from_millis(250);
-    soon(queue.publish((0..40).map(|number| parked(number, delay)).collect()))
-        .await
-        .expect("it is confirmed");
+    // One after the other, so that each has a message of its own.
+    for number in 0..40 {
+        soon(queue.publish(vec![parked(number, delay)])).await.expect("it is confirmed");
+    }
     eventually(|| async { raw.ready(&name_of(QueueName::CatchAll)).await == Some(40) }).await;
     soon(engine.declare_topology()).await.expect("it is declared");
     soon(queue.publish(vec![parked(99, delay)])).await.expect("it is confirmed");

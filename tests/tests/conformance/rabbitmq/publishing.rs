@@ -168,13 +168,17 @@ async fn what_is_in_flight_on_a_channel_that_the_broker_closes_is_in_doubt_and_t
     let mut calls: Vec<_> = (0..200)
         .map(|number| {
             let (queue, sample) = (Arc::clone(&queue), sample(number));
-            tokio::spawn(async move { (sample.event.clone(), queue.publish(vec![sample.first()]).await) })
+            tokio::spawn(async move {
+                (sample.event.clone(), queue.publish(vec![sample.publication(Route::Release)]).await)
+            })
         })
         .collect();
     raw.delete_exchange("postrider.publish.v1").await;
     calls.extend((200..400).map(|number| {
         let (queue, sample) = (Arc::clone(&queue), sample(number));
-        tokio::spawn(async move { (sample.event.clone(), queue.publish(vec![sample.first()]).await) })
+        tokio::spawn(async move {
+            (sample.event.clone(), queue.publish(vec![sample.publication(Route::Release)]).await)
+        })
     }));
     let mut confirmed = HashSet::new();
     let mut in_doubt = 0;
@@ -190,8 +194,8 @@ async fn what_is_in_flight_on_a_channel_that_the_broker_closes_is_in_doubt_and_t
     }
     assert!(in_doubt > 0, "some were on their way");
     eventually(|| async { publish(&*queue, &sample(1_000)).await.is_ok() }).await;
-    let there = soon(queue.depths()).await.expect("it answers").first;
-    assert!(there > confirmed.len() as u64, "{there} are there, {} were confirmed", confirmed.len());
+    let there = soon(queue.depths()).await.expect("it answers").release;
+    assert!(there >= confirmed.len() as u64, "{there} are there, {} were confirmed", confirmed.len());
 }
 
 #[tokio::test]
@@ -219,9 +223,9 @@ async fn a_long_fan_out_of_small_bodies_goes_by_itself() {
 #[tokio::test]
 async fn a_call_of_more_than_a_window_is_confirmed_whole() {
     let queue = connect(settings(&fresh_url().await)).await.work_queue();
-    let publications: Vec<Publication> = (0..5_000).map(|number| sample(number).first()).collect();
-    soon(queue.publish(publications)).await.expect("it is confirmed");
-    assert_eq!(soon(queue.depths()).await.expect("it answers").first, 5_000);
+    let release = |number| sample(number).publication(Route::Release);
+    soon(queue.publish((0..5_000).map(release).collect())).await.expect("it is confirmed");
+    assert_eq!(soon(queue.depths()).await.expect("it answers").release, 5_000, "a message for each");
 }
 
 #[tokio::test]

@@ -74,7 +74,10 @@ async fn retries_that_find_no_queue_are_told_and_hold_up_nothing() {
     let queue = engine.work_queue();
     let raw = Raw::connect(&url).await;
     raw.unbind(&name_of(QueueName::Retry), "postrider.due.v1", "retry").await;
-    soon(queue.publish((0..MANY).map(parked).collect())).await.expect("it is confirmed");
+    // One after the other, so that each has a message of its own.
+    for number in 0..MANY {
+        soon(queue.publish(vec![parked(number)])).await.expect("it is confirmed");
+    }
     let catch_all = name_of(QueueName::CatchAll);
     eventually(|| async { raw.ready(&catch_all).await == Some(MANY) }).await;
     assert_eq!(soon(queue.depths()).await.expect("it answers").catch_all, u64::from(MANY));

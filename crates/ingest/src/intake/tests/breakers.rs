@@ -62,7 +62,7 @@ async fn what_was_published_without_the_journal_does_not_say_that_it_is_back() {
     let door = Door::open().await.unsuspecting();
     door.fail_journal();
     assert!(matches!(door.accept(ORDER).await, Err(IntakeError::InDoubt { .. })));
-    let page = Page { publications: Vec::new(), holds: Vec::new(), first_tries: 0 };
+    let page = Page { publications: Vec::new(), holds: Vec::new() };
     door.intake.publish_page(page, None).await.unwrap();
     let refused = door.accept(ORDER).await.unwrap_err();
     assert!(matches!(refused, IntakeError::Unavailable { .. }), "{refused:?}");
