@@ -230,7 +230,7 @@ impl WorkQueue for RabbitQueue {
     }
 
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), PublishError> {
-        let (shared, alone) = sort(publications);
+        let (shared, alone) = split(publications);
         let (bundler, tally) = (&self.bundler, &Arc::new(Tally::default()));
         let bundling = join_all(shared.into_iter().map(|(destination, deliveries)| async move {
             tally.ticket().settle(bundler.publish(destination, deliveries).await);
@@ -267,7 +267,7 @@ impl WorkQueue for RabbitQueue {
 }
 
 /// What may share a message, by where it goes, and what may not.
-fn sort(publications: Vec<Publication>) -> (Vec<(Destination, Vec<Delivery>)>, Vec<Message>) {
+fn split(publications: Vec<Publication>) -> (Vec<(Destination, Vec<Delivery>)>, Vec<Message>) {
     let (mut shared, mut alone) = (Vec::<(Destination, Vec<Delivery>)>::new(), Vec::new());
     for Publication { route, work } in publications {
         let gathered_at = match route {

@@ -65,7 +65,7 @@ impl SqliteWorkQueue {
     }
 
     /// How many of them [`QueueDepths::published`] counts.
-    fn count_depths(&self, rows: &[NewRow]) -> u64 {
+    fn first_and_large(&self, rows: &[NewRow]) -> u64 {
         let shelves = &self.running.shelves;
         let counted = |row: &&NewRow| {
             Arc::ptr_eq(&row.shelf, &shelves.first) || Arc::ptr_eq(&row.shelf, &shelves.large)
@@ -154,7 +154,7 @@ impl WorkQueue for SqliteWorkQueue {
         let now = self.clock.now();
         let rows: Vec<NewRow> =
             publications.iter().map(|publication| self.new_row(publication, now)).collect();
-        self.published.fetch_add(self.count_depths(&rows), Ordering::Relaxed);
+        self.published.fetch_add(self.first_and_large(&rows), Ordering::Relaxed);
         let size = rows.iter().map(|row| row.payload.len()).sum();
         let handed = rows.iter().zip(publications).map(|(row, publication)| {
             let bytes = row.payload.len();

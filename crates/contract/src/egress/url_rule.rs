@@ -109,7 +109,7 @@ pub enum RefusedUrl {
         offset: usize,
     },
     /// Neither `https` nor `http`.
-    #[error("url must begin with https://")]
+    #[error("url must begin with https://, or in development mode with http://")]
     Scheme,
     /// `http`, which this installation does not accept.
     #[error("plain http is not accepted here; use https")]
