@@ -37,7 +37,7 @@ const TOGETHER_WITHIN: Duration = Duration::from_millis(100);
 
 /// Work of one kind.
 pub(crate) struct Apart {
-    queue: WorkOf,
+    ordinary: WorkOf,
     large: Option<WorkOf>,
     /// What is left of a bundle.
     rest: VecDeque<Taken<Work>>,
@@ -58,17 +58,17 @@ impl WorkOf {
 }
 
 impl Apart {
-    /// Small retries and large ones have a queue each, so that what is in hand is bounded in bytes; together no
-    /// more are in hand than the prefetch (two, of one).
     pub fn open(sources: &Arc<Consuming>, kind: WorkKind, prefetch: u16) -> Result<Self, QueueError> {
         let open = |queue, prefetch| {
             let source = sources.open(queue, prefetch, ReadWork)?;
             Ok::<_, QueueError>(WorkOf { queue, source })
         };
-        let (queue, large, in_hand) = match kind {
+        let (ordinary, large, in_hand) = match kind {
             WorkKind::First => (open(QueueName::First, prefetch)?, None, prefetch),
             WorkKind::Release => (open(QueueName::Release, prefetch)?, None, prefetch),
             WorkKind::Large => (open(QueueName::Large, prefetch)?, None, prefetch),
+            // Small ones and large ones have a queue each, so that what is in hand is bounded in bytes; together no more are
+            // in hand than the prefetch (two, of one).
             WorkKind::Retry => {
                 let of_large = (prefetch / 2).clamp(1, LARGE_RETRIES);
                 let of_small = prefetch.saturating_sub(of_large).max(1);
@@ -77,7 +77,7 @@ impl Apart {
             }
         };
         Ok(Apart {
-            queue,
+            ordinary,
             large,
             rest: VecDeque::new(),
             republish: Arc::new(BeforeClose { sources: Arc::clone(sources), runtime: Handle::current() }),
@@ -88,9 +88,9 @@ impl Apart {
     /// At random where both queues have one, so that neither waits for the other.
     async fn next_message(&mut self) -> Result<(QueueName, Taken<Packed>), QueueError> {
         match &mut self.large {
-            None => self.queue.next().await,
+            None => self.ordinary.next().await,
             Some(large) => tokio::select! {
-                taken = self.queue.next() => taken,
+                taken = self.ordinary.next() => taken,
                 taken = large.next() => taken,
             },
         }
@@ -254,20 +254,22 @@ impl Shared {
         }
     }
 
-    /// Publishes what was given back while others are still in hand, which may take as long as a try may.
+    /// Publishes what was given back while others are still in hand, which may take as long as a try may. It counts as given
+    /// back until that is confirmed: if this is cut off, the message must not be acknowledged.
     async fn let_go(&self) {
-        if !self.is_current.load(Ordering::Acquire) {
-            return;
-        }
-        let given_back = mem::take(&mut self.state().given_back);
-        let published = self.publish_again(&given_back).await;
-        let mut state = self.state();
-        match published {
-            Ok(()) => state.is_any_done = true,
-            Err(error) => {
-                tracing::warn!(%error, "deliveries that are given back wait for those that they came with");
-                state.given_back.extend(given_back);
+        while self.is_current.load(Ordering::Acquire) {
+            let given_back = self.state().given_back.clone();
+            if given_back.is_empty() {
+                return;
             }
+            if let Err(error) = self.publish_again(&given_back).await {
+                tracing::warn!(%error, "deliveries that are given back wait for those that they came with");
+                return;
+            }
+            let mut state = self.state();
+            state.is_any_done = true;
+            // What was given back meanwhile came behind these.
+            state.given_back.drain(..given_back.len());
         }
     }
 

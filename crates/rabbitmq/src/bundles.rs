@@ -30,7 +30,7 @@ use crate::tally::Tally;
 /// Nothing waits longer for others. A webhook that fails 200 times a second makes five retries meanwhile, and nobody notices
 /// so much more of a wait.
 const GATHERED_FOR: Duration = Duration::from_millis(25);
-/// So many messages of one queue in flight, and one more does not make the others come back sooner.
+/// With so many messages of one queue in flight the broker has enough to do: one more would only cost.
 const BUSY: usize = 8;
 /// By then a delivery's share of the message's cost is little, and more would be looked up again after a crash.
 const AT_MOST: usize = 16;

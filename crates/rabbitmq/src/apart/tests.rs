@@ -1,6 +1,7 @@
 //! How a message of several retries is read and settled.
 
 use postrider_contract::delivery::FanOut;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::samples::{deliveries_in, delivery};
@@ -39,12 +40,21 @@ struct Settled {
     steps: Arc<Mutex<Vec<String>>>,
     is_current: Arc<AtomicBool>,
     is_refused: Arc<AtomicBool>,
+    /// Nothing is confirmed.
+    is_silent: Arc<AtomicBool>,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl Settled {
     fn new() -> Self {
         let is_current = Arc::new(AtomicBool::new(true));
-        Settled { steps: Arc::default(), is_current, is_refused: Arc::default() }
+        Settled {
+            steps: Arc::default(),
+            is_current,
+            is_refused: Arc::default(),
+            is_silent: Arc::default(),
+            tasks: Arc::default(),
+        }
     }
 
     fn leases(&self, count: usize) -> Vec<Lease<Work>> {
@@ -74,6 +84,9 @@ impl Republish for Settled {
         if self.is_refused.load(Ordering::Acquire) {
             return Box::pin(future::ready(Err(PublishError::Refused { reason: "full".to_owned() })));
         }
+        if self.is_silent.load(Ordering::Acquire) {
+            return Box::pin(future::pending());
+        }
         for delivery in deliveries_in(&rest) {
             self.note(&format!("published {} {:?}", delivery.reference.event_id, delivery.check));
         }
@@ -81,7 +94,7 @@ impl Republish for Settled {
     }
 
     fn run(&self, task: BoxFuture<'static, ()>) {
-        tokio::spawn(task);
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(tokio::spawn(task));
     }
 }
 
@@ -172,5 +185,21 @@ async fn nothing_is_published_again_of_a_message_that_comes_again_anyway() {
     leases.remove(0).ticket.acknowledge();
     drop(leases);
     soon().await;
+    assert_eq!(settled.steps(), ["given back"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_is_cut_off_acknowledges_nothing() {
+    let settled = Settled::new();
+    settled.is_silent.store(true, Ordering::Release);
+    let mut leases = settled.leases(2);
+    leases.remove(1).ticket.give_back();
+    soon().await;
+    leases.remove(0).ticket.acknowledge();
+    // The first publish, and then the one that is made in its place.
+    for _ in 0..2 {
+        settled.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|task| task.abort());
+        soon().await;
+    }
     assert_eq!(settled.steps(), ["given back"]);
 }
