@@ -32,8 +32,15 @@ const fn on_cluster(name: &'static str, arguments: &'static [&'static str]) -> S
 }
 
 /// The kinds of neighbours, each measured on servers where no other has left anything.
-const NEIGHBOURS: &[&str] =
-    &["--kind=ordinary", "--kind=slow", "--kind=drip", "--kind=failing", "--kind=hot", "--kind=fleet"];
+const NEIGHBOURS: &[&str] = &[
+    "--kind=ordinary",
+    "--kind=slow",
+    "--kind=drip",
+    "--kind=failing",
+    "--kind=hot",
+    "--kind=fleet",
+    "--kind=stricken",
+];
 
 /// Those of one step run at the same time: they wait, nearly all the time.
 pub const STEPS: &[&[Section]] = &[

@@ -160,3 +160,14 @@ fn migrate(connection: &mut Connection, schema: &Schema) -> Result<(), rusqlite:
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    /// [ADR 37](../../../docs/adr/0037-sqlite-syncs-what-was-written.md): by a setting of the build, which nothing else
+    /// would miss.
+    #[test]
+    fn sqlite_is_built_to_sync_what_was_written_and_not_when() {
+        let flags = option_env!("LIBSQLITE3_FLAGS").unwrap_or_default();
+        assert!(flags.contains("-DHAVE_FDATASYNC=1"), "{flags:?}, from .cargo/config.toml");
+    }
+}

@@ -20,6 +20,7 @@ use postrider_contract::profile::Span;
 use self::bad_receivers::BadReceivers;
 use self::comparison::{Comparison, Side};
 use self::site::Site;
+use self::traffic::Traffic;
 use super::cpu::CpuSample;
 use super::head::head;
 use super::installation::EngineGiven;
@@ -50,18 +51,21 @@ pub enum Neighbour {
     Failing,
     /// One that answers after 50 ms, with --waiting deliveries in the waiting room
     Hot,
-    /// 10,000 webhooks, of which 100 take no connection and 100 always answer 500
+    /// 10,000 webhooks that are given events alike, of which 100 take no connection and 100 always answer 500
     Fleet,
+    /// The same 10,000, of which those 200 are given as many events as all others together
+    Stricken,
 }
 
 impl Neighbour {
-    const ALL: [Neighbour; 6] = [
+    const ALL: [Neighbour; 7] = [
         Neighbour::Ordinary,
         Neighbour::Slow,
         Neighbour::Drip,
         Neighbour::Failing,
         Neighbour::Hot,
         Neighbour::Fleet,
+        Neighbour::Stricken,
     ];
 
     fn name(self) -> &'static str {
@@ -72,14 +76,20 @@ impl Neighbour {
             Neighbour::Failing => "failing",
             Neighbour::Hot => "hot",
             Neighbour::Fleet => "fleet",
+            Neighbour::Stricken => "stricken",
         }
+    }
+
+    fn is_of_many(self) -> bool {
+        matches!(self, Neighbour::Fleet | Neighbour::Stricken)
     }
 }
 
 /// What a healthy webhook feels of slow, dripping, failing and hot ones beside it
 ///
 /// Pairs of runs, without and with them, on two installations that take turns.
-/// Each is given events at the same rate: the healthy webhook, and the neighbours.
+/// Each is given events at the same rate: the healthy webhook, and the neighbours;
+/// in the fleet, each webhook.
 #[derive(Args, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Neighbours {
@@ -92,7 +102,7 @@ pub struct Neighbours {
     /// How many deliveries wait for the hot one
     #[arg(long, value_name = "COUNT", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     waiting: u32,
-    /// Events per second to the healthy webhook on average, each by chance, and as many to the neighbours
+    /// Events per second to the healthy on average, each by chance, and as many to the neighbours (the fleet: see there)
     #[arg(long, value_name = "RATE", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
     /// How long each run lasts: 1s to 1h
@@ -123,7 +133,9 @@ impl Neighbours {
         let bad = BadReceivers::spawn().await.context("starting the bad receivers")?;
         let mut facts = head(&self.setup);
         let (rate, pairs, duration) = (self.rate, self.pairs, self.duration);
-        facts.push(Fact::new("events", format!("{rate}/s to the healthy, {rate}/s to the neighbours")));
+        let given =
+            format!("{rate}/s to the healthy, {rate}/s to the neighbours; to the fleet's webhooks alike");
+        facts.push(Fact::new("events", given));
         facts.push(Fact::new("runs", format!("{pairs} pairs of {duration}, without and with neighbours")));
         let (mut comparisons, mut faults) = (Vec::new(), Vec::new());
         for kind in kinds {
@@ -190,9 +202,8 @@ impl Neighbours {
     }
 
     async fn measure(&self, site: &Site, healthy: &BenchReceiver) -> anyhow::Result<Measured> {
-        let neighbours =
-            (!site.bad.is_empty()).then(|| site.traffic(&site.bad, self.rate, self.bytes()).start());
-        let counted = || site.traffic(&site.healthy, self.rate, self.bytes()).start();
+        let neighbours = site.bad_traffic(self.rate, self.bytes()).map(Traffic::start);
+        let counted = || site.healthy_traffic(self.rate, self.bytes()).start();
         let warm_up = counted();
         tokio::time::sleep(WARM_UP).await;
         let sent = warm_up.stop().await?;

@@ -33,8 +33,9 @@ struct Hot {
 
 pub struct Site {
     pub installation: Installation,
-    pub healthy: Arc<[Target]>,
-    pub bad: Arc<[Target]>,
+    kind: Neighbour,
+    healthy: Arc<[Target]>,
+    bad: Arc<[Target]>,
     hot: Option<Hot>,
     tenants: Vec<Tenant>,
 }
@@ -49,13 +50,31 @@ impl Site {
     ) -> anyhow::Result<Self> {
         let installation = Installation::start(engine, Layout::OneProcess).await?;
         let none: Arc<[Target]> = Arc::from([]);
-        let mut site =
-            Site { installation, healthy: Arc::clone(&none), bad: none, hot: None, tenants: Vec::new() };
-        site.people(kind, healthy, bad).await?;
+        let mut site = Site {
+            installation,
+            kind,
+            healthy: Arc::clone(&none),
+            bad: none,
+            hot: None,
+            tenants: Vec::new(),
+        };
+        site.people(healthy, bad).await?;
         Ok(site)
     }
 
-    pub fn traffic(&self, targets: &Arc<[Target]>, rate: u32, size: usize) -> Traffic {
+    /// For the healthy, at so many events a second.
+    pub fn healthy_traffic(&self, rate: u32, size: usize) -> Traffic {
+        self.traffic(&self.healthy, rate, size)
+    }
+
+    /// For the bad ones, if there are any, beside so many events a second for the healthy.
+    pub fn bad_traffic(&self, rate: u32, size: usize) -> Option<Traffic> {
+        let is_shared = self.kind == Neighbour::Fleet;
+        let rate = if is_shared { alike(rate, self.healthy.len(), self.bad.len()) } else { rate };
+        (!self.bad.is_empty()).then(|| self.traffic(&self.bad, rate, size))
+    }
+
+    fn traffic(&self, targets: &Arc<[Target]>, rate: u32, size: usize) -> Traffic {
         let addresses = self.installation.publish_addresses();
         Traffic { addresses, targets: Arc::clone(targets), rate, size }
     }
@@ -96,19 +115,14 @@ impl Site {
         Ok(())
     }
 
-    async fn people(
-        &mut self,
-        kind: Neighbour,
-        healthy: &BenchReceiver,
-        bad: Option<&BadReceivers>,
-    ) -> anyhow::Result<()> {
-        if kind == Neighbour::Fleet {
+    async fn people(&mut self, healthy: &BenchReceiver, bad: Option<&BadReceivers>) -> anyhow::Result<()> {
+        if self.kind.is_of_many() {
             return self.people_fleet(healthy, bad).await;
         }
         let tenant = self.installation.tenant(ProfileName::standard().as_str()).await?;
         self.healthy = Arc::from([self.register(&tenant, "bench.event", healthy.url("")).await?.0]);
         if let Some(bad) = bad {
-            let (target, webhook) = self.register(&tenant, "bench.bad", bad.url(kind.name())).await?;
+            let (target, webhook) = self.register(&tenant, "bench.bad", bad.url(self.kind.name())).await?;
             self.bad = Arc::from([target]);
             self.hot = Some(Hot { tenant: tenant.clone(), webhook });
         }
@@ -175,4 +189,23 @@ struct FleetTenant {
     tenant: Tenant,
     healthy: Vec<Target>,
     bad: Vec<Target>,
+}
+
+/// The rate for these many others, if each is given as much as each of those.
+fn alike(rate: u32, those: usize, others: usize) -> u32 {
+    let [those, others] = [those, others].map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+    let shared = u64::from(rate).saturating_mul(others) / those.max(1);
+    u32::try_from(shared).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_the_fleet_the_bad_are_given_what_is_their_share() {
+        assert_eq!(alike(200, FLEET_TENANTS * FLEET_WEBHOOKS, 2 * BLACK_HOLES), 4);
+        assert_eq!(alike(20, 9_800, 200), 1, "none is left out, whatever the rate");
+        assert_eq!(alike(10_000, 9_800, 200), 204);
+    }
 }
