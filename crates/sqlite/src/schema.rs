@@ -163,7 +163,7 @@ fn migrate(connection: &mut Connection, schema: &Schema) -> Result<(), rusqlite:
 
 #[cfg(test)]
 mod tests {
-    /// [ADR 37](../../../docs/adr/0037-sqlite-syncs-what-was-written.md): by a setting of the build, which nothing else
+    /// [ADR 37](../../../docs/adr/0037-sqlite-syncs-what-was-written-and-the-log-gives-way.md): by a setting of the build, which nothing else
     /// would miss.
     #[test]
     fn sqlite_is_built_to_sync_what_was_written_and_not_when() {

@@ -3,6 +3,8 @@
 //! A row that SQLite refuses for its own sake is reported and left out; what the storage refuses fails the batch,
 //! which is then applied again, whole.
 
+use std::time::Duration;
+
 use postrider_contract::log::{EventRow, Rank, RoomExit};
 use postrider_contract::ports::StoreError;
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
@@ -39,6 +41,12 @@ const UPDATE_DELIVERY: &str = "UPDATE delivery SET \
      first_attempt = coalesce(first_attempt, ?24) \
      WHERE id = ?1 RETURNING first_attempt_id";
 
+/// Rows without a pause, some 150 µs, in a batch of no more than [`FEW_ROWS`].
+const AT_A_STRETCH: usize = 4;
+const FEW_ROWS: usize = 100;
+/// The shortest that a thread can stop for: with the timer's slack, some 60 µs.
+const PAUSE: Duration = Duration::from_micros(1);
+
 /// Answers what is left for `queue.db`: the holds whose deliveries have not gone on, and the exits.
 pub(crate) fn apply(days: &DayFiles, batch: Batch) -> Result<(Vec<RoomRow>, Vec<RoomExit>), StoreError> {
     let mut rows = Vec::new();
@@ -52,16 +60,45 @@ pub(crate) fn apply(days: &DayFiles, batch: Batch) -> Result<(Vec<RoomRow>, Vec<
 
 /// Answers for each hold whether its delivery still waits for it.
 fn write_day(connection: &Connection, batch: &DayBatch) -> rusqlite::Result<Vec<bool>> {
+    let mut pauses = Pauses::among(batch.events.len() + batch.deliveries.len() + batch.attempts.len());
     for event in &batch.events {
         reported("event", &event.event.id, write_event(connection, event))?;
+        pauses.after_row();
     }
     for delivery in &batch.deliveries {
         reported("delivery", &delivery.reference.id, write_delivery(connection, delivery))?;
+        pauses.after_row();
     }
     for attempt in &batch.attempts {
         reported("attempt", &attempt.id, write_attempt(connection, attempt))?;
+        pauses.after_row();
     }
     batch.holds.iter().map(|hold| is_waiting(connection, hold)).collect()
+}
+
+/// Nobody waits for the log, and what is woken on this processor meanwhile waits until this thread stops: so, while there
+/// is time, it stops every few rows. With many rows there is none
+/// ([ADR 37](../../../../docs/adr/0037-sqlite-syncs-what-was-written-and-the-log-gives-way.md)).
+struct Pauses {
+    rows: usize,
+    has_time: bool,
+}
+
+impl Pauses {
+    fn among(rows: usize) -> Self {
+        Pauses { rows: 0, has_time: rows <= FEW_ROWS }
+    }
+
+    fn after_row(&mut self) {
+        if self.is_due() {
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn is_due(&mut self) -> bool {
+        self.rows += 1;
+        self.has_time && self.rows.is_multiple_of(AT_A_STRETCH)
+    }
 }
 
 fn reported(what: &str, id: &dyn std::fmt::Display, result: rusqlite::Result<()>) -> rusqlite::Result<()> {
@@ -196,4 +233,18 @@ fn is_waiting(connection: &Connection, hold: &Hold) -> rusqlite::Result<bool> {
 pub(crate) fn rank_of(connection: &Connection, delivery: [u8; 16]) -> rusqlite::Result<Option<Rank>> {
     let mut statement = connection.prepare_cached("SELECT rank FROM delivery WHERE id = ?1")?;
     statement.query_row([delivery], |row| row.get(0).map(Rank::from_number)).optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_batch_pauses_every_few_rows_and_a_large_one_never() {
+        let mut few = Pauses::among(FEW_ROWS);
+        let due: Vec<usize> = (1..=12).filter(|_| few.is_due()).collect();
+        assert_eq!(due, [4, 8, 12]);
+        let mut many = Pauses::among(FEW_ROWS + 1);
+        assert!((0..=FEW_ROWS).all(|_| !many.is_due()));
+    }
 }
