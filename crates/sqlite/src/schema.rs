@@ -163,8 +163,8 @@ fn migrate(connection: &mut Connection, schema: &Schema) -> Result<(), rusqlite:
 
 #[cfg(test)]
 mod tests {
-    /// [ADR 37](../../../docs/adr/0037-sqlite-syncs-what-was-written-and-the-log-gives-way.md): by a setting of the build, which nothing else
-    /// would miss.
+    /// A setting of the build, which nothing else would miss
+    /// ([ADR 37](../../../docs/adr/0037-sqlite-syncs-what-was-written-and-the-log-gives-way.md)).
     #[test]
     fn sqlite_is_built_to_sync_what_was_written_and_not_when() {
         let flags = option_env!("LIBSQLITE3_FLAGS").unwrap_or_default();

@@ -102,7 +102,7 @@ pub struct Neighbours {
     /// How many deliveries wait for the hot one
     #[arg(long, value_name = "COUNT", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     waiting: u32,
-    /// Events per second to the healthy on average, each by chance, and as many to the neighbours (the fleet: see there)
+    /// Events per second to the healthy on average, each by chance, and as many to the neighbours (of the fleet, see --kind)
     #[arg(long, value_name = "RATE", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
     /// How long each run lasts: 1s to 1h
