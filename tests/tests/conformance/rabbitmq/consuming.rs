@@ -7,7 +7,7 @@ use std::time::Duration;
 use postrider_contract::clock::Clock;
 use postrider_contract::delivery::Work;
 use postrider_contract::ids::EventId;
-use postrider_contract::ports::{Lease, WorkKind, WorkQueue, WorkSource};
+use postrider_contract::ports::{Lease, Route, WorkKind, WorkQueue, WorkSource};
 use postrider_rabbitmq::QueueName;
 use postrider_service::system::SystemClock;
 use postrider_tests::conformance::samples::Sample;
@@ -190,8 +190,10 @@ async fn acknowledgements_in_any_order_settle_each_message_once() {
     let url = fresh_url().await;
     let engine = connect(settings(&url)).await;
     let queue = engine.work_queue();
-    publish_all(&*queue, &samples(2_000)).await;
-    let mut source = queue.consume(WorkKind::First, 500).await.expect("work can be taken");
+    // Of these each is a message of its own.
+    let released = samples(2_000).iter().map(|sample| sample.publication(Route::Release)).collect();
+    soon(queue.publish(released)).await.expect("it is confirmed");
+    let mut source = queue.consume(WorkKind::Release, 500).await.expect("work can be taken");
     let mut in_hand: Vec<Lease<Work>> = Vec::new();
     let mut settled = 0;
     while settled < MANY {
@@ -208,7 +210,7 @@ async fn acknowledgements_in_any_order_settle_each_message_once() {
     assert!(stays_quiet(source.next()).await, "all is done");
     drop(source);
     soon(queue.close()).await;
-    assert_eq!(Raw::connect(&url).await.ready(&name_of(QueueName::First)).await, Some(0));
+    assert_eq!(Raw::connect(&url).await.ready(&name_of(QueueName::Release)).await, Some(0));
 }
 
 /// The broker gives no more than the prefetch until something was acknowledged.

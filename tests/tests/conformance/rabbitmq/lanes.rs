@@ -195,6 +195,7 @@ async fn what_finds_its_queue_full_waits_in_its_lane() {
     while soon(queue.publish(vec![parked(sent, Duration::ZERO)])).await.is_ok() {
         sent += 1;
     }
+    let full = sent;
     let delay = Duration::from_millis(250);
     for number in 100..103 {
         soon(queue.publish(vec![parked(number, delay)])).await.expect("its lane has room");
@@ -207,6 +208,7 @@ async fn what_finds_its_queue_full_waits_in_its_lane() {
     soon(queue.publish(vec![later])).await.expect("its lane has room");
     let raw = Raw::connect(&broker.url()).await;
     eventually(|| async { raw.ready(&name_of(QueueName::RetryLarge)).await == Some(1) }).await;
+    eventually(|| async { raw.ready(&name_of(QueueName::Retry)).await == Some(full) }).await;
     let mut source = queue.consume(WorkKind::Retry, 100).await.expect("work can be taken");
     for _ in 0..=sent {
         soon(source.next()).await.expect("none is lost").ticket.acknowledge();

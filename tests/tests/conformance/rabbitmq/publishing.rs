@@ -37,7 +37,7 @@ async fn an_unroutable_publish_is_refused_and_not_lost() {
     soon(queue.publish(vec![sample(3).publication(Route::Release)])).await.expect("the channel lives");
 }
 
-/// The broker confirms many messages at once, returned ones among them.
+/// The broker confirms many messages at once, returned ones among them. None of these shares a message with others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_message_that_was_returned_is_the_one_that_is_refused() {
     const EACH: u32 = 3_000;
@@ -47,8 +47,10 @@ async fn the_message_that_was_returned_is_the_one_that_is_refused() {
     raw.delete(&name_of(QueueName::First)).await;
     let mut calls = Vec::new();
     for number in 0..EACH {
-        for route in [Route::First, Route::Release] {
-            let (queue, publication) = (Arc::clone(&queue), sample(number).publication(route));
+        let work = fan_out(1, [Bytes::new(), Bytes::new()], SystemClock.now());
+        let unroutable = Publication { route: Route::First, work };
+        for publication in [unroutable, sample(number).publication(Route::Release)] {
+            let (queue, route) = (Arc::clone(&queue), publication.route);
             calls.push((route, tokio::spawn(async move { queue.publish(vec![publication]).await })));
         }
     }
