@@ -1,5 +1,7 @@
 //! RabbitMQ: the conformance suite of the queue and the journal, and what is RabbitMQ's alone.
 
+#[path = "rabbitmq/at_once.rs"]
+mod at_once;
 #[path = "rabbitmq/broker.rs"]
 mod broker;
 #[path = "rabbitmq/bundles.rs"]

@@ -16,12 +16,12 @@ use postrider_tests::harness::RabbitMq;
 use super::broker::{Raw, connect, fresh_url, name_of, publish, settings};
 use super::proxy::Proxy;
 
-fn sample(number: u32) -> Sample {
+pub fn sample(number: u32) -> Sample {
     Sample::numbered(number, SystemClock.now())
 }
 
 /// An engine that leaves what is missing missing.
-async fn assuming(url: &str) -> Arc<dyn WorkQueue> {
+pub async fn assuming(url: &str) -> Arc<dyn WorkQueue> {
     connect(settings(url)).await.work_queue().close().await;
     connect(Settings { topology: TopologyAtStart::Assume, ..settings(url) }).await.work_queue()
 }
