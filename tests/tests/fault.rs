@@ -17,6 +17,7 @@ mod fault {
     mod a_postgres_outage_holds_up_no_delivery;
     mod a_rabbitmq_outage_loses_nothing;
     mod a_receiver_that_was_away_gets_everything;
+    mod broker;
     mod crashing;
     mod strange_messages_harm_nobody;
     mod trial;

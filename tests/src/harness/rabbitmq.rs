@@ -192,12 +192,14 @@ impl RabbitMq {
     /// A 3.10 broker confirms the declaration of a quorum queue, and messages in it, before it has written down
     /// which log on disk is the queue's: that is written about a second later. A broker killed in between
     /// brings the queue back empty.
-    pub async fn wait_until_kept(&self, url: &str, queues: &[&str]) -> Result<()> {
+    pub async fn wait_until_kept(&self, url: &str, queues: &[impl AsRef<str>]) -> Result<()> {
         let node = self.node();
         let register = self.folder.join("mnesia").join(&node).join("quorum").join(&node).join("names.dets");
         let virtual_host = url.rsplit('/').next().unwrap_or_default().replace("%2f", "%2F");
-        let entries: Vec<Vec<u8>> =
-            queues.iter().map(|queue| register_entry(&format!("{virtual_host}_{queue}"))).collect();
+        let entries: Vec<Vec<u8>> = queues
+            .iter()
+            .map(|queue| register_entry(&format!("{virtual_host}_{}", queue.as_ref())))
+            .collect();
         eventually("the broker to write down its new queues", COMMAND, async || {
             let content =
                 std::fs::read(&register).with_context(|| format!("reading {}", register.display()))?;

@@ -10,7 +10,8 @@ use postrider_tests::load::{Naming, is_long};
 use postrider_tests::stage::SOON;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use super::trial::{RECOVERY, Trial, in_flight};
+use super::broker::Broker;
+use super::trial::{RECOVERY, Trial, in_flight, queues_in_use};
 
 mod cluster {
     #[tokio::test(flavor = "multi_thread")]
@@ -45,6 +46,8 @@ async fn the_killed_leader_of_three_nodes_is_made_up_for() -> Result<()> {
     let first = topology.queue(QueueName::First);
     ensure!(broker.members_of(&url, &first).await? == RabbitMqCluster::NODES, "a node has no member");
     let load = trial.load(Naming::Mixed);
+    trial.wait_for_retries(20).await?;
+    broker.wait_until_kept(&url, &queues_in_use()?).await?;
     for round in 0..rounds {
         trial.some_time(&load).await?;
         let queue = [QueueName::First, QueueName::Journal, QueueName::Retry][round % 3];
@@ -58,6 +61,7 @@ async fn the_killed_leader_of_three_nodes_is_made_up_for() -> Result<()> {
         trial.wait_for_more_requests(200).await.context("delivering with two nodes")?;
         broker.restart_stopped().await?;
     }
+    trial.broker = Broker::Nodes(broker, url);
     trial.check(load, in_flight(rounds)).await?;
     Ok(())
 }
@@ -68,6 +72,8 @@ async fn every_answer_comes_in_time_while_two_of_three_nodes_are_stopped() -> Re
     let url = broker.vhost()?;
     let mut trial = open("two of three stopped", &url).await?;
     let load = trial.load(Naming::Mixed);
+    trial.wait_for_retries(20).await?;
+    broker.wait_until_kept(&url, &queues_in_use()?).await?;
     trial.some_time(&load).await?;
     let survivor = usize::try_from(trial.chance.between(0, 2))?;
     broker.node((survivor + 1) % RabbitMqCluster::NODES).kill()?;
@@ -78,6 +84,7 @@ async fn every_answer_comes_in_time_while_two_of_three_nodes_are_stopped() -> Re
     load.wait_for_refusals(50, SOON).await?;
     broker.restart_stopped().await?;
     load.wait_for_accepted(50, RECOVERY).await.context("accepting again, without a restart of ours")?;
+    trial.broker = Broker::Nodes(broker, url);
     trial.check(load, in_flight(2)).await?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use http::StatusCode;
 use postrider_tests::harness::{Api, Server, ServerOptions, shared_postgres, shared_rabbitmq};
 use postrider_tests::load::{Load, Naming, is_long};
 
+use super::broker::Broker;
 use super::trial::{Trial, as_in_a_trial, in_flight};
 
 mod cluster {
@@ -43,7 +44,7 @@ async fn start_with(test: &str, change: impl Fn(usize, ServerOptions) -> ServerO
     let store = shared_postgres().await?.create_database().await?;
     let options = |role: &str| ServerOptions::cluster(&queue, &store).roles(role);
     let mut trial = Trial::open(test, options("manage")).await?;
-    trial.broker = Some((broker, queue.clone()));
+    trial.broker = Broker::Node(broker, queue.clone());
     let starting = OTHERS
         .iter()
         .enumerate()

@@ -1,17 +1,12 @@
 //! RabbitMQ killed under load, and stopped for a while: events are refused at once, never left hanging, and all
 //! goes on by itself when it is back.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context, Result};
-use postrider_contract::profile::Span;
-use postrider_rabbitmq::{QueueLimits, QueueName, Topology, lane_for};
-use postrider_tests::harness::{RabbitMq, Seen, ServerOptions, shared_postgres};
-use postrider_tests::load::checking::{DELIVERY_HEADER, WAITS};
+use postrider_tests::harness::{RabbitMq, ServerOptions, shared_postgres};
 use postrider_tests::load::{Naming, is_long};
 use postrider_tests::stage::SOON;
 
-use super::trial::{RECOVERY, Trial, in_flight};
+use super::trial::{RECOVERY, Trial, in_flight, queues_in_use};
 
 mod cluster {
     #[tokio::test(flavor = "multi_thread")]
@@ -36,11 +31,8 @@ async fn a_killed_broker_loses_nothing_and_is_found_again() -> Result<()> {
     let rounds = if is_long() { 10 } else { 2 };
     let (mut broker, mut trial) = open("rabbitmq killed").await?;
     let load = trial.load(Naming::Mixed);
-    // The first wait's lane is there once a retry has come.
-    wait_for_retries(&trial, 20).await?;
-    let queues = queues()?;
-    let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
-    broker.wait_until_kept(&broker.url(), &queues).await?;
+    trial.wait_for_retries(20).await?;
+    broker.wait_until_kept(&broker.url(), &queues_in_use()?).await?;
     for _ in 0..rounds {
         trial.some_time(&load).await?;
         broker.kill()?;
@@ -62,23 +54,4 @@ async fn events_are_refused_in_time_while_the_broker_is_away() -> Result<()> {
     load.wait_for_accepted(50, RECOVERY).await.context("accepting again, without a restart of ours")?;
     trial.check(load, in_flight(1)).await?;
     Ok(())
-}
-
-/// Until so many second tries have come.
-async fn wait_for_retries(trial: &Trial, count: usize) -> Result<()> {
-    let has_come = |seen: &Seen| {
-        let ids: Vec<_> =
-            seen.to("/failing-once").filter_map(|request| request.header(DELIVERY_HEADER)).collect();
-        ids.len() - ids.iter().collect::<BTreeSet<_>>().len() >= count
-    };
-    trial.stage.receiver.wait_for("retries", SOON, has_come).await?;
-    Ok(())
-}
-
-/// The queues that the load uses, its lane too.
-fn queues() -> Result<Vec<String>> {
-    let topology = Topology::new("postrider", QueueLimits::default());
-    let first_wait = WAITS[0].parse::<Span>()?.duration();
-    let names = [QueueName::First, QueueName::Retry, QueueName::Journal].map(|name| topology.queue(name));
-    Ok(names.into_iter().chain([topology.lane(lane_for(first_wait))]).collect())
 }

@@ -3,20 +3,26 @@
 //!
 //! Nothing is healed while a fault is on: `status.overdue_after` is its default of ten minutes. Everything that was
 //! promised must come to its end without. Only then what is still open, which nobody was promised, is healed, and
-//! nothing else may be.
+//! nothing else may be. A lane of which the broker itself will never give anything back is the one exception: what is in
+//! it is healed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use postrider_tests::harness::{Api, Behaviour, RabbitMq, Server, ServerOptions};
+use postrider_contract::profile::Span;
+use postrider_rabbitmq::{QueueLimits, QueueName, Topology, lane_for};
+use postrider_tests::harness::{Api, Behaviour, Seen, Server, ServerOptions};
 use postrider_tests::load::checking::{
-    Evidence, Open, PROFILE, Subscriber, Window, concluded, examine, promised_concluded,
+    DELIVERY_HEADER, Evidence, Open, PROFILE, Subscriber, WAITS, Window, concluded, examine,
+    promised_concluded,
 };
 use postrider_tests::load::findings::Findings;
 use postrider_tests::load::{Chance, Ledger, Load, Naming, Plan};
-use postrider_tests::stage::Stage;
+use postrider_tests::stage::{SOON, Stage};
 use serde_json::{Value, json};
+
+use super::broker::Broker;
 
 /// Tries under way at once in one worker: few, so that the bound on repeats means something.
 pub const SLOTS: usize = 64;
@@ -55,8 +61,8 @@ pub struct Trial {
     pub chance: Chance,
     /// By how much the clock of some process is ahead of ours.
     pub ahead: Duration,
-    /// Its broker and the URL of its virtual host there: the broker's account is told when a check fails.
-    pub broker: Option<(&'static RabbitMq, String)>,
+    /// Its account is told when a check fails.
+    pub broker: Broker,
 }
 
 /// The options of every server of a trial.
@@ -95,7 +101,7 @@ impl Trial {
         let chance = Chance::draw(test)?;
         let stage = Stage::open_with(as_in_a_trial(options), PROFILE).await?;
         let (others, subscribers) = (Vec::new(), Vec::new());
-        Ok(Self { stage, others, subscribers, chance, ahead: Duration::ZERO, broker: None })
+        Ok(Self { stage, others, subscribers, chance, ahead: Duration::ZERO, broker: Broker::Untold })
     }
 
     pub async fn subscribe(&mut self, path: &str, fails: (usize, Behaviour), fields: Value) -> Result<()> {
@@ -159,16 +165,21 @@ impl Trial {
         let promised = promised_concluded(ledger, &self.stage.api, window, DRAIN).await;
         let healed = self.healed();
         ensure!(healed.is_empty(), "healed before its time: {healed:?}");
+        let withheld = if promised.is_err() { self.broker.withheld().await? } else { Vec::new() };
         let concluded = match promised {
             Ok(Open::None) => concluded(&self.stage.api, window, DRAIN).await,
-            Ok(Open::InDoubt) => {
+            Err(error) if withheld.is_empty() => Err(error),
+            Ok(Open::InDoubt) | Err(_) => {
                 self.let_heal().await?;
                 concluded(&self.stage.api, window, DRAIN).await
             }
-            Err(error) => Err(error),
         };
         let (Stage { receiver, api, .. }, subscribers) = (&self.stage, &self.subscribers);
-        let healed = self.healed();
+        let mut healed = self.healed();
+        if !withheld.is_empty() {
+            println!("the broker gives nothing back of {withheld:?}; {} were healed", healed.len());
+            healed.clear();
+        }
         examine(ledger, Evidence { subscribers, receiver, api, concluded, healed: &healed }).await
     }
 
@@ -222,10 +233,19 @@ impl Trial {
             }
             told.push_str("\n\n");
         }
-        if let Some((broker, url)) = &self.broker {
-            told.push_str(&broker.post_mortem(url).await);
-        }
+        told.push_str(&self.broker.post_mortem().await);
         told
+    }
+
+    /// Waits until so many second tries have come. The first wait's lane is there then.
+    pub async fn wait_for_retries(&self, count: usize) -> Result<()> {
+        let has_come = |seen: &Seen| {
+            let ids: Vec<_> =
+                seen.to("/failing-once").filter_map(|request| request.header(DELIVERY_HEADER)).collect();
+            ids.len() - ids.iter().collect::<BTreeSet<_>>().len() >= count
+        };
+        self.stage.receiver.wait_for("retries", SOON, has_come).await?;
+        Ok(())
     }
 
     /// Waits until so many more requests have come.
@@ -235,6 +255,14 @@ impl Trial {
         let came = self.stage.receiver.wait_until(&what, RECOVERY, |seen| seen.requests.len() >= goal).await;
         self.explained(came).await
     }
+}
+
+/// The queues that the load uses, the lane of the first wait too.
+pub fn queues_in_use() -> Result<Vec<String>> {
+    let topology = Topology::new("postrider", QueueLimits::default());
+    let first_wait = WAITS[0].parse::<Span>()?.duration();
+    let names = [QueueName::First, QueueName::Retry, QueueName::Journal].map(|name| topology.queue(name));
+    Ok(names.into_iter().chain([topology.lane(lane_for(first_wait))]).collect())
 }
 
 fn is_telling(metric: &str) -> bool {

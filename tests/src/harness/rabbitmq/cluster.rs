@@ -25,7 +25,7 @@ const COOKIE_LENGTH: usize = 20;
 /// A broker of three nodes. Dropping it ends them.
 #[derive(Debug)]
 pub struct RabbitMqCluster {
-    nodes: Vec<RabbitMq>,
+    pub(super) nodes: Vec<RabbitMq>,
 }
 
 impl RabbitMqCluster {
@@ -133,8 +133,10 @@ impl RabbitMqCluster {
         .await
     }
 
-    /// Waits until these queues of the virtual host at `url` would survive the end of any node.
-    pub async fn wait_until_kept(&self, url: &str, queues: &[&str]) -> Result<()> {
+    /// Waits until these queues of the virtual host at `url` would survive the end of any node: see
+    /// [`RabbitMq::wait_until_kept`]. A node that was killed before makes its member of the queue anew when it is back, and
+    /// that one does not know how to speak to the helper that moves messages out of a lane: once it leads, nothing leaves.
+    pub async fn wait_until_kept(&self, url: &str, queues: &[impl AsRef<str>]) -> Result<()> {
         for node in &self.nodes {
             node.wait_until_kept(url, queues).await?;
         }
